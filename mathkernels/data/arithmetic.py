@@ -1,0 +1,297 @@
+"""Arithmetic tasks on uniform ranges: a = sum of one index subset, b = sum of another, target = a op b.
+
+The streams are numpy's legacy ``RandomState`` (MT19937), seeded and drawn as in the published experiments of
+Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020. Validation and
+test sets therefore equal the papers' own sets.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+VALIDATION_SEED = 43953907
+TEST_SEED = 8689336
+EVALUATION_SAMPLES = 10_000
+
+_NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
+_INTERVAL = re.compile(rf"\s*U\s*:?\s*\[{_NUMBER},{_NUMBER}[\])]\s*")
+
+# operation -> (how many subsets it reads, its meaning)
+OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
+    "add": (2, lambda a, b: a + b),
+    "sub": (2, lambda a, b: a - b),
+    "mul": (2, lambda a, b: a * b),
+    "div": (2, lambda a, b: a / b),
+    "reciprocal": (1, lambda a: 1 / a),
+    "squared": (1, lambda a: a * a),
+    "root": (1, lambda a: np.sqrt(a)),
+}
+
+
+def suggestion(name: object, known: Iterable[str]) -> str:
+    """Return "; did you mean …?" for a near miss of a known name, else an empty string."""
+    near = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _plain(number: float) -> str:
+    return repr(float(number)).removesuffix(".0")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Uniform distribution on one interval, or on two of which each entry picks one with probability 1/2.
+
+    Args:
+        intervals: one or two pairs (low, high), finite, low < high.
+
+    ``Range.parse(str(r)) == r`` for every range r.
+    """
+
+    intervals: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        try:
+            intervals = tuple((float(low), float(high)) for low, high in self.intervals)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Range.intervals: got {self.intervals!r}, needs pairs (low, high) of numbers"
+            ) from None
+        if len(intervals) not in (1, 2):
+            raise ValueError(f"Range.intervals: got {len(intervals)} intervals, needs one or two")
+        for low, high in intervals:
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ValueError(f"Range.intervals: got ({low}, {high}), needs finite bounds with low < high")
+        object.__setattr__(self, "intervals", intervals)
+
+    @classmethod
+    def parse(cls, text: str) -> Range:
+        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]" (a closing parenthesis, as on the papers' axes, is also read)."""
+        matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
+        try:
+            intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
+        except ValueError:
+            intervals = ()
+        if len(intervals) != len(matches):
+            raise ValueError(f"range: got {text!r}, needs the form 'U[-2,2]' or 'U[-6,-2] or U[2,6]'")
+        return cls(intervals)
+
+    def __str__(self) -> str:
+        return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
+
+    def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
+        """Draw float64 entries of ``shape``: each interval's array in turn, then a 0/1 array where 1 picks the first."""
+        drawn = [random_state.uniform(low, high, size=shape) for low, high in self.intervals]
+        if len(drawn) == 1:
+            return drawn[0]
+        return np.where(random_state.randint(2, size=shape) == 1, drawn[0], drawn[1])
+
+
+def parse_ranges(given: str | Range | Sequence[str | Range]) -> tuple[Range, ...]:
+    """Return one Range for all inputs, or two (first and second half of the inputs), from text, Range or a sequence.
+
+    Text separates the halves by a semicolon: "U[-2,-1] ; U[1,2]".
+    """
+    if isinstance(given, Range):
+        return (given,)
+    if isinstance(given, str):
+        return tuple(Range.parse(part) for part in given.split(";"))
+    try:
+        return tuple(part if isinstance(part, Range) else Range.parse(part) for part in given)
+    except (TypeError, AttributeError):
+        raise TypeError(
+            f"ranges: got {given!r}, needs a Range, text like 'U[1,2]', or a sequence of these"
+        ) from None
+
+
+def ranges_text(ranges: Sequence[Range]) -> str:
+    """Inverse of :func:`parse_ranges`."""
+    return " ; ".join(str(part) for part in ranges)
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]]:
+    return {inside: (parse_ranges(inside), parse_ranges(outside)) for inside, outside in rows}
+
+
+# Interpolation (training, validation) and extrapolation (test) ranges of the division papers, keyed by the former.
+RANGES: dict[str, tuple[Range, Range]] = {
+    text: (inside[0], outside[0])
+    for text, (inside, outside) in _table(
+        [
+            ("U[-20,-10]", "U[-40,-20]"),
+            ("U[-2,-1]", "U[-6,-2]"),
+            ("U[-1.2,-1.1]", "U[-6.1,-1.2]"),
+            ("U[-0.2,-0.1]", "U[-2,-0.2]"),
+            ("U[-2,2]", "U[-6,-2] or U[2,6]"),
+            ("U[0.1,0.2]", "U[0.2,2]"),
+            ("U[1,2]", "U[2,6]"),
+            ("U[1.1,1.2]", "U[1.2,6]"),
+            ("U[10,20]", "U[20,40]"),
+        ]
+    ).items()
+}
+
+# Data sets whose sign is fixed by position: first half of the inputs ; second half.
+MIXED_SIGNS: dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]] = _table(
+    [
+        ("U[-2,2]", "U[-6,-2] or U[2,6]"),
+        ("U[-2,-0.1] ; U[0.1,2]", "U[-6,-2] ; U[2,6]"),
+        ("U[0.1,2] ; U[-2,-0.1]", "U[2,6] ; U[-6,-2]"),
+        ("U[-2,-1] ; U[1,2]", "U[-6,-2] ; U[2,6]"),
+        ("U[1,2] ; U[-2,-1]", "U[2,6] ; U[-6,-2]"),
+    ]
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a module learns: target = a op b, with a and b sums over consecutive subsets of I independent inputs.
+
+    Args:
+        operation: "add", "sub", "mul", "div", or of a alone "reciprocal", "squared", "root".
+        inputs: I.
+        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text, or two
+            of them (first and second half of the inputs). Kept as a tuple of one or two Range.
+        subset_ratio: size of a subset is floor(ratio * I); None means one element.
+        overlap_ratio: neighbouring subsets share floor(ratio * size) inputs.
+
+    The position of the subsets among the inputs is drawn once per seed.
+    """
+
+    interpolation: tuple[Range, ...]
+    extrapolation: tuple[Range, ...]
+    operation: str = "div"
+    inputs: int = 2
+    subset_ratio: float | None = None
+    overlap_ratio: float = 0.0
+
+    if TYPE_CHECKING:  # the fields are tuples, but text and single ranges are accepted
+
+        def __init__(
+            self,
+            *,
+            interpolation: str | Range | Sequence[str | Range],
+            extrapolation: str | Range | Sequence[str | Range],
+            operation: str = "div",
+            inputs: int = 2,
+            subset_ratio: float | None = None,
+            overlap_ratio: float = 0.0,
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        if self.operation not in OPERATIONS:
+            hint = suggestion(self.operation, OPERATIONS)
+            raise ValueError(
+                f"Task.operation: got {self.operation!r}, needs one of {', '.join(OPERATIONS)}{hint}"
+            )
+        if not isinstance(self.inputs, int) or isinstance(self.inputs, bool) or self.inputs < 1:
+            raise ValueError(f"Task.inputs: got {self.inputs!r}, needs an integer of at least 1")
+        for what in ("interpolation", "extrapolation"):
+            self._check_ranges(what)
+        if self.subset_ratio is not None and not 0 < self.subset_ratio <= 1:
+            raise ValueError(
+                f"Task.subset_ratio: got {self.subset_ratio!r}, needs a number in (0, 1] or None"
+            )
+        if not 0 <= self.overlap_ratio <= 1:
+            raise ValueError(f"Task.overlap_ratio: got {self.overlap_ratio!r}, needs a number in [0, 1]")
+        self._check_subsets()
+
+    def _check_ranges(self, what: str) -> None:
+        ranges = parse_ranges(getattr(self, what))
+        if len(ranges) not in (1, 2) or len(ranges) > self.inputs:
+            raise ValueError(
+                f"Task.{what}: got {len(ranges)} ranges for {self.inputs} input(s), needs one for all inputs, "
+                "or two, one for each half of the inputs"
+            )
+        if self.operation == "root" and any(low < 0 for part in ranges for low, _ in part.intervals):
+            raise ValueError(f"Task.{what}: got {ranges_text(ranges)!r}, needs no negative values for 'root'")
+        object.__setattr__(self, what, ranges)
+
+    def _check_subsets(self) -> None:
+        if self._size < 1:
+            raise ValueError(
+                f"Task.subset_ratio: got {self.subset_ratio}, needs at least one of {self.inputs} inputs, "
+                f"that is {1 / self.inputs:g}"
+            )
+        if self._used > self.inputs:
+            raise ValueError(
+                f"Task.subset_ratio: got subsets of {self._size} that use {self._used} inputs together, "
+                f"needs at most inputs={self.inputs}"
+            )
+
+    @property
+    def _size(self) -> int:
+        return 1 if self.subset_ratio is None else math.floor(self.subset_ratio * self.inputs)
+
+    @property
+    def _stride(self) -> int:
+        return self._size - math.floor(self.overlap_ratio * self._size)
+
+    @property
+    def _count(self) -> int:
+        # one-operand tasks draw a second, unused subset where it fits, because it limits the offset
+        needed = OPERATIONS[self.operation][0]
+        return 2 if needed == 2 or self._stride + self._size <= self.inputs else 1
+
+    @property
+    def _used(self) -> int:
+        return (self._count - 1) * self._stride + self._size
+
+    def _drawn(self, seed: int) -> tuple[int, int]:
+        random_state = np.random.RandomState(seed)
+        offset = int(random_state.randint(0, self.inputs - self._used + 1))
+        return offset, int(random_state.randint(0, 2**32 - 1))
+
+    def subsets(self, seed: int) -> list[tuple[int, ...]]:
+        """Return the inputs that form a, and b where a second subset fits, for the run of this seed."""
+        offset, _ = self._drawn(seed)
+        starts = [offset + number * self._stride for number in range(self._count)]
+        return [tuple(range(start, start + self._size)) for start in starts]
+
+    def training_stream_seed(self, seed: int) -> int:
+        """Return the RandomState seed of the published training stream of the run of this seed."""
+        return self._drawn(seed)[1]
+
+    def target(self, x: np.ndarray, seed: int) -> np.ndarray:
+        """Return the target (N,) of samples x (N, I) for the run of this seed, in float64."""
+        if x.ndim != 2 or x.shape[1] != self.inputs:
+            raise ValueError(f"x: got shape {tuple(x.shape)}, needs (N, {self.inputs})")
+        arity, operation = OPERATIONS[self.operation]
+        x = x.astype(np.float64, copy=False)
+        return operation(*(x[:, list(subset)].sum(axis=1) for subset in self.subsets(seed)[:arity]))
+
+    def samples(
+        self,
+        random_state: np.random.RandomState,
+        n: int,
+        which: Literal["interpolation", "extrapolation"] = "interpolation",
+    ) -> np.ndarray:
+        """Draw n samples (n, I) in float64; with two ranges, two full arrays whose halves are taken."""
+        if which not in ("interpolation", "extrapolation"):
+            raise ValueError(f"which: got {which!r}, needs 'interpolation' or 'extrapolation'")
+        drawn = [part.sample(random_state, (n, self.inputs)) for part in getattr(self, which)]
+        half = self.inputs // 2
+        return (
+            drawn[0] if len(drawn) == 1 else np.concatenate([drawn[0][:, :half], drawn[1][:, half:]], axis=1)
+        )
+
+    def evaluation_set(
+        self, which: Literal["validation", "test"], seed: int, n: int = EVALUATION_SAMPLES
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the fixed set x (N, I), t (N,) in float32; x is the same for all seeds, t follows the seed's subsets.
+
+        Both are drawn and computed in float64 before they are rounded.
+        """
+        if which not in ("validation", "test"):
+            raise ValueError(f"which: got {which!r}, needs 'validation' or 'test'")
+        validation = which == "validation"
+        random_state = np.random.RandomState(VALIDATION_SEED if validation else TEST_SEED)
+        x = self.samples(random_state, n, "interpolation" if validation else "extrapolation")
+        return x.astype(np.float32), self.target(x, seed).astype(np.float32)
