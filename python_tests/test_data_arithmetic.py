@@ -50,7 +50,8 @@ def test_a_range_has_one_or_two_intervals(intervals):
 
 
 def test_the_tables_hold_nine_ranges_and_five_sign_patterns():
-    assert len(RANGES) == 9 and len(MIXED_SIGNS) == 5
+    assert len(RANGES) == 9
+    assert len(MIXED_SIGNS) == 5
     assert all(str(inside) == text for text, (inside, _) in RANGES.items())
     assert all(ranges_text(inside) == text for text, (inside, _) in MIXED_SIGNS.items())
     assert str(RANGES["U[-1.2,-1.1]"][1]) == "U[-6.1,-1.2]"
@@ -83,7 +84,9 @@ def test_the_first_training_sample_equals_the_published_one():
 
 def test_evaluation_sets_start_with_the_published_samples():
     x, t = TWO.evaluation_set("validation", 0)
-    assert x.shape == (10_000, 2) and t.shape == (10_000,) and x.dtype == t.dtype == np.float32
+    assert x.shape == (10_000, 2)
+    assert t.shape == (10_000,)
+    assert x.dtype == t.dtype == np.float32
     np.testing.assert_allclose(x[:2], [[1.9180948720, 1.8816526295], [1.9913438312, 1.2103062139]], rtol=1e-7)
     x, t = TWO.evaluation_set("test", 0)
     np.testing.assert_allclose(x[:2], [[4.1330456790, 3.2642050692], [3.8788561312, 5.6060088174]], rtol=1e-7)
@@ -125,7 +128,8 @@ def test_mixed_signs_give_each_half_of_the_inputs_its_own_range(inside, outside,
             (x[:, : inputs // 2], x[:, inputs // 2 :]), (ranges[0], ranges[-1]), strict=True
         ):
             within = [(half >= low) & (half <= high) for low, high in part.intervals]
-            assert np.logical_or.reduce(within).all() and all(each.any() for each in within)
+            assert np.logical_or.reduce(within).all()
+            assert all(each.any() for each in within)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -139,8 +143,10 @@ def test_targets_sum_over_the_subsets(operation):
         overlap_ratio=0.5,
     )
     first, second = task.subsets(7)
-    assert len(first) == len(second) == 25 and len(set(first) & set(second)) == 12
-    assert first == tuple(range(first[0], first[0] + 25)) and second[-1] < 100
+    assert len(first) == len(second) == 25
+    assert len(set(first) & set(second)) == 12
+    assert first == tuple(range(first[0], first[0] + 25))
+    assert second[-1] < 100
     x = task.samples(np.random.RandomState(0), 5)
     a, b = x[:, first[0] : first[-1] + 1].sum(1), x[:, second[0] : second[-1] + 1].sum(1)
     right = {
@@ -158,7 +164,8 @@ def test_targets_sum_over_the_subsets(operation):
 def test_a_reciprocal_of_one_input_has_one_subset_and_of_two_inputs_reads_the_first():
     one = Task(operation="reciprocal", inputs=1, interpolation="U[0,1]", extrapolation="U[0,1]")
     two = Task(operation="reciprocal", inputs=2, interpolation="U[0,1]", extrapolation="U[0,1]")
-    assert one.subsets(3) == [(0,)] and all(two.subsets(seed)[0] == (0,) for seed in range(10))
+    assert one.subsets(3) == [(0,)]
+    assert all(two.subsets(seed)[0] == (0,) for seed in range(10))
 
 
 def test_equal_tasks_are_equal_and_hashable_whatever_form_their_ranges_had():

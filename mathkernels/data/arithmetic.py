@@ -1,8 +1,8 @@
 """Arithmetic tasks on uniform ranges: a = sum of one index subset, b = sum of another, target = a op b.
 
 The streams are numpy's legacy ``RandomState`` (MT19937), seeded and drawn as in the published experiments of
-Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020. Validation and
-test sets therefore equal the papers' own sets.
+Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020. Validation
+and test sets therefore equal the papers' own sets.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Range:
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]" (a closing parenthesis, as on the papers' axes, is also read)."""
+        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; a closing parenthesis, as on the papers' axes, is read too."""
         matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
         try:
             intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
@@ -87,7 +87,7 @@ class Range:
         return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
 
     def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float64 entries of ``shape``: each interval's array in turn, then a 0/1 array where 1 picks the first."""
+        """Draw float64 entries: each interval's whole array in turn, then a 0/1 array where 1 picks the first."""
         drawn = [random_state.uniform(low, high, size=shape) for low, high in self.intervals]
         if len(drawn) == 1:
             return drawn[0]
@@ -95,7 +95,7 @@ class Range:
 
 
 def parse_ranges(given: str | Range | Sequence[str | Range]) -> tuple[Range, ...]:
-    """Return one Range for all inputs, or two (first and second half of the inputs), from text, Range or a sequence.
+    """Return one Range for all inputs, or one for each half of them, from text, a Range or a sequence of these.
 
     Text separates the halves by a semicolon: "U[-2,-1] ; U[1,2]".
     """
@@ -120,7 +120,7 @@ def _table(rows: Sequence[tuple[str, str]]) -> dict[str, tuple[tuple[Range, ...]
     return {inside: (parse_ranges(inside), parse_ranges(outside)) for inside, outside in rows}
 
 
-# Interpolation (training, validation) and extrapolation (test) ranges of the division papers, keyed by the former.
+# Interpolation (training, validation) and extrapolation (test) ranges of the division papers, by the former.
 RANGES: dict[str, tuple[Range, Range]] = {
     text: (inside[0], outside[0])
     for text, (inside, outside) in _table(
@@ -152,13 +152,13 @@ MIXED_SIGNS: dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]] = _table(
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a module learns: target = a op b, with a and b sums over consecutive subsets of I independent inputs.
+    """What a module learns: target = a op b, where a and b sum two subsets of I independent inputs.
 
     Args:
         operation: "add", "sub", "mul", "div", or of a alone "reciprocal", "squared", "root".
         inputs: I.
-        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text, or two
-            of them (first and second half of the inputs). Kept as a tuple of one or two Range.
+        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text, or
+            two of them (first and second half of the inputs). Kept as a tuple of one or two Range.
         subset_ratio: size of a subset is floor(ratio * I); None means one element.
         overlap_ratio: neighbouring subsets share floor(ratio * size) inputs.
 
@@ -207,8 +207,8 @@ class Task:
         ranges = parse_ranges(getattr(self, what))
         if len(ranges) not in (1, 2) or len(ranges) > self.inputs:
             raise ValueError(
-                f"Task.{what}: got {len(ranges)} ranges for {self.inputs} input(s), needs one for all inputs, "
-                "or two, one for each half of the inputs"
+                f"Task.{what}: got {len(ranges)} ranges for {self.inputs} input(s), needs one for all "
+                "inputs, or two, one for each half of the inputs"
             )
         if self.operation == "root" and any(low < 0 for part in ranges for low, _ in part.intervals):
             raise ValueError(f"Task.{what}: got {ranges_text(ranges)!r}, needs no negative values for 'root'")
@@ -285,7 +285,7 @@ class Task:
     def evaluation_set(
         self, which: Literal["validation", "test"], seed: int, n: int = EVALUATION_SAMPLES
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the fixed set x (N, I), t (N,) in float32; x is the same for all seeds, t follows the seed's subsets.
+        """Return the fixed set x (N, I), t (N,) in float32; all seeds share x, and t follows the seed's subsets.
 
         Both are drawn and computed in float64 before they are rounded.
         """
