@@ -1,8 +1,8 @@
 """Arithmetic tasks on uniform ranges: a = sum of one index subset, b = sum of another, target = a op b.
 
 The streams are numpy's legacy ``RandomState`` (MT19937), seeded and drawn as in the published experiments of
-Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020. Validation
-and test sets therefore equal the papers' own sets.
+Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020.
+Validation and test sets therefore equal the papers' own sets.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Range:
 
     @classmethod
     def parse(cls, text: str) -> Range:
-        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; a closing parenthesis, as on the papers' axes, is read too."""
+        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; the papers' closing parenthesis is read too."""
         matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
         try:
             intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
@@ -87,7 +87,7 @@ class Range:
         return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
 
     def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float64 entries: each interval's whole array in turn, then a 0/1 array where 1 picks the first."""
+        """Draw float64 entries: each interval's array in turn, then 0/1 where 1 picks the first."""
         drawn = [random_state.uniform(low, high, size=shape) for low, high in self.intervals]
         if len(drawn) == 1:
             return drawn[0]
@@ -95,7 +95,7 @@ class Range:
 
 
 def parse_ranges(given: str | Range | Sequence[str | Range]) -> tuple[Range, ...]:
-    """Return one Range for all inputs, or one for each half of them, from text, a Range or a sequence of these.
+    """Return one Range for all inputs, or one for each half of them, from text, a Range or a sequence.
 
     Text separates the halves by a semicolon: "U[-2,-1] ; U[1,2]".
     """
@@ -157,8 +157,8 @@ class Task:
     Args:
         operation: "add", "sub", "mul", "div", or of a alone "reciprocal", "squared", "root".
         inputs: I.
-        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text, or
-            two of them (first and second half of the inputs). Kept as a tuple of one or two Range.
+        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text,
+            or two of them (first and second half of the inputs). Kept as a tuple of one or two Range.
         subset_ratio: size of a subset is floor(ratio * I); None means one element.
         overlap_ratio: neighbouring subsets share floor(ratio * size) inputs.
 
@@ -285,7 +285,7 @@ class Task:
     def evaluation_set(
         self, which: Literal["validation", "test"], seed: int, n: int = EVALUATION_SAMPLES
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the fixed set x (N, I), t (N,) in float32; all seeds share x, and t follows the seed's subsets.
+        """Return the fixed set x (N, I), t (N,) in float32; all seeds share x, t follows the subsets.
 
         Both are drawn and computed in float64 before they are rounded.
         """
