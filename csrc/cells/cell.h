@@ -1,0 +1,49 @@
+// What a cell is: the arithmetic of one output of one module for one sample, forward and analytic backward, generic over
+// the number type.  The lanes of V are samples in forward and backward, and models in prepare and finish.
+//
+//   int parameters(n)   trained numbers for n inputs, in the order of the module's tensors (weights first, then gates)
+//   int derived(n)      numbers that forward and backward need, made once per step from the parameters
+//   int saved(n)        numbers that forward keeps for backward
+//   int gradients(n)    numbers that backward adds up over the samples
+//   prepare<Mode>(n, options, signs, p, d)          parameters p -> derived d
+//   forward<Mode>(n, options, x, d, s) -> z         inputs x, derived d -> output z, saved s
+//   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx.  Training mode only.
+//   finish(n, p, d, g, dp)                          gradient sums g -> parameter gradients dp (dp may be g)
+//
+// `signs` is read only by the one-sided variants: per input 1 if every sample of it is negative, 0 if none is.
+// Pointers never alias unless said; every array is dense in its index.
+#pragma once
+#include "common/math.h"
+
+namespace mk::MK_ISA {
+
+enum class Mode { training, evaluation };
+
+// Whether the sign of each input is the same for all samples of a run (then it is a constant of the step).
+enum class Signs { mixed, constant };
+
+template <class R>
+struct CellOptions {
+  R epsilon;
+};
+
+template <class V>
+MK_INLINE V constant(double r) {
+  return splat<V>(static_cast<Real<V>>(r));
+}
+
+// A NaN stays a NaN.
+template <class V>
+MK_INLINE V clamp(V v, V low, V high) {
+  v = select(v < low, low, v);
+  return select(v > high, high, v);
+}
+
+template <class V>
+MK_INLINE V sign(V v) {
+  return select(v > constant<V>(0), constant<V>(1), select(v < constant<V>(0), constant<V>(-1), v));
+}
+
+constexpr double pi = 3.14159265358979323846;
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,69 @@
+// Neural reciprocal unit (Mistry et al. 2021):  z = prod_i f_i,  f_i = sign(x_i) |x_i|^w_i T_i + 1 - T_i
+//   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T);      evaluation  T = |w|
+//   df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) - T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
+// No epsilon; sign(0) = 0.  A factor is evaluated as (power T + 1) - T: at T = 1 that rounds as the original does.
+#pragma once
+#include "cells/cell.h"
+
+namespace mk::MK_ISA {
+
+struct Nru {
+  static constexpr int parameters(int n) { return n; }
+  static constexpr int derived(int n) { return 3 * n; }  // w, T, T'
+  static constexpr int saved(int n) { return 4 * n; }    // factors, prefix products, signed powers, logarithms
+  static constexpr int gradients(int n) { return n; }
+
+  template <Mode mode, class V>
+  static MK_INLINE void prepare(int n, CellOptions<Real<V>>, const V*, const V* p, V* d) {
+    for (int i = 0; i < n; ++i) {
+      d[i] = p[i];
+      if constexpr (mode == Mode::training) {
+        const V t = tanh(constant<V>(1000) * p[i]);
+        d[n + i] = t * t;
+        d[2 * n + i] = constant<V>(2000) * t * fma(-t, t, constant<V>(1));
+      } else {
+        d[n + i] = abs(p[i]);
+        d[2 * n + i] = constant<V>(0);
+      }
+    }
+  }
+
+  template <Mode, class V>
+  static MK_INLINE V forward(int n, CellOptions<Real<V>>, const V* x, const V* d, V* s) {
+    V z = constant<V>(1);
+    for (int i = 0; i < n; ++i) {
+      const V magnitude = abs(x[i]);
+      const V power = sign(x[i]) * pow_positive(magnitude, d[i]);
+      s[i] = fma(power, d[n + i], constant<V>(1)) - d[n + i];
+      s[n + i] = z;
+      s[2 * n + i] = power;
+      s[3 * n + i] = log(magnitude);
+      z = z * s[i];
+    }
+    return z;
+  }
+
+  template <bool Dx, class V>
+  static MK_INLINE void backward(int n, CellOptions<Real<V>>, const V* x, const V* d, const V* s, V dz, V* g, V* dx) {
+    V suffix = dz;
+    for (int i = n - 1; i >= 0; --i) {
+      const V others = suffix * s[n + i], power = s[2 * n + i];
+      const V slope = fma(power, d[2 * n + i], -d[2 * n + i]);
+      // at x = 0 the power is 0 and its product with ln 0 is taken as 0, as sign(0) = 0 has it
+      const V moving = select(power == constant<V>(0), constant<V>(0), power * (d[n + i] * s[3 * n + i]));
+      g[i] = fma(others, slope + moving, g[i]);
+      if constexpr (Dx) {
+        const V steep = others * d[n + i] * d[i] * (power / x[i]);
+        dx[i] = select(x[i] == constant<V>(0), constant<V>(0), steep);
+      }
+      suffix = suffix * s[i];
+    }
+  }
+
+  template <class V>
+  static MK_INLINE void finish(int n, const V*, const V*, const V* g, V* dp) {
+    for (int i = 0; i < n; ++i) dp[i] = g[i];
+  }
+};
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,108 @@
+// Real neural power unit (Heim et al. 2020), weights w and gates g:
+//   h_i = clamp(g_i, 0, 1),  r_i = h_i (|x_i| + eps) + 1 - h_i,  k_i = pi h_i [x_i < 0]
+//   z = E cos B,  E = exp(sum_i w_i ln r_i),  B = sum_i w_i k_i
+//   dz/dw_i = E (cos B ln r_i - sin B k_i)
+//   dz/dh_i = E w_i (cos B q_i - sin B pi [x_i < 0]),  q_i = (|x_i| + eps - 1) / r_i
+//   dz/dx_i = E cos B w_i h_i sign(x_i) / r_i
+// B is carried in half turns.  With constant signs B is a constant of the step: its sine and cosine are taken once per
+// step, and the sums over the samples need only E ln r_i, E q_i and E.
+#pragma once
+#include "cells/cell.h"
+
+namespace mk::MK_ISA {
+
+template <Signs signs_kind>
+struct RealNpu {
+  static constexpr bool mixed = signs_kind == Signs::mixed;
+  static constexpr int parameters(int n) { return 2 * n; }
+  // mixed: w, h, w h;  constant: w, h, [x < 0], then cos B, sin B
+  static constexpr int derived(int n) { return mixed ? 3 * n : 3 * n + 2; }
+  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r, then E cos B, E sin B (mixed) or E (constant)
+  static constexpr int gradients(int n) { return mixed ? 2 * n : 2 * n + 1; }
+
+  template <Mode, class V>
+  static MK_INLINE void prepare(int n, CellOptions<Real<V>>, const V* signs, const V* p, V* d) {
+    V turns = constant<V>(0);
+    for (int i = 0; i < n; ++i) {
+      d[i] = p[i];
+      d[n + i] = clamp(p[n + i], constant<V>(0), constant<V>(1));
+      d[2 * n + i] = d[i] * d[n + i];
+      if constexpr (!mixed) {
+        turns = fma(d[2 * n + i], signs[i], turns);
+        d[2 * n + i] = signs[i];
+      }
+    }
+    if constexpr (!mixed) {
+      const auto angle = sincospi(turns);
+      d[3 * n] = angle.cos;
+      d[3 * n + 1] = angle.sin;
+    }
+  }
+
+  template <Mode, class V>
+  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    const V shift = splat<V>(options.epsilon - 1), one = constant<V>(1);
+    V power = constant<V>(0), turns = constant<V>(0);
+    for (int i = 0; i < n; ++i) {
+      const V r = fma(d[n + i], abs(x[i]) + shift, one);
+      s[n + i] = r;
+      s[i] = log(r);
+      power = fma(d[i], s[i], power);
+      if constexpr (mixed) turns = turns + select(x[i] < constant<V>(0), d[2 * n + i], constant<V>(0));
+    }
+    const V e = exp(power);
+    if constexpr (mixed) {
+      const auto angle = sincospi(turns);
+      s[2 * n] = e * angle.cos;
+      s[2 * n + 1] = e * angle.sin;
+      return s[2 * n];
+    } else {
+      s[2 * n] = e;
+      return e * d[3 * n];
+    }
+  }
+
+  template <bool Dx, class V>
+  static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
+                                 V* dx) {
+    const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
+    const V cosine = dz * s[2 * n];
+    if constexpr (mixed) {
+      const V sine = dz * s[2 * n + 1] * constant<V>(pi);
+      for (int i = 0; i < n; ++i) {
+        const V down = select(x[i] < zero, sine, zero);
+        const V inverse = constant<V>(1) / s[n + i];
+        g[i] = fma(cosine, s[i], g[i]) - d[n + i] * down;
+        g[n + i] = fma(cosine * (abs(x[i]) + shift), inverse, g[n + i]) - down;
+        if constexpr (Dx) dx[i] = cosine * d[2 * n + i] * sign(x[i]) * inverse;
+      }
+    } else {
+      static_assert(!Dx, "layers use mixed signs");
+      for (int i = 0; i < n; ++i) {
+        g[i] = fma(cosine, s[i], g[i]);
+        g[n + i] = fma(cosine, (abs(x[i]) + shift) / s[n + i], g[n + i]);
+      }
+      g[2 * n] = g[2 * n] + cosine;
+    }
+  }
+
+  // The clamp of the gate passes gradient inside [0, 1], its ends included, and none outside.
+  template <class V>
+  static MK_INLINE void finish(int n, const V* p, const V* d, const V* g, V* dp) {
+    for (int i = 0; i < n; ++i) {
+      V dw = g[i], dh = g[n + i];
+      if constexpr (!mixed) {
+        const V sine = d[3 * n + 1] * g[2 * n] * constant<V>(pi) * d[2 * n + i];
+        dw = fma(d[3 * n], dw, -(d[n + i] * sine));
+        dh = fma(d[3 * n], dh, -sine);
+      }
+      const V gate = p[n + i];
+      const V inside = select(gate >= constant<V>(0), select(gate <= constant<V>(1), d[i] * dh, constant<V>(0)),
+                              select(gate == gate, constant<V>(0), gate));
+      dp[i] = dw;
+      dp[n + i] = inside;
+    }
+  }
+};
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,112 @@
+// The number concept for one lane: float and double behave as packs of width 1 do (see vec.h), so that the cells of
+// csrc/cells compile for a CPU pack, a CUDA thread and an emulated CUDA thread from the same source.
+//
+// The concept, for a number type V:
+//   Real<V>                       the type of one lane; splat<V>(r) repeats r in every lane
+//   + - * / < <= > >= ==          lanewise; comparisons give a Mask<V>
+//   fma(a, b, c)                  a * b + c; rounded once where MK_HAS_FMA is defined
+//   abs, sqrt, select(m, a, b)    select takes a where m holds, else b
+//   bits(v), from_bits<V>(b)      the representation as Bits<V>, 32-bit integers (float only)
+// Nothing here may be contracted or reassociated by the compiler: the build passes -ffp-contract=off / -fmad=false.
+#pragma once
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define MK_INLINE __device__ __forceinline__
+#define MK_HAS_FMA 1
+#else
+#define MK_INLINE inline __attribute__((always_inline))
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(MK_EMULATOR)
+#define MK_HAS_FMA 1
+#endif
+#endif
+
+namespace mk::MK_ISA {
+
+template <class V>
+struct Number;  // of a number type: Real, Mask, Bits, width
+
+template <>
+struct Number<float> {
+  using Real = float;
+  using Mask = bool;
+  using Bits = int32_t;
+  static constexpr int width = 1;
+};
+template <>
+struct Number<double> {
+  using Real = double;
+  using Mask = bool;
+  using Bits = int64_t;
+  static constexpr int width = 1;
+};
+
+template <class V>
+using Real = typename Number<V>::Real;
+template <class V>
+using Mask = typename Number<V>::Mask;
+template <class V>
+using Bits = typename Number<V>::Bits;
+
+template <class V>
+MK_INLINE V splat(Real<V> r);
+template <>
+MK_INLINE float splat<float>(float r) {
+  return r;
+}
+template <>
+MK_INLINE double splat<double>(double r) {
+  return r;
+}
+
+#ifdef MK_HAS_FMA
+MK_INLINE float fma(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
+MK_INLINE double fma(double a, double b, double c) { return __builtin_fma(a, b, c); }
+#else
+MK_INLINE float fma(float a, float b, float c) { return a * b + c; }
+MK_INLINE double fma(double a, double b, double c) { return a * b + c; }
+#endif
+MK_INLINE float abs(float v) { return __builtin_fabsf(v); }
+MK_INLINE double abs(double v) { return __builtin_fabs(v); }
+MK_INLINE float sqrt(float v) { return __builtin_sqrtf(v); }
+MK_INLINE double sqrt(double v) { return __builtin_sqrt(v); }
+MK_INLINE float select(bool m, float a, float b) { return m ? a : b; }
+MK_INLINE double select(bool m, double a, double b) { return m ? a : b; }
+
+#if defined(__CUDA_ARCH__)
+MK_INLINE int32_t bits(float v) { return __float_as_int(v); }
+template <class V>
+MK_INLINE float from_bits(int32_t b) {
+  return __int_as_float(b);
+}
+#else
+MK_INLINE int32_t bits(float v) {
+  int32_t b;
+  __builtin_memcpy(&b, &v, sizeof b);
+  return b;
+}
+template <class V>
+MK_INLINE float from_bits(int32_t b) {
+  float v;
+  __builtin_memcpy(&v, &b, sizeof v);
+  return v;
+}
+#endif
+
+// The nearest float to a 32-bit integer.
+template <class V>
+MK_INLINE V to_real(int32_t i) {
+  return static_cast<V>(i);
+}
+
+// Scalar functions of libm, lane by lane, for double.
+template <class F>
+MK_INLINE double map(double v, F f) {
+  return f(v);
+}
+template <class F>
+MK_INLINE double map(double a, double b, F f) {
+  return f(a, b);
+}
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,7 @@
+// One bind function per family of kernels, called by module.cpp.
+#pragma once
+#include <pybind11/pybind11.h>
+
+namespace py = pybind11;
+
+void bind_ensemble(py::module_& m);

@@ -1,0 +1,28 @@
+// The Python module mathkernels._C: plain functions of integers and pointers; every long one releases the GIL.
+#include "python/bind.h"
+
+#include "common/isa.h"
+
+namespace {
+
+void bind_system(py::module_& m) {
+  m.attr("version") = MK_VERSION;
+  m.attr("compiler") = __VERSION__;
+  m.def("isa_names", [] {
+    py::list names;
+    for (int k = 0; k < mk::isa_count(); ++k) names.append(mk::isa_name(k));
+    return names;
+  });
+  m.def("isa_available", &mk::isa_available);
+  m.def("isa_best", &mk::isa_best);
+  m.def("isa_current", &mk::isa_current);
+  m.def("isa_force", &mk::isa_force);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, m) {
+  m.doc() = "Compiled kernels of mathkernels; use the Python packages, which check what they pass.";
+  bind_system(m);
+  bind_ensemble(m);
+}
