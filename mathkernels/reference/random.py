@@ -1,0 +1,178 @@
+"""The random streams of the training kernels, written again in numpy from their definition.
+
+A stream is a function of four keys (seed, iteration, sample, input) and has no state. Two generators give 32
+bits for each key:
+
+- "hash": splitmix64's finaliser (Steele, Lea & Flood 2014) turns (seed, iteration) into two 32-bit words; a
+  counter made of sample and input then passes two rounds of xorshift and multiplication, with one of the
+  words added before each.
+- "philox": Philox4x32-10 (Salmon et al. 2011), key = seed, counter = (iteration, input, sample // 4), word
+  sample % 4.
+
+How the bits become a number of U[low, high] is in :class:`Mapping`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = int | npt.NDArray[Any]
+Interval = tuple[float, float]
+
+GOLDEN_64, GOLDEN_32 = 0x9E3779B97F4A7C15, 0x9E3779B9
+STEPS = 2**31  # a range is cut into this many equal steps
+
+
+def _words(value: Integers, bits: type[np.unsignedinteger[Any]]) -> npt.NDArray[Any]:
+    return np.atleast_1d(np.asarray(value)).astype(bits)
+
+
+def _mix(z: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def hash_bits(
+    seed: Integers, iteration: Integers, sample: Integers, input: Integers
+) -> npt.NDArray[np.uint32]:
+    """Return the 32 bits of the default generator; the keys broadcast against each other."""
+    golden = np.uint64(GOLDEN_64)
+    state = _mix(_words(seed, np.uint64) + golden)
+    key = _mix(state + (_words(iteration, np.uint64) + np.uint64(1)) * golden)
+    counter = _words(sample, np.uint32) + (_words(input, np.uint32) << np.uint32(20))
+    x = counter * np.uint32(GOLDEN_32) + key.astype(np.uint32)
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x21F0AAAD)
+    x = (x ^ (x >> np.uint32(15))) + (key >> np.uint64(32)).astype(np.uint32)
+    x = x * np.uint32(0x735A2D97)
+    return x ^ (x >> np.uint32(16))
+
+
+def philox_words(counter: Sequence[Integers], key: Sequence[Integers]) -> list[npt.NDArray[np.uint32]]:
+    """Return the four words that Philox4x32-10 makes of a counter of four words and a key of two."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    c = [_words(word, np.uint64) for word in counter]
+    k = [_words(word, np.uint64) for word in key]
+    for _ in range(10):
+        left, right = np.uint64(0xD2511F53) * c[0], np.uint64(0xCD9E8D57) * c[2]
+        c = [(right >> half) ^ c[1] ^ k[0], right & low, (left >> half) ^ c[3] ^ k[1], left & low]
+        k = [(k[0] + np.uint64(GOLDEN_32)) & low, (k[1] + np.uint64(0xBB67AE85)) & low]
+    return [word.astype(np.uint32) for word in np.broadcast_arrays(*c)]
+
+
+def philox_bits(
+    seed: Integers, iteration: Integers, sample: Integers, input: Integers
+) -> npt.NDArray[np.uint32]:
+    """Return the 32 bits of the strict generator; the keys broadcast against each other."""
+    low, half = np.uint64(0xFFFFFFFF), np.uint64(32)
+    t, s, b = _words(iteration, np.uint64), _words(seed, np.uint64), _words(sample, np.uint64)
+    words = philox_words((t & low, t >> half, input, b // np.uint64(4)), (s & low, s >> half))
+    lane = np.broadcast_to(b % np.uint64(4), words[0].shape).astype(np.int64)
+    return np.choose(lane, words)
+
+
+GENERATORS = {"hash": hash_bits, "philox": philox_bits}
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """How 32 bits become a number of U[low, high]: ``fma(real((bits >> 1) - anchor), scale, offset)``.
+
+    The anchor is the step that stands for 0 where the range contains or touches 0, so that numbers near 0
+    keep their relative precision, else the middle. Numbers are the middles of the steps: 0 does not occur.
+    """
+
+    anchor: int
+    scale: np.floating[Any]
+    offset: np.floating[Any]
+
+    @classmethod
+    def of(cls, low: float, high: float, dtype: npt.DTypeLike = np.float32) -> Mapping:
+        real = np.dtype(dtype).type
+        width = high - low
+        scale = real(width / STEPS)
+        if low <= 0 <= high:
+            return cls(min(max(round(-low / width * STEPS), 0), STEPS), scale, real(scale / 2))
+        anchor = STEPS // 2
+        return cls(anchor, scale, real(low + (anchor + 0.5) * width / STEPS))
+
+    def __call__(self, bits: npt.NDArray[np.uint32]) -> npt.NDArray[Any]:
+        steps = (bits >> np.uint32(1)).astype(np.int64) - self.anchor
+        return fused_multiply_add(steps.astype(self.scale.dtype), self.scale, self.offset)
+
+
+def _two_sum(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return s = a + b rounded and the error a + b - s (Knuth)."""
+    s = a + b
+    other = s - a
+    return s, (a - (s - other)) + (b - other)
+
+
+def _two_product(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return p = a b rounded and the error a b - p (Dekker), float64."""
+
+    def split(v: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        shifted = v * (2.0**27 + 1)
+        upper = shifted - (shifted - v)
+        return upper, v - upper
+
+    p = a * b
+    (a1, a2), (b1, b2) = split(a), split(b)
+    return p, a2 * b2 - (((p - a1 * b1) - a2 * b1) - a1 * b2)
+
+
+def _sum_to_odd(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Return a + b rounded to odd: an inexact sum gets an odd last bit, so that it may be rounded again."""
+    s, error = _two_sum(a, b)
+    even = (s.view(np.int64) & 1) == 0
+    toward = np.where(error > 0, np.inf, -np.inf)
+    return np.where((error != 0) & even, np.nextafter(s, toward), s)
+
+
+def fused_multiply_add(a: npt.ArrayLike, b: npt.ArrayLike, c: npt.ArrayLike) -> npt.NDArray[Any]:
+    """Return a b + c with one rounding, in float32 or float64 as ``a`` (Boldo & Melquiond 2008)."""
+    dtype = np.asarray(a).dtype
+    x, y, z = (np.atleast_1d(v).astype(np.float64) for v in np.broadcast_arrays(a, b, c))
+    if dtype == np.float32:
+        return _sum_to_odd(x * y, z).astype(np.float32)  # the product of two float32 is exact in float64
+    product, rest = _two_product(x, y)
+    upper, lower = _two_sum(z, rest)
+    total, error = _two_sum(product, upper)
+    return total + _sum_to_odd(error, lower)
+
+
+def uniforms(
+    seed: int,
+    iteration: int,
+    batch: int,
+    inputs: int,
+    ranges: Sequence[Interval],
+    dtype: npt.DTypeLike = np.float32,
+    generator: str = "hash",
+) -> npt.NDArray[Any]:
+    """Return the training samples (B, I) of one iteration of one run.
+
+    Args:
+        seed, iteration: of the run; integers of at least 0.
+        batch, inputs: B and I.
+        ranges: I pairs (low, high), or one for all inputs.
+        dtype: float32 or float64.
+        generator: a key of :data:`GENERATORS`.
+
+    Raises:
+        ValueError: for a generator that does not exist, or ranges that do not fit the inputs.
+    """
+    if generator not in GENERATORS:
+        raise ValueError(f"generator: got {generator!r}, needs one of {', '.join(GENERATORS)}")
+    if len(ranges) not in (1, inputs):
+        raise ValueError(f"ranges: got {len(ranges)}, needs one for all inputs or one for each of {inputs}")
+    bits = GENERATORS[generator](seed, iteration, np.arange(batch)[:, None], np.arange(inputs))
+    mappings = [
+        Mapping.of(low, high, dtype) for low, high in (ranges if len(ranges) > 1 else [*ranges] * inputs)
+    ]
+    return np.stack([mapping(bits[:, i]) for i, mapping in enumerate(mappings)], axis=1)
