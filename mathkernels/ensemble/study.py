@@ -1,0 +1,162 @@
+"""Studies: variants x data sets x seeds, the unit in which papers draw a figure."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mathkernels.data.arithmetic import Range, Task, ranges_text
+from mathkernels.ensemble.describe import SGD, Adam, Module, Norm, Ramp, RealNPU, Run
+
+Dataset = tuple[tuple[Range, ...], tuple[Range, ...]]  # interpolation, extrapolation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One entry of a figure's legend: a module and how it is trained. See :class:`Run` for the fields."""
+
+    label: str
+    module: Module
+    optimizer: Adam | SGD
+    ramp: Ramp | None = None
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a study and where it belongs in the figure."""
+
+    variant: str
+    dataset: str
+    run: Run
+
+    @property
+    def name(self) -> str:
+        """Name in tables, in the manner of the papers' logs."""
+        run, task = self.run, self.run.task
+        fields = (
+            self.variant,
+            f"op-{task.operation}",
+            f"i-{ranges_text(task.interpolation)}",
+            f"e-{ranges_text(task.extrapolation)}",
+            f"z-{task.inputs}",
+            f"b{run.batch}",
+            f"s{run.seed}",
+            f"lr-{run.optimizer.name}-{run.optimizer.lr:g}",
+        )
+        return "_".join(fields)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """Every variant on every data set from every seed.
+
+    Args:
+        name: of the run folder.
+        title: of the figure.
+        variants: in the order of the legend.
+        datasets: label -> (interpolation, extrapolation).
+        seeds: one run per variant, data set and seed.
+        inputs, operation: see :class:`Task`.
+        iterations, evaluate_every, batch, threshold: see :class:`Run`.
+    """
+
+    name: str
+    title: str
+    variants: tuple[Variant, ...]
+    datasets: Mapping[str, Dataset]
+    seeds: tuple[int, ...] = tuple(range(25))
+    inputs: int = 2
+    operation: str = "div"
+    iterations: int = 50_000
+    evaluate_every: int = 1_000
+    batch: int = 128
+    threshold: float = 1e-5
+
+    def __post_init__(self) -> None:
+        for what in ("variants", "datasets", "seeds"):
+            if not getattr(self, what):
+                raise ValueError(f"Study.{what}: got none, needs at least one")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"Study.seeds: got {self.seeds}, needs each seed once")
+
+    def members(self) -> tuple[Member, ...]:
+        """Return the runs, the variants slowest and the seeds fastest."""
+        return tuple(self._members())
+
+    def _members(self) -> Iterator[Member]:
+        for variant in self.variants:
+            for label, (interpolation, extrapolation) in self.datasets.items():
+                task = Task(
+                    operation=self.operation,
+                    inputs=self.inputs,
+                    interpolation=interpolation,
+                    extrapolation=extrapolation,
+                )
+                for seed in self.seeds:
+                    run = Run(
+                        module=variant.module,
+                        task=task,
+                        seed=seed,
+                        optimizer=variant.optimizer,
+                        iterations=self.iterations,
+                        evaluate_every=self.evaluate_every,
+                        batch=self.batch,
+                        ramp=variant.ramp,
+                        clip_norm=variant.clip_norm,
+                        threshold=self.threshold,
+                    )
+                    yield Member(variant.label, label, run)
+
+    @property
+    def runs(self) -> int:
+        return len(self.variants) * len(self.datasets) * len(self.seeds)
+
+    def resized(self, iterations: int) -> Study:
+        """Return the study with other iterations and its schedules stretched or shrunk in proportion."""
+        if iterations == self.iterations:
+            return self
+        share = iterations / max(self.iterations, 1)
+        variants = tuple(
+            dataclasses.replace(
+                variant, ramp=_resized_ramp(variant.ramp, share), module=_resized_norm(variant.module, share)
+            )
+            for variant in self.variants
+        )
+        return dataclasses.replace(self, variants=variants, iterations=iterations)
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides the result, as JSON can hold it."""
+        fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["seeds"] = list(self.seeds)
+        fields["variants"] = [_plain(variant) for variant in self.variants]
+        fields["datasets"] = {
+            label: {"interpolation": ranges_text(inside), "extrapolation": ranges_text(outside)}
+            for label, (inside, outside) in self.datasets.items()
+        }
+        return fields
+
+
+def _resized_ramp(ramp: Ramp | None, share: float) -> Ramp | None:
+    if ramp is None:
+        return None
+    start = round(ramp.start * share)
+    return Ramp(start=start, end=max(round(ramp.end * share), start + 1))
+
+
+def _resized_norm(module: Module, share: float) -> Module:
+    if not isinstance(module, RealNPU) or module.norm is None:
+        return module
+    every = max(round(module.norm.every * share), 1)
+    return dataclasses.replace(module, norm=dataclasses.replace(module.norm, every=every))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (Variant, Ramp, Norm)):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if dataclasses.is_dataclass(value):
+        own = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"name": getattr(value, "name"), **own}  # noqa: B009 (a class attribute of every description)
+    return list(value) if isinstance(value, tuple) else value
