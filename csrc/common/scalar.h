@@ -23,23 +23,32 @@
 
 namespace mk::MK_ISA {
 
+// Of a number type: Real, Mask, Bits, width, and what makes one from something else.
 template <class V>
-struct Number;  // of a number type: Real, Mask, Bits, width
+struct Number;
 
-template <>
-struct Number<float> {
-  using Real = float;
+template <class T, class I>
+struct ScalarNumber {
+  using Real = T;
   using Mask = bool;
-  using Bits = int32_t;
+  using Bits = I;
   static constexpr int width = 1;
+  static MK_INLINE T splat(T r) { return r; }
+  static MK_INLINE T to_real(int32_t i) { return static_cast<T>(i); }
+  static MK_INLINE T from_bits(I b) {
+#if defined(__CUDA_ARCH__)
+    return __int_as_float(b);
+#else
+    T v;
+    __builtin_memcpy(&v, &b, sizeof v);
+    return v;
+#endif
+  }
 };
 template <>
-struct Number<double> {
-  using Real = double;
-  using Mask = bool;
-  using Bits = int64_t;
-  static constexpr int width = 1;
-};
+struct Number<float> : ScalarNumber<float, int32_t> {};
+template <>
+struct Number<double> : ScalarNumber<double, int64_t> {};
 
 template <class V>
 using Real = typename Number<V>::Real;
@@ -49,14 +58,17 @@ template <class V>
 using Bits = typename Number<V>::Bits;
 
 template <class V>
-MK_INLINE V splat(Real<V> r);
-template <>
-MK_INLINE float splat<float>(float r) {
-  return r;
+MK_INLINE V splat(Real<V> r) {
+  return Number<V>::splat(r);
 }
-template <>
-MK_INLINE double splat<double>(double r) {
-  return r;
+template <class V, class I>
+MK_INLINE V from_bits(I b) {
+  return Number<V>::from_bits(b);
+}
+// The nearest real to a 32-bit integer.
+template <class V, class I>
+MK_INLINE V to_real(I i) {
+  return Number<V>::to_real(i);
 }
 
 #ifdef MK_HAS_FMA
@@ -73,30 +85,14 @@ MK_INLINE double sqrt(double v) { return __builtin_sqrt(v); }
 MK_INLINE float select(bool m, float a, float b) { return m ? a : b; }
 MK_INLINE double select(bool m, double a, double b) { return m ? a : b; }
 
-#if defined(__CUDA_ARCH__)
-MK_INLINE int32_t bits(float v) { return __float_as_int(v); }
-template <class V>
-MK_INLINE float from_bits(int32_t b) {
-  return __int_as_float(b);
-}
-#else
 MK_INLINE int32_t bits(float v) {
+#if defined(__CUDA_ARCH__)
+  return __float_as_int(v);
+#else
   int32_t b;
   __builtin_memcpy(&b, &v, sizeof b);
   return b;
-}
-template <class V>
-MK_INLINE float from_bits(int32_t b) {
-  float v;
-  __builtin_memcpy(&v, &b, sizeof v);
-  return v;
-}
 #endif
-
-// The nearest float to a 32-bit integer.
-template <class V>
-MK_INLINE V to_real(int32_t i) {
-  return static_cast<V>(i);
 }
 
 // Scalar functions of libm, lane by lane, for double.

@@ -25,6 +25,7 @@ template <class T, int W>
 struct Vec {
   typedef T Raw __attribute__((vector_size(sizeof(T) * W)));
   typedef typename IntOf<T>::type RawInt __attribute__((vector_size(sizeof(T) * W)));
+  static constexpr int lanes = W;
   Raw raw;
 
   static MK_INLINE Vec load(const T* p) {
@@ -38,18 +39,18 @@ struct Vec {
 
 template <class T, int W>
 struct Number<Vec<T, W>> {
+  using V = Vec<T, W>;
   using Real = T;
-  using Mask = typename Vec<T, W>::RawInt;
-  using Bits = typename Vec<T, W>::RawInt;
+  using Mask = typename V::RawInt;
+  using Bits = typename V::RawInt;
   static constexpr int width = W;
+  static MK_INLINE V splat(T r) { return {r - typename V::Raw{}}; }  // r - 0 is r for every r, NaN and -0 included
+  static MK_INLINE V from_bits(Bits b) { return {(typename V::Raw)b}; }
+  template <class I>
+  static MK_INLINE V to_real(I i) {
+    return {__builtin_convertvector(i, typename V::Raw)};
+  }
 };
-
-template <class V>
-MK_INLINE V splat(Real<V> r) {
-  V v;
-  v.raw = r - typename V::Raw{};  // r - 0 is r for every r, NaN and -0 included
-  return v;
-}
 
 #define MK_VEC template <class T, int W> MK_INLINE
 MK_VEC Vec<T, W> operator+(Vec<T, W> a, Vec<T, W> b) { return {a.raw + b.raw}; }
@@ -64,10 +65,6 @@ MK_VEC auto operator>=(Vec<T, W> a, Vec<T, W> b) { return a.raw >= b.raw; }
 MK_VEC auto operator==(Vec<T, W> a, Vec<T, W> b) { return a.raw == b.raw; }
 
 MK_VEC auto bits(Vec<T, W> v) { return (typename Vec<T, W>::RawInt)v.raw; }
-template <class V>
-MK_INLINE V from_bits(Bits<V> b) {
-  return {(typename V::Raw)b};
-}
 MK_VEC Vec<T, W> select(typename Vec<T, W>::RawInt m, Vec<T, W> a, Vec<T, W> b) { return {m ? a.raw : b.raw}; }
 MK_VEC Vec<T, W> abs(Vec<T, W> v) {
   constexpr auto sign = static_cast<typename IntOf<T>::type>(~(uint64_t{1} << (8 * sizeof(T) - 1)));
@@ -109,12 +106,6 @@ MK_VEC Vec<T, W> sqrt(Vec<T, W> v) {
   Vec<T, W> r;
   for (int i = 0; i < W; ++i) r.raw[i] = sqrt(v.raw[i]);
   return r;
-}
-
-// The nearest real to each 32-bit integer of a pack.
-template <class V, class I>
-MK_INLINE V to_real(I i) {
-  return {__builtin_convertvector(i, typename V::Raw)};
 }
 
 template <class T, int W, class F>

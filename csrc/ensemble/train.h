@@ -1,0 +1,277 @@
+// Trains one tile of models through the iterations of a program: sample, forward, analytic backward, penalties, gradient
+// clip, optimiser step, clamp, and evaluation.  Two kinds of lanes alternate: models in prepare and update, samples in
+// between.  N is the number of inputs if it is known at compile time, else 0.
+#pragma once
+#include "cells/optimiser.h"
+#include "cells/penalty.h"
+#include "ensemble/draw.h"
+#include "ensemble/evaluate.h"
+
+namespace mk::MK_ISA {
+
+template <class Core, int N, class R>
+struct Trainer {
+  using V = Pack<R>;
+  static constexpr int width = Number<V>::width;
+  static constexpr int capacity = N ? N : max_inputs;
+  static constexpr int model_packs = width < tile_models ? width : tile_models;
+  using M = Vec<R, model_packs>;  // a pack of models
+
+  const Program& p;
+  const int64_t tile;
+  const int n, models, parameters;
+  const CellOptions<R> options;
+  R* const streams;  // [slot][input][sample]
+  R derived[Core::derived(capacity) * tile_models];
+  R gradient[Core::gradients(capacity) * tile_models];
+
+  Trainer(const Program& program, int64_t index, void* scratch)
+      : p(program),
+        tile(index),
+        n(N ? N : static_cast<int>(program.inputs)),
+        models(program.models[index]),
+        parameters(Core::parameters(n)),
+        options{static_cast<R>(program.epsilon)},
+        streams(static_cast<R*>(scratch)) {}
+
+  template <class Pointer>
+  MK_INLINE R* per_model(Pointer base, int64_t rows) const {
+    return static_cast<R*>(const_cast<void*>(static_cast<const void*>(base))) + tile * rows * tile_models;
+  }
+
+  template <Mode mode>
+  MK_INLINE void prepare() {
+    const R* parameter = per_model(p.parameter, parameters);
+    const R* negative = per_model(p.negative, n);
+    for (int m = 0; m < models; m += M::lanes) {
+      M raw[Core::parameters(capacity)], signs[capacity], made[Core::derived(capacity)];
+      for (int k = 0; k < parameters; ++k) raw[k] = M::load(parameter + k * tile_models + m);
+      for (int i = 0; i < n; ++i) signs[i] = M::load(negative + i * tile_models + m);
+      Core::template prepare<mode>(n, options, signs, raw, made);
+      for (int k = 0; k < Core::derived(n); ++k) made[k].store(derived + k * tile_models + m);
+    }
+  }
+
+  MK_INLINE V target(const V* x, const int32_t* subset) const {
+    V a, b;
+    if constexpr (N == 2) {  // see supports()
+      a = x[0];
+      b = x[1];
+    } else {
+      a = x[subset[0]];
+      for (int k = 1; k < subset[1]; ++k) a = a + x[subset[0] + k];
+      b = x[subset[2]];
+      for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
+    }
+    switch (static_cast<Operation>(p.operation)) {
+      case Operation::div: return a / b;
+      case Operation::mul: return a * b;
+      case Operation::add: return a + b;
+      case Operation::sub: return a - b;
+      case Operation::reciprocal: return constant<V>(1) / a;
+      case Operation::squared: return a * a;
+      default: return sqrt(a);
+    }
+  }
+
+  // The sums over the batch of one model's gradients, without the factor 2 / batch of the mean squared error.
+  MK_INLINE void sum_gradients(int m) {
+    constexpr int packs = columns / width;
+    const int batch = static_cast<int>(p.batch), count = Core::gradients(n);
+    const int64_t index = tile * tile_models + m;
+    const R* stream = streams + int64_t{p.slot[index]} * n * batch;
+    const R* scales = per_model(p.scale, n) + m;
+    const R* offsets = per_model(p.offset, n) + m;
+    V d[Core::derived(capacity)], scale[capacity], offset[capacity], partial[packs][Core::gradients(capacity)];
+    for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
+    for (int i = 0; i < n; ++i) {
+      scale[i] = splat<V>(scales[i * tile_models]);
+      offset[i] = splat<V>(offsets[i * tile_models]);
+    }
+    for (int first = 0; first < packs; ++first) {
+      V g[Core::gradients(capacity)];
+      for (int k = 0; k < count; ++k) g[k] = constant<V>(0);
+      for (int s = first * width; s < batch; s += columns) {
+        V x[capacity], saved[Core::saved(capacity) + 1];
+        for (int i = 0; i < n; ++i) x[i] = fma(V::load(stream + i * batch + s), scale[i], offset[i]);
+        const V error = Core::template forward<Mode::training>(n, options, x, d, saved) -
+                        target(x, p.subset + index * 4);
+        Core::template backward<false>(n, options, x, d, saved, error, g, static_cast<V*>(nullptr));
+      }
+      for (int k = 0; k < count; ++k) partial[first][k] = g[k];
+    }
+    for (int k = 0; k < count; ++k) {
+      for (int half = packs / 2; half > 0; half /= 2)
+        for (int a = 0; a < half; ++a) partial[a][k] = partial[a][k] + partial[a + half][k];
+      gradient[k * tile_models + m] = lane_sum(partial[0][k]);
+    }
+  }
+
+  // Adds the slopes of the discretisation and norm penalties to dp.
+  MK_INLINE void add_penalties(int64_t step, const M* raw, M* dp) const {
+    const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
+    const M on_weight = at(p.weight_penalty), on_gate = at(p.gate_penalty), beta = at(p.norm);
+    const int weights = static_cast<int>(p.weights);
+    M weight_norm = constant<M>(0), gate_norm = constant<M>(0);
+    if (p.norm_order == 2) {
+      for (int k = 0; k < weights; ++k) weight_norm = fma(raw[k], raw[k], weight_norm);
+      for (int k = weights; k < parameters; ++k) gate_norm = fma(raw[k], raw[k], gate_norm);
+      weight_norm = sqrt(weight_norm);
+      gate_norm = sqrt(gate_norm);
+    }
+    for (int k = 0; k < parameters; ++k) {
+      const bool weight = k < weights;
+      const auto kind = static_cast<Penalty>(weight ? p.weight_penalty_kind : p.gate_penalty_kind);
+      if (kind != Penalty::none) dp[k] = fma(weight ? on_weight : on_gate, penalty_slope(kind, raw[k]), dp[k]);
+      if (p.norm_order == 1) dp[k] = fma(beta, sign(raw[k]), dp[k]);
+      if (p.norm_order == 2) {
+        const M norm = weight ? weight_norm : gate_norm;
+        dp[k] = dp[k] + select(norm > constant<M>(0), beta * (raw[k] / norm), constant<M>(0));
+      }
+    }
+  }
+
+  MK_INLINE void clip_gradient(M* dp) const {
+    M square = constant<M>(0);
+    for (int k = 0; k < parameters; ++k) square = fma(dp[k], dp[k], square);
+    const M ratio = splat<M>(static_cast<R>(p.clip_norm)) / (sqrt(square) + constant<M>(1e-6));
+    const M factor = select(ratio > constant<M>(1), constant<M>(1), ratio);
+    for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * factor;
+  }
+
+  MK_INLINE void update(int64_t step) {
+    const auto real = [](double v) { return splat<M>(static_cast<R>(v)); };
+    const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
+    R* parameter = per_model(p.parameter, parameters);
+    R* first_moment = per_model(p.first_moment, parameters);
+    R* second_moment = per_model(p.second_moment, parameters);
+    const AdamStep<M> adam{real(p.decay1), real(p.beta2), real(p.decay2), real(p.eps), at(p.step), at(p.correction)};
+    const SgdStep<M> sgd{real(p.momentum), at(p.step)};
+    const M mean = real(2.0 / static_cast<double>(p.batch));
+    for (int m = 0; m < models; m += M::lanes) {
+      M raw[Core::parameters(capacity)], made[Core::derived(capacity)], sum[Core::gradients(capacity)];
+      M dp[Core::parameters(capacity)];
+      for (int k = 0; k < parameters; ++k) raw[k] = M::load(parameter + k * tile_models + m);
+      for (int k = 0; k < Core::derived(n); ++k) made[k] = M::load(derived + k * tile_models + m);
+      for (int k = 0; k < Core::gradients(n); ++k) sum[k] = M::load(gradient + k * tile_models + m);
+      Core::finish(n, raw, made, sum, dp);
+      for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
+      add_penalties(step, raw, dp);
+      if (p.clip_norm > 0) clip_gradient(dp);
+      for (int k = 0; k < parameters; ++k) {
+        M moment = M::load(first_moment + k * tile_models + m);
+        if (p.optimiser == static_cast<int64_t>(OptimiserKind::adam)) {
+          M second = M::load(second_moment + k * tile_models + m);
+          adam(dp[k], raw[k], moment, second);
+          second.store(second_moment + k * tile_models + m);
+        } else {
+          sgd(dp[k], raw[k], moment);
+        }
+        moment.store(first_moment + k * tile_models + m);
+        const bool weight = k < p.weights;
+        if (weight ? p.clamp_weights : p.clamp_gates)
+          raw[k] = clamp(raw[k], real(weight ? p.weight_low : 0.0), real(weight ? p.weight_high : 1.0));
+        raw[k].store(parameter + k * tile_models + m);
+      }
+    }
+  }
+
+  __attribute__((noinline)) void write_row(int m, int64_t iteration) {
+    const int64_t index = tile * tile_models + m, row = iteration / p.evaluate_every;
+    double* out = p.rows + (index * p.row_capacity + row) * row_columns;
+    const R* parameter = per_model(p.parameter, parameters) + m;
+    V d[Core::derived(capacity)];
+    for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
+    const auto error = [&](const uint64_t* x, const uint64_t* t, int64_t count) {
+      return mean_squared_error<Core, Mode::evaluation, N>(n, options, reinterpret_cast<const R*>(x[index]),
+                                                           reinterpret_cast<const R*>(t[index]), count, d);
+    };
+    out[0] = error(p.valid_inputs, p.valid_target, p.valid_count);
+    out[1] = error(p.test_inputs, p.test_target, p.test_count);
+    double sparsity = 0, total = 0, norms[2] = {0, 0};
+    const auto at = [&](const void* table) { return static_cast<double>(static_cast<const R*>(table)[iteration - p.first]); };
+    for (int k = 0; k < parameters; ++k) {
+      const bool weight = k < p.weights;
+      const double w = static_cast<double>(parameter[k * tile_models]);
+      const double distance = penalty(Penalty::ternary, w);
+      if (weight && !(distance <= sparsity)) sparsity = distance;  // a NaN stays
+      const auto kind = static_cast<Penalty>(weight ? p.weight_penalty_kind : p.gate_penalty_kind);
+      total += at(weight ? p.weight_penalty : p.gate_penalty) * penalty(kind, w);
+      norms[weight ? 0 : 1] += p.norm_order == 1 ? abs(w) : w * w;
+    }
+    if (p.norm_order == 2) {
+      norms[0] = sqrt(norms[0]);
+      norms[1] = sqrt(norms[1]);
+    }
+    if (p.norm_order) total += at(p.norm) * (norms[0] + norms[1]);
+    out[2] = sparsity;
+    out[4] = total;
+    if (out[0] < p.best_valid[index]) {
+      p.best_valid[index] = out[0];
+      p.best_row[index] = static_cast<int32_t>(row);
+      R* best = per_model(p.best, parameters) + m;
+      for (int k = 0; k < parameters; ++k) best[k * tile_models] = parameter[k * tile_models];
+    }
+  }
+
+  // The training loss of the batch that the coming update uses, in training mode.
+  __attribute__((noinline)) void write_loss(int m, int64_t iteration) {
+    const int64_t index = tile * tile_models + m, row = iteration / p.evaluate_every;
+    const int batch = static_cast<int>(p.batch);
+    const R* stream = streams + int64_t{p.slot[index]} * n * batch;
+    R* x = streams + int64_t{tile_models} * n * batch;
+    R* t = x + n * batch;
+    for (int s = 0; s < batch; s += width) {
+      V sample[capacity];
+      for (int i = 0; i < n; ++i) {
+        const R scale = per_model(p.scale, n)[i * tile_models + m], offset = per_model(p.offset, n)[i * tile_models + m];
+        sample[i] = fma(V::load(stream + i * batch + s), splat<V>(scale), splat<V>(offset));
+        sample[i].store(x + i * batch + s);
+      }
+      target(sample, p.subset + index * 4).store(t + s);
+    }
+    V d[Core::derived(capacity)];
+    for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
+    p.rows[(index * p.row_capacity + row) * row_columns + 3] =
+        mean_squared_error<Core, Mode::training, N>(n, options, x, t, batch, d);
+  }
+
+  void run() {
+    for (int64_t t = p.first; t < p.last; ++t) {
+      draw_tile(p, tile, t, streams);
+      if (t % p.evaluate_every == 0) {
+        prepare<Mode::evaluation>();
+        for (int m = 0; m < models; ++m) write_row(m, t);
+        prepare<Mode::training>();
+        for (int m = 0; m < models; ++m) write_loss(m, t);
+      }
+      prepare<Mode::training>();
+      for (int m = 0; m < models; ++m) sum_gradients(m);
+      update(t - p.first);
+    }
+  }
+};
+
+template <class Core, int N, class R>
+void train_tile(const Program& p, int64_t tile, void* scratch) {
+  Trainer<Core, N, R>(p, tile, scratch).run();
+}
+
+// Loops with the number of inputs known at compile time are made where speed is asked for: float, a wide instruction set.
+// N = 2 also fixes which input is a and which is b.
+template <class Core>
+TrainTile* choose(const Program& p) {
+  if (p.dtype == 1) return train_tile<Core, 0, double>;
+#if defined(__AVX2__) || defined(__ARM_NEON)
+  if (p.inputs == 10) return train_tile<Core, 10, float>;
+  bool plain = p.inputs == 2;
+  for (int64_t index = 0; plain && index < p.tiles * tile_models; ++index) {
+    const int32_t* s = p.subset + index * 4;
+    plain = s[0] == 0 && s[1] == 1 && s[2] == 1 && s[3] == 1;
+  }
+  if (plain) return train_tile<Core, 2, float>;
+#endif
+  return train_tile<Core, 0, float>;
+}
+
+}  // namespace mk::MK_ISA

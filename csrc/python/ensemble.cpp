@@ -1,0 +1,91 @@
+// The ensemble for Python: a Program whose pointers are set as integers, and one call that trains many of them.
+#include "common/isa.h"
+#include "common/parallel.h"
+#include "ensemble/program.h"
+#include "python/bind.h"
+
+#if defined(__x86_64__)
+#define MK_ENSEMBLE_TABLES MK_TABLE(generic) MK_TABLE(v2) MK_TABLE(v3) MK_TABLE(v4)
+#else
+#define MK_ENSEMBLE_TABLES MK_TABLE(generic)
+#endif
+
+namespace mk {
+
+#define MK_TABLE(isa)                            \
+  namespace isa {                                \
+  extern const EnsembleKernels ensemble_kernels; \
+  }
+MK_ENSEMBLE_TABLES
+#undef MK_TABLE
+
+const EnsembleKernels& ensemble_kernels() {
+#define MK_TABLE(isa) &isa::ensemble_kernels,
+  static const EnsembleKernels* const tables[] = {MK_ENSEMBLE_TABLES};  // in the order of isa.cpp
+#undef MK_TABLE
+  return *tables[isa_current()];
+}
+
+}  // namespace mk
+
+namespace {
+
+struct Work {
+  const mk::Program* program;
+  mk::TrainTile* train;
+  int64_t tile;
+};
+
+// Trains all tiles of all programs; `work` holds one entry per tile, `scratch` `scratch_bytes` per thread.
+void train(const py::list& programs, uint64_t scratch, int64_t scratch_bytes, int threads) {
+  std::vector<Work> work;
+  for (const auto& item : programs) {
+    const auto& program = item.cast<const mk::Program&>();
+    mk::TrainTile* kernel = mk::ensemble_kernels().train(program);
+    if (kernel == nullptr || mk::program_scratch_bytes(program) > scratch_bytes || program.inputs > mk::max_inputs)
+      throw py::value_error("ensemble: a program names no kernel or its scratch is too small");
+    for (int64_t tile = 0; tile < program.tiles; ++tile) work.push_back({&program, kernel, tile});
+  }
+  py::gil_scoped_release release;
+  mk::parallel_for(static_cast<int64_t>(work.size()), threads, [&](int worker, int64_t item) {
+    const Work& w = work[static_cast<size_t>(item)];
+    w.train(*w.program, w.tile, reinterpret_cast<char*>(scratch) + worker * scratch_bytes);
+  });
+}
+
+// A pointer field is an integer in Python: the address of an array that the caller keeps alive.
+template <auto field>
+void pointer(py::class_<mk::Program>& c, const char* name) {
+  using Pointer = std::remove_reference_t<decltype(std::declval<mk::Program&>().*field)>;
+  c.def_property(
+      name, [](const mk::Program& p) { return reinterpret_cast<uint64_t>(p.*field); },
+      [](mk::Program& p, uint64_t address) { p.*field = reinterpret_cast<Pointer>(address); });
+}
+
+}  // namespace
+
+void bind_ensemble(py::module_& m) {
+  using P = mk::Program;
+  py::class_<P> c(m, "Program");
+  c.def(py::init([] { return P{}; }));
+#define MK_VALUE(name) c.def_readwrite(#name, &P::name);
+#define MK_POINTER(name) pointer<&P::name>(c, #name);
+  MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(weights) MK_VALUE(parameters)
+  MK_VALUE(batch) MK_VALUE(operation) MK_VALUE(generator) MK_VALUE(tiles) MK_VALUE(first) MK_VALUE(last)
+  MK_VALUE(evaluate_every) MK_VALUE(row_capacity) MK_VALUE(optimiser) MK_VALUE(decay1) MK_VALUE(beta2) MK_VALUE(decay2)
+  MK_VALUE(eps) MK_VALUE(momentum) MK_VALUE(weight_penalty_kind) MK_VALUE(gate_penalty_kind) MK_VALUE(norm_order)
+  MK_VALUE(clamp_weights) MK_VALUE(clamp_gates) MK_VALUE(weight_low) MK_VALUE(weight_high) MK_VALUE(clip_norm)
+  MK_VALUE(epsilon) MK_VALUE(valid_count) MK_VALUE(test_count)
+  MK_POINTER(step) MK_POINTER(correction) MK_POINTER(weight_penalty) MK_POINTER(gate_penalty) MK_POINTER(norm)
+  MK_POINTER(models) MK_POINTER(slots) MK_POINTER(slot) MK_POINTER(slot_seed) MK_POINTER(slot_anchor) MK_POINTER(scale)
+  MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
+  MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter) MK_POINTER(first_moment)
+  MK_POINTER(second_moment) MK_POINTER(best) MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
+#undef MK_VALUE
+#undef MK_POINTER
+  m.attr("tile_models") = mk::tile_models;
+  m.attr("max_inputs") = mk::max_inputs;
+  m.attr("row_columns") = mk::row_columns;
+  m.def("program_scratch_bytes", &mk::program_scratch_bytes);
+  m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));
+}
