@@ -12,19 +12,16 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import platform
 import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from mathkernels import ensemble
 from mathkernels.ensemble import figures
 from mathkernels.ensemble.study import Member, Study
-from mathkernels.experiment import plots, report
 from mathkernels.experiment.optional import MissingLibraryError, load
-from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.output import OUTPUTS, write_report
+from mathkernels.experiment.run_folder import RunFolder
 
-OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", "figure.png", "figure.pdf")
 SMOKE_ITERATIONS, SMOKE_SEEDS = 2_000, (0, 1)
 
 
@@ -96,7 +93,6 @@ def describe(args: argparse.Namespace) -> Study:
             options=args.option or (),
             lr=args.lr,
             optimizer=args.optimizer,
-            ramp=args.ramp,
             clip_norm=args.clip_norm,
         )
     if args.smoke:
@@ -105,7 +101,9 @@ def describe(args: argparse.Namespace) -> Study:
         )
     if args.seeds is not None:
         study = dataclasses.replace(study, seeds=args.seeds)
-    return study if args.iterations is None else study.resized(args.iterations)
+    if args.iterations is not None:
+        study = study.resized(args.iterations)
+    return study if args.ramp is None else study.with_ramp(*args.ramp)
 
 
 def train(members: tuple[Member, ...], args: argparse.Namespace, folder: RunFolder) -> ensemble.Results:
@@ -119,39 +117,9 @@ def train(members: tuple[Member, ...], args: argparse.Namespace, folder: RunFold
         return ensemble.fit(runs, threads=args.threads, checkpoint=folder.checkpoint, progress=show)
 
 
-def write(
-    study: Study, members: tuple[Member, ...], results: ensemble.Results, folder: RunFolder, published: bool
-):
-    """Write tables, figure and status, and print the table of successes."""
-    rows = report.run_rows(members, results, study.name)
-    summary = report.summary_rows(members, results, published=published)
-    folder.write_csv("runs.csv", rows, report.run_columns(rows))
-    folder.write_csv("curves.csv", report.curve_rows(members, results), report.CURVE_COLUMNS)
-    folder.write_csv("summary.csv", summary, report.SUMMARY_COLUMNS)
-    title = study.title + (" – interrupted" if results.interrupted else "")
-    plots.save(plots.three_panels(summary, title), (folder.path / "figure.png", folder.path / "figure.pdf"))
-    status = {
-        "status": "interrupted" if results.interrupted else "finished",
-        "seconds": results.seconds,
-        "runs": len(members),
-        "iterations": study.iterations,
-        "published_statistics": published,
-        "machine": platform.platform(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("numpy", "torch")},
-        },
-    }
-    folder.write_json(STATUS, status)
-    print(f"\n{title}: solved runs\n\n{report.success_table(summary)}\n")
-    print(
-        f"{len(members):,} runs of {study.iterations:,} iterations in {results.seconds:.1f} s → {folder.path}"
-    )
-
-
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.list:
         print(figures.listing())
         return 0
@@ -165,7 +133,7 @@ def main() -> int:
         results = train(members, args, folder)
     except (ValueError, MissingLibraryError) as error:
         parser.error(str(error))
-    write(study, members, results, folder, args.published_statistics)
+    print(write_report(folder, study, members, results, published=args.published_statistics))
     if results.interrupted:
         print("interrupted; the same command with --resume continues", file=sys.stderr)
         return 130

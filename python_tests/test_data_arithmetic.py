@@ -184,10 +184,10 @@ def test_a_near_miss_of_an_operation_is_answered_with_a_suggestion():
     [
         ({"inputs": 0}, "Task.inputs: got 0"),
         ({"inputs": 2.0}, "Task.inputs: got 2.0"),
-        ({"inputs": 1}, "needs at most inputs=1"),
+        ({"inputs": 1}, "Task.inputs: got 1, needs at least 2"),
         ({"subset_ratio": 0.0}, "Task.subset_ratio: got 0.0"),
         ({"subset_ratio": 0.4}, "at least one of 2 inputs"),
-        ({"subset_ratio": 1.0}, "use 4 inputs together"),
+        ({"subset_ratio": 1.0}, "Task.inputs: got 2, needs at least 4 to hold two subsets of 2"),
         ({"overlap_ratio": -0.1}, "Task.overlap_ratio: got -0.1"),
         ({"interpolation": "U[1,2] ; U[1,2] ; U[1,2]"}, "Task.interpolation: got 3 ranges"),
         ({"interpolation": "U[2,1]"}, "low < high"),

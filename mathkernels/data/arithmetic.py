@@ -37,8 +37,9 @@ OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
 
 def suggestion(name: object, known: Iterable[str]) -> str:
     """Return "; did you mean …?" for a near miss of a known name, else an empty string."""
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    names = {each.casefold(): each for each in known}
+    near = difflib.get_close_matches(str(name).casefold(), names, n=1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _plain(number: float) -> str:
@@ -221,10 +222,8 @@ class Task:
                 f"that is {1 / self.inputs:g}"
             )
         if self._used > self.inputs:
-            raise ValueError(
-                f"Task.subset_ratio: got subsets of {self._size} that use {self._used} inputs together, "
-                f"needs at most inputs={self.inputs}"
-            )
+            what = f"two subsets of {self._size} for {self.operation!r}"
+            raise ValueError(f"Task.inputs: got {self.inputs}, needs at least {self._used} to hold {what}")
 
     @property
     def _size(self) -> int:

@@ -52,13 +52,13 @@ _FOUR = ("RealNPU", "RealNPU-modified", "NRU", "NMRU")
 FIGURES: dict[str, Study] = {
     "3": Study(
         name="figure-3",
-        title="No redundancy (2 inputs)",
+        title="Figure 3: no redundancy (2 inputs)",
         variants=tuple(IN_2[key] for key in _FOUR),
         datasets=NINE_RANGES,
     ),
     "6-redundancy": Study(
         name="figure-6-redundancy",
-        title="With redundancy (10 inputs)",
+        title="Figure 6: with redundancy (10 inputs)",
         variants=tuple(IN_10[key] for key in _FOUR),
         datasets=NINE_RANGES,
         inputs=10,
@@ -114,7 +114,6 @@ def find_variant(
     options: Iterable[str] = (),
     lr: float | None = None,
     optimizer: str | None = None,
-    ramp: tuple[int, int] | None = None,
     clip_norm: float | None = None,
 ) -> Variant:
     """Return the papers' configuration of a module, changed where asked.
@@ -123,7 +122,7 @@ def find_variant(
         name: key of :data:`IN_2`.
         inputs: up to 2 takes the configurations in 2, more those in 10.
         options: fields of the module as "name=value".
-        lr, optimizer ("adam", "sgd"), ramp (start, end), clip_norm (0 for no limit): None keeps the paper's.
+        lr, optimizer ("adam", "sgd"), clip_norm (0 for no limit): None keeps the paper's.
     """
     variant: Variant = choose("module", name, IN_2 if inputs <= 2 else IN_10)
     changes = dict(_option(variant, text) for text in options)
@@ -131,8 +130,6 @@ def find_variant(
     rate = variant.optimizer.lr if lr is None else lr
     kinds = {"adam": Adam, "sgd": SGD}
     new["optimizer"] = choose("optimizer", optimizer or variant.optimizer.name, kinds)(lr=rate)
-    if ramp is not None:
-        new["ramp"] = Ramp(start=ramp[0], end=ramp[1])
     if clip_norm is not None:
         new["clip_norm"] = clip_norm or None
     return dataclasses.replace(variant, **new)

@@ -116,8 +116,8 @@ class Study:
 
     def resized(self, iterations: int) -> Study:
         """Return the study with other iterations and its schedules stretched or shrunk in proportion."""
-        if iterations == self.iterations:
-            return self
+        if iterations < 0:
+            raise ValueError(f"iterations: got {iterations}, needs an integer of at least 0")
         share = iterations / max(self.iterations, 1)
         variants = tuple(
             dataclasses.replace(
@@ -126,6 +126,12 @@ class Study:
             for variant in self.variants
         )
         return dataclasses.replace(self, variants=variants, iterations=iterations)
+
+    def with_ramp(self, start: int, end: int) -> Study:
+        """Return the study with the same ramp for every variant."""
+        ramp = Ramp(start=start, end=end)
+        variants = tuple(dataclasses.replace(variant, ramp=ramp) for variant in self.variants)
+        return dataclasses.replace(self, variants=variants)
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the result, as JSON can hold it."""

@@ -31,52 +31,49 @@ def three_panels(
         figure = load("matplotlib.figure").Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
         axes = figure.subplots(1, 3)
         for axis, (column, name) in zip(axes, PANELS, strict=True):
-            for index, variant in enumerate(variants):
-                offset = (index - (len(variants) - 1) / 2) * 0.7 / len(variants)
-                _draw(
-                    axis,
-                    [row for row in summary if row["variant"] == variant],
-                    datasets,
-                    column,
-                    index,
-                    offset,
-                )
-            _finish(axis, column, name, datasets)
+            _finish(axis, name, datasets)
+            drawn = [
+                _draw(axis, summary, variants, datasets, index, column) for index in range(len(variants))
+            ]
+            _scale(axis, column, any(drawn))
         axes[1].set_xlabel(xlabel, color=INK)
         figure.suptitle(title, fontsize=8, color=INK, x=0.01, ha="left")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(variants), 7), frameon=False)
+        line = load("matplotlib.lines").Line2D
+        handles = [line([], [], label=name, **_style(index)) for index, name in enumerate(variants)]
+        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(variants), 7), frameon=False)
     return figure
+
+
+def _style(index: int) -> dict[str, Any]:
+    marker, color = MARKERS[index % len(MARKERS)], COLORS[index % len(COLORS)]
+    return {"marker": marker, "color": color, "ls": "", "ms": 3.4, "mec": "white", "mew": 0.4}
 
 
 def _draw(
     axis: Any,
-    rows: Sequence[Mapping[str, Any]],
+    summary: Sequence[Mapping[str, Any]],
+    variants: Sequence[str],
     datasets: Sequence[str],
-    column: str,
     index: int,
-    offset: float,
-) -> None:
-    rows = [row for row in rows if not math.isnan(row[column])]
-    color = COLORS[index % len(COLORS)]
-    where = [datasets.index(row["range"]) + offset for row in rows]
-    for x, row in zip(where, rows, strict=True):
-        axis.plot(
-            [x, x], [row[f"{column}_low"], row[f"{column}_high"]], color=color, alpha=0.5, lw=1.4, zorder=2
-        )
-    marker = MARKERS[index % len(MARKERS)]
-    label = str(rows[0]["variant"]) if rows else None
-    values = [row[column] for row in rows]
-    axis.plot(
-        where, values, marker, color=color, ms=3.2, mec="white", mew=0.4, label=label, zorder=3, clip_on=False
-    )
+    column: str,
+) -> bool:
+    """Draw the points of one variant; return whether it has any."""
+    rows = [row for row in summary if row["variant"] == variants[index] and not math.isnan(row[column])]
+    dodge = (index - (len(variants) - 1) / 2) * 0.7 / len(variants)
+    style = _style(index)
+    for row in rows:
+        x = datasets.index(row["range"]) + dodge
+        ends = [row[f"{column}_low"], row[f"{column}_high"]]
+        axis.plot([x, x], ends, color=style["color"], alpha=0.5, lw=1.4, zorder=2)
+        axis.plot([x], [row[column]], zorder=3, clip_on=False, **style)
+    return bool(rows)
 
 
-def _finish(axis: Any, column: str, name: str, datasets: Sequence[str]) -> None:
-    axis.set_title(
-        name, fontsize=7.5, color=INK, pad=4, bbox={"facecolor": STRIP, "edgecolor": "none", "pad": 3}
-    )
-    axis.set_xticks(range(len(datasets)), [_half_open(text) for text in datasets], rotation=45, ha="right")
+def _finish(axis: Any, name: str, datasets: Sequence[str]) -> None:
+    strip = {"facecolor": STRIP, "edgecolor": "none", "pad": 3}
+    axis.set_title(name, fontsize=7.5, color=INK, pad=4, bbox=strip)
+    labels = [_half_open(text) for text in datasets]
+    axis.set_xticks(range(len(datasets)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_xlim(-0.6, len(datasets) - 0.4)
     for border in range(1, len(datasets)):
         axis.axvline(border - 0.5, color=GRID, lw=0.5, zorder=0)
@@ -84,10 +81,20 @@ def _finish(axis: Any, column: str, name: str, datasets: Sequence[str]) -> None:
     axis.set_axisbelow(True)
     axis.tick_params(colors=INK, width=0.6, length=2, labelsize=6.5)
     axis.spines[["top", "right"]].set_visible(False)
-    top = 1.03 if column == "rate" else None
-    axis.set_ylim(0, top if top else max(axis.get_ylim()[1], 1e-6))
+
+
+def _scale(axis: Any, column: str, drawn: bool) -> None:
+    """Start the vertical axis at 0; where nothing is drawn, say why."""
+    if column == "rate":
+        axis.set_ylim(0, 1.03)
+    else:
+        axis.set_ylim(0, axis.get_ylim()[1])
     if column == "solved_at":
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    if not drawn:
+        axis.set_yticks([])
+        middle = {"ha": "center", "va": "center", "transform": axis.transAxes}
+        axis.text(0.5, 0.5, "no run solved", color=INK, **middle)
 
 
 def _half_open(text: str) -> str:

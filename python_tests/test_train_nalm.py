@@ -1,0 +1,396 @@
+"""The NALM trainer from its command line to its files, and the parts that it is made of."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib.util
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("scipy")
+pytest.importorskip("tqdm")
+
+from mathkernels.ensemble import figures
+from mathkernels.ensemble.describe import NMRU, NRU, SGD, Adam, Norm, Ramp, RealNPU
+from mathkernels.experiment import plots, report
+from mathkernels.experiment.optional import MissingLibraryError, load
+from mathkernels.experiment.run_folder import RunFolder, replacing
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_nalm.py"
+OUTPUTS = {"config.json", "status.json", "runs.csv", "curves.csv", "summary.csv", "figure.png", "figure.pdf"}
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    spec = importlib.util.spec_from_file_location("train_nalm", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# the catalogue
+
+
+def test_figure_3_compares_the_published_configurations():
+    study = figures.find_figure("3")
+    assert [variant.label for variant in study.variants] == [
+        "Real NPU (baseline)",
+        "Real NPU (modified)",
+        "NRU",
+        "NMRU",
+    ]
+    baseline, modified, nru, nmru = study.variants
+    assert baseline.module == RealNPU(
+        clip="none", init="xavier", weight_penalty=0, gate_penalty=0, norm=Norm(start=1e-9, end=1e-7)
+    )
+    assert modified.module == RealNPU(
+        clip="wg",
+        init="xavier-constrained",
+        weight_penalty=1,
+        gate_penalty=1,
+        norm=Norm(start=1e-9, end=1e-7),
+    )
+    assert (nru.module, nmru.module) == (NRU(penalty=10), NMRU(sign_retrieval=True, penalty=10))
+    assert [v.optimizer for v in study.variants] == [Adam(lr=5e-3), Adam(lr=5e-3), Adam(lr=1), Adam(lr=1e-2)]
+    assert [v.ramp for v in study.variants[1:]] == [
+        Ramp(start=40_000, end=50_000),
+        Ramp(start=20_000, end=35_000),
+        Ramp(start=20_000, end=35_000),
+    ]
+    assert [v.clip_norm for v in study.variants] == [None, None, None, 1.0]
+    assert (study.inputs, study.iterations, study.seeds) == (2, 50_000, tuple(range(25)))
+    assert (study.threshold, study.batch, study.evaluate_every) == (1e-5, 128, 1000)
+    assert study.runs == len(study.members()) == 900
+    assert len({member.name for member in study.members()}) == 900
+
+
+def test_every_figure_is_described_in_json_and_listed():
+    for number, study in figures.FIGURES.items():
+        json.dumps(study.describe(), allow_nan=False)
+        assert f"{number}: {study.title}" in figures.listing()
+    assert "900 runs of 50,000 iterations = 45 million" in figures.listing()
+
+
+def test_descriptions_differ_where_configurations_differ():
+    study = figures.find_figure("3")
+    changed = [
+        dataclasses.replace(study, threshold=1e-6),
+        study.resized(1000),
+        study.with_ramp(1, 2),
+        dataclasses.replace(study, variants=study.variants[:3]),
+        dataclasses.replace(study, datasets=figures.find_datasets(["U[1,2]"])),
+    ]
+    assert all(other.describe() != study.describe() for other in changed)
+
+
+def test_schedules_keep_their_proportion_in_a_resized_study():
+    study = figures.find_figure("3").resized(5_000)
+    assert study.variants[1].ramp == Ramp(start=4_000, end=5_000)
+    assert study.variants[2].ramp == Ramp(start=2_000, end=3_500)
+    module = study.variants[0].module
+    assert isinstance(module, RealNPU)
+    assert module.norm == Norm(every=1_000)
+    assert figures.find_figure("3").resized(50_000) == figures.find_figure("3")
+
+
+def test_a_single_study_takes_the_papers_configuration_and_the_asked_changes():
+    study = figures.single_study(
+        "NRU", ranges=["U[1,2)", "U[-2,2]"], inputs=10, options=["penalty=1"], optimizer="sgd", clip_norm=2.0
+    )
+    (variant,) = study.variants
+    assert (variant.module, variant.optimizer, variant.clip_norm) == (NRU(penalty=1), SGD(lr=1e-3), 2.0)
+    assert variant.ramp == Ramp(start=50_000, end=75_000)
+    assert (list(study.datasets), study.iterations) == (["U[1,2]", "U[-2,2]"], 100_000)
+    assert figures.find_variant("NMRU", 2, clip_norm=0).clip_norm is None
+    assert figures.single_study("NMU", ranges=["all"]).operation == "mul"
+    assert str(figures.find_datasets(["U[3,4]"], "U[5,6]")["U[3,4]"][1][0]) == "U[5,6]"
+
+
+# the report, on results with known answers
+
+
+class Known:
+    """Results where seed 0 fails, and seed s is solved at iteration 1000 s with sparsity s / 1000."""
+
+    seconds, interrupted = 2.0, False
+
+    def __init__(self, members):
+        seed = np.array([member.run.seed for member in members])
+        self.solved = seed > 0
+        self.solved_at = np.where(self.solved, 1000.0 * seed, np.nan)
+        self.sparsity = np.float32(seed / 1000)
+        self.test = np.where(self.solved, np.float32(1e-12), np.float32(np.nan))
+        self.valid = np.full(seed.size, np.float32(1e-5))
+        self.best_row = np.where(self.solved, 1, -1)
+        self.finished = self.solved
+
+    def steps(self, i):
+        return np.array([0, 1000])
+
+    def curves(self, i):
+        return {
+            key: np.array([0.5, i], np.float32) for key in ("valid", "test", "sparsity", "loss", "penalty")
+        }
+
+    def best_weights(self, i):
+        return {"weight": np.array([[1], [-1]], np.float32), "gate": np.array([0.1, 1], np.float32)}
+
+
+@pytest.fixture
+def known():
+    study = figures.single_study("RealNPU", ranges=["U[1,2]", "U[-2,2]", "U[-0.2,-0.1]"])
+    members = dataclasses.replace(study, seeds=(0, 1, 2, 3)).members()
+    return members, Known(members)
+
+
+def test_the_summary_counts_failures_and_averages_solved_runs(known):
+    members, results = known
+    summary = report.summary_rows(members, results)
+    assert [row["range"] for row in summary] == ["U[-0.2,-0.1]", "U[-2,2]", "U[1,2]"]
+    for row in summary:
+        assert set(row) == set(report.SUMMARY_COLUMNS)
+        assert (row["n"], row["successes"], row["rate"]) == (4, 3, 0.75)
+        assert row["solved_at"] == pytest.approx(2000)
+        assert row["sparsity_sample_mean"] == pytest.approx(0.002, rel=1e-6)
+        assert row["sparsity"] == pytest.approx(0.002, rel=1e-2)
+        assert row["solved_at_low"] < 2000 < row["solved_at_high"]
+    published = report.summary_rows(members, results, published=True)
+    assert published[0]["sparsity"] == pytest.approx(0.001, rel=1e-2)
+
+
+def test_a_study_without_success_has_a_summary_a_table_and_a_figure(known, tmp_path):
+    members, results = known
+    results.solved = np.zeros(len(members), dtype=bool)
+    summary = report.summary_rows(members, results)
+    assert all(row["successes"] == 0 and math.isnan(row["solved_at"]) for row in summary)
+    assert "0/4" in report.success_table(summary)
+    plots.save(plots.three_panels(summary, "none"), [tmp_path / "none.png"])
+    assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_run_rows_carry_the_published_columns_and_the_learned_weights(known):
+    members, results = known
+    rows = report.run_rows(members, results, "study")
+    columns = report.run_columns(rows)
+    assert columns[:6] == [
+        "name",
+        "metric.valid.interpolation",
+        "metric.test.extrapolation",
+        "step",
+        "wall.time",
+        "sparse.error.max",
+    ]
+    assert columns[-4:] == ["weights.w0", "weights.w1", "gate.g0", "gate.g1"]
+    assert rows[0]["step"] == ""
+    assert rows[1]["step"] == 1000
+    assert rows[1]["name"] == "Real NPU (baseline)_op-div_i-U[1,2]_e-U[2,6]_z-2_b128_s1_lr-adam-0.005"
+
+
+def test_csv_cells_read_back_exactly_and_nan_is_empty(known, tmp_path):
+    members, results = known
+    rows = report.run_rows(members, results, "study")
+    RunFolder(tmp_path).write_csv("runs.csv", rows, report.run_columns(rows))
+    read = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert len(read) == len(members)
+    assert read[0]["metric.test.extrapolation"] == read[0]["solved_at"] == ""
+    assert read[1]["metric.test.extrapolation"] == "1e-12"
+    assert np.float32(read[1]["gate.g0"]) == np.float32(0.1)
+    assert read[1]["solved"] == "1"
+
+
+def test_every_logged_row_is_in_the_curves(known):
+    members, results = known
+    rows = list(report.curve_rows(members, results))
+    assert len(rows) == 2 * len(members)
+    assert set(rows[0]) == set(report.CURVE_COLUMNS)
+    assert rows[3]["step"] == 1000
+    assert rows[3]["loss"] == 1
+
+
+def test_the_table_totals_over_the_ranges(known):
+    members, results = known
+    lines = report.success_table(report.summary_rows(members, results)).splitlines()
+    assert lines[0].split() == ["range", "Real", "NPU", "(baseline)"]
+    assert lines[-2].split() == ["all", "75.0%"]
+    assert lines[-1].endswith("46.8–91.1%")  # Wilson 9/12
+
+
+# the run folder
+
+
+def test_a_file_that_failed_halfway_leaves_the_old_one(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("ne")
+            raise RuntimeError("half")
+
+    with pytest.raises(RuntimeError, match="half"):
+        fail()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["old"]
+
+
+def test_a_folder_keeps_what_another_run_computed(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.begin({"seeds": 1, "lr": 0.1})
+    folder.checkpoint.write_text("half way")
+    with pytest.raises(ValueError, match="another run, which differs in lr; --out"):
+        folder.begin({"seeds": 1, "lr": 0.2})
+    with pytest.raises(ValueError, match="unfinished run; --resume continues it"):
+        folder.begin({"seeds": 1, "lr": 0.1})
+    with pytest.raises(ValueError, match="differs in lr"):
+        folder.begin({"seeds": 1, "lr": 0.2}, resume=True)
+    folder.begin({"seeds": 1, "lr": 0.1}, resume=True)
+    assert folder.checkpoint.read_text() == "half way"
+
+
+def test_overwriting_drops_the_checkpoint_and_the_outputs_of_another_run(tmp_path):
+    folder = RunFolder(tmp_path)
+    folder.begin({"lr": 0.1})
+    folder.checkpoint.write_text("half way")
+    (tmp_path / "runs.csv").write_text("of lr 0.1")
+    (tmp_path / "notes.txt").write_text("the user's own")
+    folder.begin({"lr": 0.2}, outputs=["runs.csv"], overwrite=True)
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "status.json", "notes.txt"}
+    assert folder.read("config.json") == {"lr": 0.2}
+
+
+def test_a_damaged_configuration_is_named(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config.json' is not valid JSON"):
+        RunFolder(tmp_path).begin({"lr": 0.1})
+
+
+def test_a_missing_library_is_named_with_its_remedy():
+    with pytest.raises(MissingLibraryError, match=r"no_such_library is needed.*mathkernels\[examples\]"):
+        load("no_such_library.part")
+
+
+# the command line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "one of the arguments --figure --module --list is required"),
+        (["--figure", "33"], "figure: got '33', needs one of 3, 6-redundancy"),
+        (["--module", "nmru"], "did you mean 'NMRU'?"),
+        (["--module", "NMRU", "--range", "U[1,3]"], "did you mean 'U[1,2]'?"),
+        (["--module", "NMRU", "--range", "1..2"], "needs the form 'U[-2,2]'"),
+        (["--module", "NMRU", "--range", "U[2,1]", "--extrapolation", "U[2,6]"], "low < high"),
+        (["--module", "NMRU", "--operation", "divide"], "did you mean 'div'?"),
+        (["--module", "NMRU", "--inputs", "1"], "Task.inputs: got 1, needs at least 2"),
+        (["--module", "NMRU", "--iterations", "-1"], "iterations: got -1"),
+        (["--module", "NMRU", "--lr", "-1"], "Adam.lr: got -1.0"),
+        (["--module", "NMRU", "--lr", "nan"], "Adam.lr: got nan"),
+        (["--module", "NMRU", "--ramp", "5", "2"], "Ramp.end: got 2"),
+        (["--module", "NMRU", "--optimizer", "adamw"], "did you mean 'adam'?"),
+        (["--module", "RealNPU", "--option", "clip=gw"], "RealNPU.clip: got 'gw'"),
+        (["--module", "RealNPU", "--option", "clipp=g"], "did you mean 'clip'?"),
+        (["--module", "RealNPU", "--option", "clip"], "needs the form name=value"),
+        (["--module", "NMRU", "--seeds", "many"], "got 'many', needs a number, 10-14 or 3,5,8"),
+        (["--module", "NMRU", "--seeds", "0"], "Study.seeds: got none"),
+        (["--module", "NMRU", "--seeds", "1,1"], "needs each seed once"),
+        (["--figure", "3", "--lr", "1"], "--lr: a figure fixes it"),
+    ],
+)
+def test_wrong_arguments_end_with_one_clear_error_before_training(
+    trainer, tmp_path, capsys, arguments, message
+):
+    out = tmp_path / "run"
+    with pytest.raises(SystemExit) as exit:
+        trainer.main([*arguments, "--out", str(out)])
+    assert exit.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_unwritable_folder_ends_with_one_clear_error_before_training(trainer, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SystemExit) as exit:
+        trainer.main(["--figure", "3", "--out", str(tmp_path / "file" / "run")])
+    assert exit.value.code == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_the_list_names_the_figures(trainer, capsys):
+    assert trainer.main(["--list"]) == 0
+    assert capsys.readouterr().out == figures.listing() + "\n"
+
+
+STUDY = ["--module", "NMRU", "--range", "U[1,2]", "--seeds", "2", "--threads", "1"]
+SMALL = [*STUDY, "--iterations", "2000"]
+LONG = [*STUDY, "--iterations", "200000"]
+
+
+def test_a_small_study_leaves_a_complete_folder(trainer, tmp_path, capsys):
+    assert trainer.main([*SMALL, "--out", str(tmp_path)]) == 0
+    assert {file.name for file in tmp_path.iterdir()} >= OUTPUTS
+    captured = capsys.readouterr()
+    assert "U[1,2]" in captured.out
+    assert captured.err == ""  # no progress bar where there is no terminal
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["variants"][0]["module"]["name"] == "NMRU"
+    assert config["iterations"] == 2000
+    assert json.loads((tmp_path / "status.json").read_text())["status"] == "finished"
+    runs = list(csv.DictReader((tmp_path / "runs.csv").open()))
+    assert [run["seed"] for run in runs] == ["0", "1"]
+    assert all(run["weights.w3"] for run in runs)
+    curves = list(csv.DictReader((tmp_path / "curves.csv").open()))
+    assert [row["step"] for row in curves] == ["0", "1000", "2000"] * 2
+    (summary,) = csv.DictReader((tmp_path / "summary.csv").open())
+    assert summary["successes"] == str(sum(int(run["solved"]) for run in runs))
+
+
+def test_the_same_study_twice_gives_the_same_files(trainer, tmp_path):
+    read = []
+    for _ in range(2):
+        assert trainer.main([*SMALL, "--out", str(tmp_path)]) == 0
+        read.append([(tmp_path / name).read_text() for name in ("config.json", "curves.csv", "summary.csv")])
+    assert read[0] == read[1]
+
+
+def test_ctrl_c_saves_what_is_done_and_resuming_ends_as_if_never_interrupted(trainer, tmp_path, monkeypatch):
+    fit = trainer.ensemble.fit
+    calls = []
+
+    def interrupted_fit(runs, *, progress, **options):
+        def interrupt(state):
+            progress(state)
+            calls.append(state)
+            raise KeyboardInterrupt
+
+        return fit(runs, progress=interrupt, **options)
+
+    assert trainer.main([*LONG, "--out", str(tmp_path / "straight")]) == 0
+    monkeypatch.setattr(trainer.ensemble, "fit", interrupted_fit)
+    assert trainer.main([*LONG, "--out", str(tmp_path / "broken")]) == 130
+    assert len(calls) == 1
+    assert {file.name for file in (tmp_path / "broken").iterdir()} >= OUTPUTS
+    assert json.loads((tmp_path / "broken" / "status.json").read_text())["status"] == "interrupted"
+    monkeypatch.setattr(trainer.ensemble, "fit", fit)
+    assert trainer.main([*LONG, "--out", str(tmp_path / "broken"), "--resume"]) == 0
+    for name in ("config.json", "curves.csv", "summary.csv"):
+        assert (tmp_path / "broken" / name).read_text() == (tmp_path / "straight" / name).read_text()
+
+
+def test_a_damaged_checkpoint_ends_with_one_clear_error_and_stays(trainer, tmp_path, capsys):
+    folder = RunFolder(tmp_path)
+    study = dataclasses.replace(figures.single_study("NMRU", ranges=["U[1,2]"]).resized(2000), seeds=(0, 1))
+    folder.begin(study.describe())
+    folder.checkpoint.write_bytes(b"cut off")
+    with pytest.raises(SystemExit) as exit:
+        trainer.main([*SMALL, "--out", str(tmp_path), "--resume"])
+    assert exit.value.code == 2
+    assert "checkpoint" in capsys.readouterr().err
+    assert folder.checkpoint.read_bytes() == b"cut off"
