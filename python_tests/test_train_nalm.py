@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -368,7 +369,7 @@ def test_ctrl_c_saves_what_is_done_and_resuming_ends_as_if_never_interrupted(tra
         def interrupt(state):
             progress(state)
             calls.append(state)
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
         return fit(runs, progress=interrupt, **options)
 

@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike
 
 from mathkernels.experiment.optional import load
 
-SPARSITY_LIMIT = 0.5  # min(|w|, |1 - |w||) cannot exceed it
+SPARSITY_LIMIT = 0.5  # of min(|w|, |1 - |w||) for weights in [-1, 1]
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,12 @@ class Estimate:
     high: float = math.nan
 
 
-def _sample(values: ArrayLike) -> np.ndarray:
+def _sample(values: ArrayLike, low: float = -math.inf) -> np.ndarray:
     sample = np.asarray(values, dtype=np.float64).ravel()
     if not np.isfinite(sample).all():
         raise ValueError("values: got NaN or infinity, needs finite numbers; leave failed runs out")
+    if sample.size and sample.min() < low:
+        raise ValueError(f"values: got {sample.min()}, needs numbers of at least {low:g}")
     return sample
 
 
@@ -82,9 +84,7 @@ def gamma_mean(values: ArrayLike, confidence: float = 0.95) -> Estimate:
     The maximum-likelihood mean of a gamma distribution is the sample mean. Falls back to Student's t, limited
     to non-negative values, where the likelihood has no maximum: n <= 1, deviation <= 1e-5, or a zero.
     """
-    sample = _sample(values)
-    if sample.size and sample.min() < 0:
-        raise ValueError(f"values: got {sample.min()}, needs non-negative numbers")
+    sample = _sample(values, low=0.0)
     if sample.size <= 1 or sample.std(ddof=1) <= 1e-5 or sample.min() == 0:
         return student_mean(sample, 0.0, math.inf, confidence)
     special = load("scipy.special")
@@ -112,21 +112,18 @@ def beta_mean(values: ArrayLike, *, published: bool = False, confidence: float =
     """Mean of sparsity errors in [0, 0.5] under a beta likelihood of their doubles, with profile interval.
 
     Args:
-        values: clipped to [1e-16, 0.5 - 1e-16], as 0 and 0.5 have no finite likelihood.
+        values: clipped to [1e-16, 0.5 - 1e-16], as 0 and 0.5 have no finite likelihood and weights that nothing
+            limits (behind a closed gate, say) can have errors above 0.5.
         published: evaluate the likelihood at the values themselves instead of at their doubles, as the papers
             did; their "means" are then half the true ones wherever the beta likelihood is used.
 
     Falls back to Student's t, limited to [0, 0.5], for n <= 1 or a standard deviation <= 1e-10.
     """
-    sample = _sample(values)
-    if sample.size and not (sample.min() >= 0 and sample.max() <= SPARSITY_LIMIT):
-        raise ValueError(
-            f"values: got {sample.min()} to {sample.max()}, needs numbers in [0, {SPARSITY_LIMIT}]"
-        )
+    sample = np.clip(_sample(values, low=0.0), 1e-16, SPARSITY_LIMIT - 1e-16)
     if sample.size <= 1 or sample.std(ddof=1) <= 1e-10:
         return student_mean(sample, 0.0, SPARSITY_LIMIT, confidence)
     special = load("scipy.special")
-    shares = np.clip(sample, 1e-16, SPARSITY_LIMIT - 1e-16) * (1 if published else 2)
+    shares = sample * (1 if published else 2)
     log_share, log_rest = float(np.log(shares).mean()), float(np.log1p(-shares).mean())
 
     def likelihood(logit: float, log_v: float) -> float:
