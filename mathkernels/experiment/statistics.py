@@ -112,8 +112,8 @@ def beta_mean(values: ArrayLike, *, published: bool = False, confidence: float =
     """Mean of sparsity errors in [0, 0.5] under a beta likelihood of their doubles, with profile interval.
 
     Args:
-        values: clipped to [1e-16, 0.5 - 1e-16], as 0 and 0.5 have no finite likelihood and weights that nothing
-            limits (behind a closed gate, say) can have errors above 0.5.
+        values: clipped to [1e-16, 0.5 - 1e-16], as 0 and 0.5 have no finite likelihood and weights that
+            nothing limits (behind a closed gate, say) can have errors above 0.5.
         published: evaluate the likelihood at the values themselves instead of at their doubles, as the papers
             did; their "means" are then half the true ones wherever the beta likelihood is used.
 
