@@ -7,7 +7,7 @@
 //   int gradients(n)    numbers that backward adds up over the samples
 //   prepare<Mode>(n, options, signs, p, d)          parameters p -> derived d
 //   forward<Mode>(n, options, x, d, s) -> z         inputs x, derived d -> output z, saved s
-//   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx.  Training mode only.
+//   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx
 //   finish(n, p, d, g, dp)                          gradient sums g -> parameter gradients dp (dp may be g)
 //
 // `signs` is read only by the one-sided variants: per input 1 if every sample of it is negative, 0 if none is.

@@ -17,8 +17,8 @@ struct Nau {
 
   template <Mode, class V>
   static MK_INLINE V forward(int n, CellOptions<Real<V>>, const V* x, const V* d, V*) {
-    V z = d[0] * x[0];
-    for (int i = 1; i < n; ++i) z = fma(d[i], x[i], z);
+    V z = constant<V>(0);
+    for (int i = 0; i < n; ++i) z = fma(d[i], x[i], z);
     return z;
   }
 

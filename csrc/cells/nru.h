@@ -1,5 +1,6 @@
 // Neural reciprocal unit (Mistry et al. 2021):  z = prod_i f_i,  f_i = sign(x_i) |x_i|^w_i T_i + 1 - T_i
-//   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T);      evaluation  T = |w|
+//   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T)
+//   evaluation  T = |w|,  T' = sign(w)
 //   df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) - T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
 // No epsilon; sign(0) = 0.  A factor is evaluated as (power T + 1) - T: at T = 1 that rounds as the original does.
 #pragma once
@@ -23,7 +24,7 @@ struct Nru {
         d[2 * n + i] = constant<V>(2000) * t * fma(-t, t, constant<V>(1));
       } else {
         d[n + i] = abs(p[i]);
-        d[2 * n + i] = constant<V>(0);
+        d[2 * n + i] = sign(p[i]);
       }
     }
   }

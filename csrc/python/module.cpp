@@ -25,4 +25,5 @@ PYBIND11_MODULE(_C, m) {
   m.doc() = "Compiled kernels of mathkernels; use the Python packages, which check what they pass.";
   bind_system(m);
   bind_ensemble(m);
+  bind_layers(m);
 }

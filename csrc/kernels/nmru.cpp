@@ -1,0 +1,12 @@
+#include "cells/nmru.h"
+
+#include "kernels/layer_loop.h"
+
+namespace mk::MK_ISA {
+
+constexpr LayerKernels<float> nmru_float = layer_kernels<Nmru<true, Signs::mixed>, float, true>();
+constexpr LayerKernels<double> nmru_double = layer_kernels<Nmru<true, Signs::mixed>, double, true>();
+constexpr LayerKernels<float> nmru_unsigned_float = layer_kernels<Nmru<false, Signs::mixed>, float, true>();
+constexpr LayerKernels<double> nmru_unsigned_double = layer_kernels<Nmru<false, Signs::mixed>, double, true>();
+
+}  // namespace mk::MK_ISA

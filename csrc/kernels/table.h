@@ -1,0 +1,71 @@
+// What each instruction set provides: function pointers over one item of work.  Plain data only, because this header is
+// seen by files that are compiled for different instruction sets.
+#pragma once
+#include <cstdint>
+
+namespace mk {
+
+// Rows are taken in blocks of block_rows, a multiple of chunk_rows that depends on the batch alone.
+struct LayerShape {
+  int64_t models, batch, in, out;
+  int64_t blocks, block_rows;
+};
+constexpr int64_t chunk_rows = 256;
+
+template <class T>
+struct LayerTensors {
+  const T *x, *weight, *gate, *dy;
+  T *y, *dx, *dweight, *dgate;
+  T* partial;  // (E, blocks, O, gradients): sums of each block
+  T epsilon;
+};
+
+template <class T>
+using LayerItem = void(const LayerShape&, const LayerTensors<T>&, int64_t item, void* scratch);
+
+// Pairs are indexed by training (0) and evaluation (1).  An item of forward and backward is a block of rows of a model,
+// models slowest; an item of finish is a model.  Scratch is aligned to 64 bytes.
+template <class T>
+struct LayerKernels {
+  LayerItem<T>*forward[2], *backward[2], *finish[2];
+  int64_t (*scratch)(int64_t in);  // bytes that one thread needs, a multiple of 64
+  int64_t (*gradients)(int64_t in);
+};
+
+// Elementwise kernels; a sum goes over a block of up to block_values numbers.
+constexpr int64_t block_values = 8192;
+template <class T>
+struct Kernels {
+  const LayerKernels<T>* layer[6];  // by LayerKind
+  void (*clipped_reciprocal_forward)(int64_t count, T limit, T bound, const T* x, T* y);
+  void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
+  T (*discretisation_sum)(int kind, int64_t count, const T* weight);
+  void (*discretisation_backward)(int kind, int64_t count, T scale, const T* weight, T* dweight);
+  void (*elementary)(int function, int64_t count, const T* x, const T* w, T* y);
+};
+
+template <class T>
+const Kernels<T>& kernels();  // of the instruction set in use
+
+#ifdef MK_ISA
+namespace MK_ISA {
+extern const LayerKernels<float> nau_float, nmu_float, real_npu_float, nru_float, nmru_float, nmru_unsigned_float;
+extern const LayerKernels<double> nau_double, nmu_double, real_npu_double, nru_double, nmru_double, nmru_unsigned_double;
+
+template <class T>
+void clipped_reciprocal_forward(int64_t count, T limit, T bound, const T* x, T* y);
+template <class T>
+void clipped_reciprocal_backward(int64_t count, T bound, const T* dy, const T* x, T* dx);
+template <class T>
+T discretisation_sum(int kind, int64_t count, const T* weight);
+template <class T>
+void discretisation_backward(int kind, int64_t count, T scale, const T* weight, T* dweight);
+template <class T>
+void elementary(int function, int64_t count, const T* x, const T* w, T* y);
+
+extern const Kernels<float> kernels_float;
+extern const Kernels<double> kernels_double;
+}  // namespace MK_ISA
+#endif
+
+}  // namespace mk

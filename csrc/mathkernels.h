@@ -1,0 +1,58 @@
+// The C-level interface of the kernels: shapes, layout, aliasing, memory and error bounds.  csrc/python binds it.
+//
+// Common to all.  Arrays are dense, row-major, of the dtype named by the call, and never alias.  Outputs are overwritten.
+// Nothing here allocates, throws, prints or reads the environment; scratch memory is the caller's workspace, of which the
+// kernel needs workspace(...) bytes at any alignment.  Work is divided by shape and never by `threads`, so a result
+// has the same bits for any number of threads; a model's result does not depend on the other models of the call.
+// Instruction sets with FMA agree bit for bit; those without (generic and v2 on x86) agree to a few ULP per operation.
+// A size of 0 is allowed anywhere.  NaN and Inf in one model never reach another; in one row never another row's y, dx.
+#pragma once
+#include <cstdint>
+
+namespace mk {
+
+enum class Dtype : int { float32, float64 };
+
+// nmru_unsigned is the NMRU without sign retrieval.
+enum class LayerKind : int { nau, nmu, real_npu, nru, nmru, nmru_unsigned };
+constexpr int layer_kinds = 6;
+
+struct LayerCall {
+  LayerKind kind;
+  Dtype dtype;
+  bool training;   // NRU: tanh gate, else |w|.  NMRU: epsilon is added before the reciprocal, else not
+  double epsilon;  // Real NPU and NMRU
+  int64_t models, batch, in, out;
+  int threads;
+};
+
+// y (E,B,O) of x (E,B,I), weight (E,O,I) [NMRU (E,O,2I)] and, for the Real NPU only, gate (E,I).
+// Float error: that of the cell's own arithmetic (csrc/cells); functions are as csrc/common/math.h states.
+int64_t layer_forward_workspace(const LayerCall& call);
+void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y, void* workspace);
+
+// From dy (E,B,O): dx, dweight and, for the Real NPU only, dgate, each in the shape of its tensor.  Weight gradients sum
+// over the batch in blocks of rows: 32 columns within a block (csrc/common/lanes.h), then the blocks in their order.
+int64_t layer_backward_workspace(const LayerCall& call);
+void layer_backward(const LayerCall& call, const void* dy, const void* x, const void* weight, const void* gate,
+                    void* dx, void* dweight, void* dgate, void* workspace);
+
+// y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers each.
+void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads);
+void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const void* dy, const void* x, void* dx,
+                                 int threads);
+
+// y (E): the mean over a model's `count` weights (E,count) of the penalty `kind` of csrc/cells/penalty.h (1 unit,
+// 2 ternary, 3 signed_unit); NaN if count is 0.  dweight (E,count) from dy (E).
+int64_t discretisation_workspace(Dtype dtype, int64_t models, int64_t count);
+void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count, const void* weight, void* y,
+                            void* workspace, int threads);
+void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t count, const void* dy, const void* weight,
+                             void* dweight, int threads);
+
+// y = f(x) or f(x, w) by the functions of csrc/common/math.h, for tests of their error.  count numbers each.
+enum class Elementary : int { exp, log, log_normal, pow_positive, sinpi, cospi, tanh, sigmoid };
+constexpr int elementary_functions = 8;
+void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, const void* w, void* y);
+
+}  // namespace mk

@@ -1,0 +1,92 @@
+// Binds the layer kernels of mathkernels.h.  Addresses arrive as integers; the callers in mathkernels/ops check them.
+#include "mathkernels.h"
+
+#include "python/bind.h"
+
+namespace {
+
+using Address = std::uintptr_t;
+
+void* pointer(Address address) { return reinterpret_cast<void*>(address); }
+
+mk::LayerCall layer_call(int kind, int dtype, bool training, double epsilon, int64_t models, int64_t batch, int64_t in,
+                         int64_t out, int threads) {
+  return {static_cast<mk::LayerKind>(kind), static_cast<mk::Dtype>(dtype), training, epsilon, models, batch, in, out,
+          threads};
+}
+
+void bind_kinds(py::module_& m) {
+  py::dict kinds;
+  const char* names[mk::layer_kinds] = {"nau", "nmu", "real_npu", "nru", "nmru", "nmru_unsigned"};
+  for (int k = 0; k < mk::layer_kinds; ++k) kinds[names[k]] = k;
+  m.attr("layer_kinds") = kinds;
+  py::dict functions;
+  const char* elementary[mk::elementary_functions] = {"exp",   "log",   "log_normal", "pow_positive",
+                                                      "sinpi", "cospi", "tanh",       "sigmoid"};
+  for (int k = 0; k < mk::elementary_functions; ++k) functions[elementary[k]] = k;
+  m.attr("elementary_functions") = functions;
+}
+
+}  // namespace
+
+void bind_layers(py::module_& m) {
+  const auto released = py::call_guard<py::gil_scoped_release>();
+  bind_kinds(m);
+  m.def("layer_call", &layer_call);
+  py::class_<mk::LayerCall>(m, "LayerCall");
+  m.def("layer_forward_workspace", &mk::layer_forward_workspace);
+  m.def("layer_backward_workspace", &mk::layer_backward_workspace);
+  m.def(
+      "layer_forward",
+      [](const mk::LayerCall& call, Address x, Address weight, Address gate, Address y, Address workspace) {
+        mk::layer_forward(call, pointer(x), pointer(weight), pointer(gate), pointer(y), pointer(workspace));
+      },
+      released);
+  m.def(
+      "layer_backward",
+      [](const mk::LayerCall& call, Address dy, Address x, Address weight, Address gate, Address dx, Address dweight,
+         Address dgate, Address workspace) {
+        mk::layer_backward(call, pointer(dy), pointer(x), pointer(weight), pointer(gate), pointer(dx),
+                           pointer(dweight), pointer(dgate), pointer(workspace));
+      },
+      released);
+  m.def(
+      "clipped_reciprocal_forward",
+      [](int dtype, int64_t count, double limit, Address x, Address y, int threads) {
+        mk::clipped_reciprocal_forward(static_cast<mk::Dtype>(dtype), count, limit, pointer(x), pointer(y), threads);
+      },
+      released);
+  m.def(
+      "clipped_reciprocal_backward",
+      [](int dtype, int64_t count, double limit, Address dy, Address x, Address dx, int threads) {
+        mk::clipped_reciprocal_backward(static_cast<mk::Dtype>(dtype), count, limit, pointer(dy), pointer(x),
+                                        pointer(dx), threads);
+      },
+      released);
+  m.def("discretisation_workspace", [](int dtype, int64_t models, int64_t count) {
+    return mk::discretisation_workspace(static_cast<mk::Dtype>(dtype), models, count);
+  });
+  m.def(
+      "discretisation_forward",
+      [](int dtype, int kind, int64_t models, int64_t count, Address weight, Address y, Address workspace,
+         int threads) {
+        mk::discretisation_forward(static_cast<mk::Dtype>(dtype), kind, models, count, pointer(weight), pointer(y),
+                                   pointer(workspace), threads);
+      },
+      released);
+  m.def(
+      "discretisation_backward",
+      [](int dtype, int kind, int64_t models, int64_t count, Address dy, Address weight, Address dweight,
+         int threads) {
+        mk::discretisation_backward(static_cast<mk::Dtype>(dtype), kind, models, count, pointer(dy), pointer(weight),
+                                    pointer(dweight), threads);
+      },
+      released);
+  m.def(
+      "elementary",
+      [](int dtype, int function, int64_t count, Address x, Address w, Address y) {
+        mk::elementary(static_cast<mk::Dtype>(dtype), static_cast<mk::Elementary>(function), count, pointer(x),
+                       pointer(w), pointer(y));
+      },
+      released);
+}

@@ -1,0 +1,6 @@
+"""Arithmetic layers as torch modules, under the names of the papers; ``models=E`` makes E independent ones."""
+
+from mathkernels.nn.real_npu import RealNPU
+from mathkernels.nn.units import NAU, NMRU, NMU, NRU
+
+__all__ = ["NAU", "NMRU", "NMU", "NRU", "RealNPU"]

@@ -1,0 +1,114 @@
+"""The real neural power unit with the options of Mistry et al. 2021."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
+from mathkernels.ops import real_npu
+
+
+class RealNPU(ArithmeticLayer):
+    """Real neural power unit: learns products of powers, z = exp(sum_i W_i ln r_i) cos(sum_i W_i k_i).
+
+    With h = clamp(gate, 0, 1): r_i = h_i (|x_i| + epsilon) + 1 - h_i and k_i = pi h_i [x_i < 0].
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameters: ``weight``, ``(O, I)`` or ``(E, O, I)``; ``gate``, ``(I,)`` or ``(E, I)``, shared by the outputs, 0.5 at first.
+    Sources: Heim, Pevny & Smidl 2020, *Neural Power Units*; Mistry, Farrahi & Hare 2021 for the options.
+
+    Args:
+        clip: what `clamp_` clamps: "none", "g" (gate to [0, 1]), "w" (weight to [-1, 1]) or "wg".
+        init: "xavier" is U(-b, b) with b = sqrt(6 / (I + O)); "xavier-constrained" has b limited to 0.5.
+        epsilon: added to |x|, in training and evaluation.
+        weight_penalty: weighs the discretisation of the weight in `regularizer`.
+        weight_target: "signed-unit" draws the weight to -1 and 1, "ternary" to -1, 0 and 1.
+        gate_penalty: weighs mean(min(|g|, |1 - g|)) in `regularizer`.
+        norm_order: 1 sums absolute values in the norm term, 2 takes the Euclidean norm of each tensor.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or an option is out of its range.
+    """
+
+    bounds = (-1.0, 1.0)
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        clip: Literal["none", "g", "w", "wg"] = "none",
+        init: Literal["xavier", "xavier-constrained"] = "xavier",
+        epsilon: float = 2.0**-23,
+        weight_penalty: float = 0.0,
+        weight_target: Literal["signed-unit", "ternary"] = "signed-unit",
+        gate_penalty: float = 0.0,
+        norm_order: Literal[1, 2] = 1,
+        models: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
+        check_choice("RealNPU", "clip", clip, ("none", "g", "w", "wg"))
+        check_choice("RealNPU", "init", init, ("xavier", "xavier-constrained"))
+        check_choice("RealNPU", "weight_target", weight_target, ("signed-unit", "ternary"))
+        check_choice("RealNPU", "norm_order", norm_order, (1, 2))
+        self.clip, self.init, self.weight_target, self.norm_order = clip, init, weight_target, norm_order
+        self.epsilon = check_number("RealNPU", "epsilon", epsilon)
+        self.weight_penalty = check_number("RealNPU", "weight_penalty", weight_penalty)
+        self.gate_penalty = check_number("RealNPU", "gate_penalty", gate_penalty)
+        self.weight = self._parameter(out_features, in_features)
+        self.gate = self._parameter(in_features)
+        self.reset_parameters()
+
+    @classmethod
+    def modified(cls, in_features: int, out_features: int, **options) -> RealNPU:
+        """The improved Real NPU of Mistry et al. 2021: clipped, discretised, with constrained initial weights."""
+        changes = {"clip": "wg", "init": "xavier-constrained", "weight_penalty": 1.0, "gate_penalty": 1.0}
+        return cls(in_features, out_features, **{**changes, **options})
+
+    def reset_parameters(self) -> None:
+        bound = math.sqrt(6 / (self.in_features + self.out_features))
+        if self.init == "xavier-constrained":
+            bound = constrained_bound(self.in_features, self.out_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.constant_(self.gate, 0.5)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return real_npu(x, self._leading(self.weight), self._leading(self.gate), self.epsilon)
+
+    def regularizer(self, ramp: float = 1.0, beta: float = 0.0) -> Tensor:
+        """The module's terms of the loss: (E,), or a scalar without ``models``.
+
+        ramp * (weight_penalty * R_W + gate_penalty * R_g) + beta * (||weight|| + ||gate||); a weight of 0 leaves its term
+        out. The papers raise beta from 1e-9 to 1e-7 (`mathkernels.ensemble.Norm`).
+        """
+        terms = []
+        if self.weight_penalty:
+            terms.append(ramp * self.weight_penalty * self._penalty(self.weight, self.weight_target))
+        if self.gate_penalty:
+            terms.append(ramp * self.gate_penalty * self._penalty(self.gate, "unit"))
+        if beta:
+            terms += [beta * self._norm(parameter) for parameter in (self.weight, self.gate)]
+        return sum(terms, start=self.gate.new_zeros(() if self.models is None else (self.models,)))
+
+    def _norm(self, parameter: Tensor) -> Tensor:
+        norms = torch.linalg.vector_norm(self._leading(parameter).flatten(1), self.norm_order, dim=1)
+        return norms[0] if self.models is None else norms
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Clamp what ``clip`` names; call it after every step of the optimiser."""
+        if "w" in self.clip:
+            self.weight.clamp_(*self.bounds)
+        if "g" in self.clip:
+            self.gate.clamp_(0.0, 1.0)
+
+    def extra_repr(self) -> str:
+        options = "clip", "init", "epsilon", "weight_penalty", "weight_target", "gate_penalty", "norm_order"
+        return ", ".join([super().extra_repr(), *(f"{name}={getattr(self, name)!r}" for name in options)])

@@ -1,0 +1,162 @@
+"""The arithmetic layers with one weight matrix and one penalty: NAU, NMU, NRU and NMRU."""
+
+from __future__ import annotations
+
+
+import torch
+from torch import Tensor, nn
+
+from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
+from mathkernels.ops import nau, nmru, nmu, nru
+
+
+class _Unit(ArithmeticLayer):
+    """A layer whose only term of the loss is ``penalty`` times the discretisation of its weight."""
+
+    columns = 1  # of the weight, per input
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        penalty: float = 10.0,
+        models: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
+        self.penalty = check_number(type(self).__name__, "penalty", penalty)
+        self.weight = self._parameter(out_features, self.columns * in_features)
+        self.reset_parameters()
+
+    def regularizer(self, ramp: float = 1.0) -> Tensor:
+        """``ramp * penalty`` times the mean discretisation penalty: (E,), or a scalar without ``models``."""
+        return ramp * self.penalty * self._penalty(self.weight, self.penalty_kind)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, penalty={self.penalty:g}"
+
+
+class NAU(_Unit):
+    """Neural addition unit: learns sums and differences, z = W x with W drawn to -1, 0 and 1.
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
+    Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 7.
+
+    Args:
+        penalty: weighs mean(min(|W|, |1 - |W||)) in `regularizer`.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or the penalty not a finite number of at least 0.
+    """
+
+    penalty_kind, bounds = "ternary", (-1.0, 1.0)
+
+    def reset_parameters(self) -> None:
+        bound = constrained_bound(self.in_features, self.out_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return nau(x, self._leading(self.weight))
+
+
+class NMU(_Unit):
+    """Neural multiplication unit: learns products, z = prod_i (W_i x_i + 1 - W_i) with W drawn to 0 and 1.
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(0.25, 0.75).
+    Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 9.
+
+    Args:
+        penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or the penalty not a finite number of at least 0.
+    """
+
+    penalty_kind, bounds = "unit", (0.0, 1.0)
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.weight, 0.25, 0.75)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return nmu(x, self._leading(self.weight))
+
+
+class NRU(_Unit):
+    """Neural reciprocal unit: learns products and quotients, z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
+
+    T = tanh(1000 W)^2 in training mode and |W| in evaluation mode (``module.eval()``); W is drawn to -1, 0 and 1.
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
+    Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
+
+    Args:
+        penalty: weighs mean(min(|W|, |1 - |W||)) in `regularizer`.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or the penalty not a finite number of at least 0.
+    """
+
+    penalty_kind, bounds = "ternary", (-1.0, 1.0)
+
+    def reset_parameters(self) -> None:
+        bound = constrained_bound(self.in_features, self.out_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return nru(x, self._leading(self.weight), self.training)
+
+
+class NMRU(_Unit):
+    """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameter: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x first, then of the reciprocals; U(0.25, 0.75).
+    Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
+
+    Args:
+        sign_retrieval: multiply magnitudes and bring the sign back by a cosine (the paper's NMRU).
+        epsilon: added to x before the reciprocal, in training mode only.
+        penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or an option is out of its range.
+    """
+
+    penalty_kind, bounds, columns = "unit", (0.0, 1.0), 2
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        sign_retrieval: bool = True,
+        epsilon: float = 2.0**-23,
+        penalty: float = 10.0,
+        models: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_features, out_features, penalty=penalty, models=models, device=device, dtype=dtype
+        )
+        check_choice("NMRU", "sign_retrieval", sign_retrieval, (True, False))
+        self.sign_retrieval = bool(sign_retrieval)
+        self.epsilon = check_number("NMRU", "epsilon", epsilon)
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.weight, 0.25, 0.75)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return nmru(x, self._leading(self.weight), self.epsilon, self.training, self.sign_retrieval)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, sign_retrieval={self.sign_retrieval}, epsilon={self.epsilon:g}"

@@ -1,0 +1,11 @@
+"""Compiled layers for E independent models as torch functions, also found in ``torch.ops.mathkernels``."""
+
+from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
+from mathkernels.ops.discretisation import discretisation
+from mathkernels.ops.nau import nau
+from mathkernels.ops.nmru import nmru
+from mathkernels.ops.nmu import nmu
+from mathkernels.ops.nru import nru
+from mathkernels.ops.real_npu import real_npu
+
+__all__ = ["clipped_reciprocal", "discretisation", "nau", "nmru", "nmu", "nru", "real_npu"]

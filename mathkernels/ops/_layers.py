@@ -1,0 +1,59 @@
+"""Calls of the compiled layer kernels (csrc/mathkernels.h), shared by the ops of the arithmetic modules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mathkernels import _C
+from mathkernels.backends import record
+from mathkernels.ops._library import DTYPES
+
+_KINDS: dict[str, int] = _C.layer_kinds
+
+
+def layer_forward(
+    kind: str,
+    x: Tensor,
+    weight: Tensor,
+    y: Tensor,
+    *,
+    gate: Tensor | None = None,
+    training: bool = True,
+    epsilon: float = 0.0,
+) -> Tensor:
+    """Fill and return y (E,B,O) from x (E,B,I), weight (E,O,I or 2I) and gate (E,I); shapes were checked."""
+    x, weight = x.contiguous(), weight.contiguous()
+    gate = weight if gate is None else gate.contiguous()
+    call = _C.layer_call(
+        _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, y.shape[2], torch.get_num_threads()
+    )
+    workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8)
+    tensors = (x, weight, gate, y, workspace)
+    _C.layer_forward(call, *(tensor.data_ptr() for tensor in tensors))
+    record(kind)
+    return y
+
+
+def layer_backward(
+    kind: str,
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor,
+    gradients: tuple[Tensor, ...],
+    *,
+    gate: Tensor | None = None,
+    training: bool = True,
+    epsilon: float = 0.0,
+) -> tuple[Tensor, ...]:
+    """Fill and return the gradients dx, dweight and, with a gate, dgate, from dy (E,B,O)."""
+    dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
+    gate = weight if gate is None else gate.contiguous()
+    call = _C.layer_call(
+        _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, dy.shape[2], torch.get_num_threads()
+    )
+    workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8)
+    tensors = (dy, x, weight, gate, gradients[0], gradients[1], gradients[-1], workspace)
+    _C.layer_backward(call, *(tensor.data_ptr() for tensor in tensors))
+    record(f"{kind}_backward")
+    return gradients

@@ -1,0 +1,83 @@
+"""The one place that talks to torch.library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+DTYPES = (torch.float32, torch.float64)  # in the order of mk::Dtype
+_LIBRARY = torch.library.Library("mathkernels", "DEF")
+
+
+def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = None) -> Callable:
+    """Declare ``mathkernels::<schema>`` with its shape rule and kernels; return the op."""
+    name = schema.partition("(")[0]
+
+    def no_cuda(*args: Any) -> None:
+        device = next(arg.device for arg in args if isinstance(arg, Tensor))
+        raise TypeError(f"{name}: tensors are on {device}; this op runs on the CPU only, pass them with .cpu()")
+
+    _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+    _LIBRARY.impl(name, cpu, "CPU")
+    _LIBRARY.impl(name, cuda or no_cuda, "CUDA")
+    torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
+    return getattr(torch.ops.mathkernels, name).default
+
+
+def check(op: str, **tensors: tuple[Tensor, str]) -> dict[str, int]:
+    """Bind each axis letter to one size. Axes are letters with commas; "2I" is twice an earlier I.
+
+    Raises:
+        ValueError: shapes disagree; the message names every tensor, its letters and its shape.
+        TypeError: dtype or device differ or are not supported; the message names the tensor.
+    """
+    size: dict[str, int] = {}
+    first: Tensor | None = None
+    for name, (tensor, axes) in tensors.items():
+        letters = axes.split(",")
+        fits = tensor.dim() == len(letters)
+        for letter, n in zip(letters, tensor.shape, strict=False):
+            fits = fits and n == (2 * size[letter[1:]] if letter[0] == "2" else size.setdefault(letter, n))
+        if not fits:
+            told = ", ".join(f"{name} ({axes})={tuple(t.shape)}" for name, (t, axes) in tensors.items())
+            raise ValueError(f"{op}: shapes disagree: {told}")
+        if first is None:
+            first = tensor
+            check_dtype(op, name, tensor)
+        elif tensor.dtype != first.dtype or tensor.device != first.device:
+            given, right = f"{tensor.dtype} on {tensor.device}", f"{first.dtype} on {first.device}"
+            raise TypeError(f"{op}: {name} is {given}; needs {right} like {next(iter(tensors))}")
+    return size
+
+
+def check_dtype(op: str, name: str, tensor: Tensor) -> None:
+    if tensor.dtype not in DTYPES:
+        raise TypeError(f"{op}: {name} is {tensor.dtype}; needs torch.float32 or torch.float64")
+
+
+def check_like(op: str, **tensors: Tensor) -> None:
+    """Raise unless the tensors have one shape, dtype and device; the message names each of them."""
+    told = {name: f"{tuple(t.shape)} {t.dtype} on {t.device}" for name, t in tensors.items()}
+    if len(set(told.values())) > 1:
+        raise ValueError(f"{op}: tensors differ: {', '.join(f'{name} is {what}' for name, what in told.items())}")
+
+
+def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple:
+    """The vmap rule of an op with a leading model axis: V maps over E models are one call on V * E models."""
+    maps = info.batch_size
+
+    def fold(value: Any, dim: int | None) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return (value.expand(maps, *value.shape) if dim is None else value.movedim(dim, 0)).flatten(0, 1)
+
+    def unfold(value: Tensor) -> Tensor:
+        return value.unflatten(0, (maps, value.shape[0] // maps if maps else 0))
+
+    out = function.apply(*map(fold, inputs, in_dims))
+    if isinstance(out, Tensor):
+        return unfold(out), 0
+    return tuple(map(unfold, out)), (0,) * len(out)

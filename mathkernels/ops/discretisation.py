@@ -1,0 +1,119 @@
+"""Penalties that draw weights to whole numbers (Madsen & Johansen 2020; Mistry et al. 2021), for E models."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from mathkernels import _C
+from mathkernels.backends import record
+from mathkernels.ops._library import DTYPES, check, check_dtype, define, fold_models
+from mathkernels.reference.discretisation import discretisation_backward as reference_backward
+
+KINDS = ("unit", "ternary", "signed-unit")  # in the order of mk::Penalty, from 1
+
+
+def _fake(weight: Tensor, kind: str) -> Tensor:
+    check_dtype("discretisation", "weight", weight)
+    if kind not in KINDS:
+        raise ValueError(f"discretisation: kind is {kind!r}; needs one of {', '.join(map(repr, KINDS))}")
+    if weight.dim() == 0:
+        raise ValueError("discretisation: weight is a single number; needs (E,...)")
+    return weight.new_empty(weight.shape[0])
+
+
+def _sizes(weight: Tensor, kind: str) -> tuple[int, int, int, int]:
+    return DTYPES.index(weight.dtype), KINDS.index(kind) + 1, weight.shape[0], math.prod(weight.shape[1:])
+
+
+def _cpu(weight: Tensor, kind: str) -> Tensor:
+    y = _fake(weight, kind)
+    dtype, penalty, models, count = _sizes(weight, kind)
+    weight = weight.contiguous()
+    workspace = torch.empty(_C.discretisation_workspace(dtype, models, count), dtype=torch.uint8)
+    pointers = weight.data_ptr(), y.data_ptr(), workspace.data_ptr()
+    _C.discretisation_forward(dtype, penalty, models, count, *pointers, torch.get_num_threads())
+    record("discretisation")
+    return y
+
+
+def _fake_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
+    _fake(weight, kind)
+    check("discretisation_backward", weight=(weight[:, :0].flatten(1), "E,Z"), dy=(dy, "E"))
+    return weight.new_empty(weight.shape)
+
+
+def _cpu_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
+    dweight = _fake_backward(dy, weight, kind)
+    dy, weight = dy.contiguous(), weight.contiguous()
+    pointers = dy.data_ptr(), weight.data_ptr(), dweight.data_ptr()
+    _C.discretisation_backward(*_sizes(weight, kind), *pointers, torch.get_num_threads())
+    record("discretisation_backward")
+    return dweight
+
+
+_forward_op = define("discretisation(Tensor weight, str kind) -> Tensor", _fake, _cpu)
+_backward_op = define(
+    "discretisation_backward(Tensor dy, Tensor weight, str kind) -> Tensor", _fake_backward, _cpu_backward
+)
+
+
+class _Discretisation(torch.autograd.Function):
+    @staticmethod
+    def forward(weight, kind):
+        return _forward_op(weight, kind)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(inputs[0])
+        ctx.kind = inputs[1]
+
+    @staticmethod
+    def backward(ctx, dy):
+        return _DiscretisationBackward.apply(dy, *ctx.saved_tensors, ctx.kind), None
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return fold_models(_Discretisation, info, in_dims, inputs)
+
+
+class _DiscretisationBackward(torch.autograd.Function):
+    """Differentiable because second order goes through the reference."""
+
+    @staticmethod
+    def forward(dy, weight, kind):
+        return _backward_op(dy, weight, kind)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs[:2])
+        ctx.kind = inputs[2]
+
+    @staticmethod
+    def backward(ctx, ddweight):
+        kind = ctx.kind
+        pullback = torch.func.vjp(lambda *t: reference_backward(*t, kind), *ctx.saved_tensors)[1]
+        return *pullback(ddweight), None
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return fold_models(_DiscretisationBackward, info, in_dims, inputs)
+
+
+def discretisation(weight: Tensor, kind: str) -> Tensor:
+    """The mean penalty of each model's weights.
+
+    Args:
+        weight: (E,...), float32 or float64.
+        kind: "unit" is min(|w|, |1 - w|), zero at 0 and 1; "ternary" is min(|w|, |1 - |w||), zero at -1, 0 and 1;
+            "signed-unit" is |1 - |w||, zero at -1 and 1.
+
+    Returns:
+        (E), the mean over a model's weights; NaN if it has none. Slopes are 0 at every kink, and the mean of
+        both sides where the branches of min meet, as torch has them.
+
+    Raises:
+        ValueError: the kind is unknown, or weight has no model axis.
+        TypeError: the dtype is not supported.
+    """
+    return _Discretisation.apply(weight, kind)

@@ -1,0 +1,11 @@
+"""The executable specification: every op in plain torch, written for reading and never tuned."""
+
+from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
+from mathkernels.reference.discretisation import discretisation
+from mathkernels.reference.nau import nau
+from mathkernels.reference.nmru import nmru
+from mathkernels.reference.nmu import nmu
+from mathkernels.reference.nru import nru
+from mathkernels.reference.real_npu import real_npu
+
+__all__ = ["clipped_reciprocal", "discretisation", "nau", "nmru", "nmu", "nru", "real_npu"]

@@ -1,0 +1,28 @@
+"""Neural multiplicative reciprocal unit (Mistry, Farrahi & Hare 2021): what `mathkernels.ops.nmru` means."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def nmru(x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retrieval: bool) -> Tensor:
+    """x (E,B,I), weight (E,O,2I) -> (E,B,O), on u = [x, 1/(x + eps)] in training and [x, 1/x] in evaluation.
+
+    with sign retrieval  z = prod_k (|u_k| W_k + 1 - W_k) cos(pi sum_k W_k [u_k < 0])
+    without              z = prod_k (u_k W_k + 1 - W_k)
+    """
+    u = torch.cat([x, 1 / (x + epsilon if training else x)], dim=-1)[:, :, None]
+    weight = weight[:, None]
+    if not sign_retrieval:
+        return torch.prod(u * weight + 1 - weight, dim=-1)
+    magnitude = torch.prod(u.abs() * weight + 1 - weight, dim=-1)
+    return magnitude * torch.cos(math.pi * (weight * (u < 0)).sum(dim=-1))
+
+
+def nmru_backward(
+    dy: Tensor, x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retrieval: bool
+) -> tuple[Tensor, Tensor]:
+    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,2I)."""
+    options = epsilon, training, sign_retrieval
+    return torch.func.vjp(lambda *tensors: nmru(*tensors, *options), x, weight)[1](dy)

@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from mathkernels import backends
+
+
+@pytest.fixture(autouse=True)
+def _same_start():
+    """Every test draws the same numbers whatever ran before it, and leaves threads and backend as it found them."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    backends.force(None)
+
+
+@pytest.fixture(params=backends.available())
+def isa(request):
+    """Every instruction set of this machine in turn."""
+    backends.force(request.param)
+    return request.param
