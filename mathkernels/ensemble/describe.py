@@ -10,6 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+import numpy as np
+
 from mathkernels.data.arithmetic import Task
 
 EPSILON = 2.0**-23  # eps32 of the papers: the spacing of float32 at 1
@@ -47,7 +49,10 @@ class Ramp:
         _require(self.end > self.start, "Ramp.end", self.end, f"an iteration after start={self.start}")
 
     def at(self, t: int) -> float:
-        return min(max((t - self.start) / (self.end - self.start), 0.0), 1.0)
+        return float(self.over(np.array([t]))[0])
+
+    def over(self, t: np.ndarray) -> np.ndarray:
+        return np.clip((t - self.start) / (self.end - self.start), 0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,10 @@ class Norm:
                 break
             beta *= self.growth
         return beta
+
+    def over(self, t: np.ndarray) -> np.ndarray:
+        epochs, which = np.unique(t // self.every, return_inverse=True)
+        return np.array([self.at(int(epoch) * self.every) for epoch in epochs])[which]
 
 
 @dataclass(frozen=True, kw_only=True)

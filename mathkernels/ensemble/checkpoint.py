@@ -1,0 +1,131 @@
+"""Checkpoints of a fit: one file that holds its whole state, replaced as a whole or not at all.
+
+The file is numpy's .npz without pickled objects: the descriptions of the runs as JSON and the state arrays. A fit that
+was killed and resumed from it ends bitwise equal to one that was never killed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mathkernels.ensemble.describe import Run
+from mathkernels.ensemble.program import TrainingProgram
+
+FORMAT = 1
+
+
+def describe(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return the runs as plain data; equal descriptions train alike."""
+    described = []
+    for run in runs:
+        fields = dataclasses.asdict(run)
+        fields["module"] = {"name": run.module.name, **fields["module"]}
+        fields["optimizer"] = {"name": run.optimizer.name, **fields["optimizer"]}
+        described.append(json.loads(json.dumps(fields)))
+    return described
+
+
+def _difference(path: str, saved: Any, given: Any) -> str | None:
+    """Return the first place where two descriptions differ, in words."""
+    if isinstance(saved, dict) and isinstance(given, dict):
+        for key in [*given, *(key for key in saved if key not in given)]:
+            inner = f"{path}.{key}" if path else key
+            if found := _difference(inner, saved.get(key), given.get(key)):
+                return found
+        return None
+    return None if saved == given else f"{path} is {saved!r} in the checkpoint and {given!r} now"
+
+
+class Checkpoint:
+    """The file of one fit.
+
+    Args:
+        path: of the file; its folder must exist and be writable.
+        runs: what the fit trains.
+        settings: what else its bits depend on (dtype, generator, whether products are fused).
+
+    Raises:
+        ValueError: the folder is missing or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], runs: Sequence[Run], settings: dict[str, Any]) -> None:
+        self.path = Path(path)
+        self._header = {"format": FORMAT, "settings": settings, "runs": describe(runs)}
+        folder = self.path.absolute().parent
+        if not folder.is_dir():
+            raise ValueError(f"checkpoint: got {str(path)!r}, needs a path in an existing folder, {folder} is none")
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not")
+
+    def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
+        """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
+        arrays = {f"{k}/{name}": array for k, program in enumerate(programs) for name, array in program.state().items()}
+        positions = [program.position for program in programs]
+        header = json.dumps({**self._header, "positions": positions, "seconds": seconds})
+        memory = io.BytesIO()
+        np.savez(memory, header=np.frombuffer(header.encode(), np.uint8), **arrays)
+        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
+        try:
+            with open(temporary, "wb") as file:
+                file.write(memory.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def restore(self, programs: Sequence[TrainingProgram]) -> float:
+        """Load the state into the programs and return the seconds trained before; 0 if there is no file yet.
+
+        Raises:
+            ValueError: the file is damaged, or belongs to other runs or settings; nothing has been changed then.
+        """
+        if not self.path.exists():
+            return 0.0
+        try:
+            with np.load(self.path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            header = json.loads(arrays.pop("header").tobytes().decode())
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"checkpoint: {self.path} is damaged or no checkpoint ({error}); "
+                "remove it to start anew, or give another path"
+            ) from error
+        self._compare(header)
+        self._check_arrays(programs, header, arrays)
+        for k, program in enumerate(programs):
+            program.position = header["positions"][k]
+            for name, array in program.state().items():
+                array[...] = arrays[f"{k}/{name}"]
+        return float(header["seconds"])
+
+    def _compare(self, header: dict[str, Any]) -> None:
+        for part in ("format", "settings"):
+            if found := _difference(part, header.get(part), self._header[part]):
+                raise ValueError(f"checkpoint: {self.path} does not fit: {found}")
+        saved, given = header["runs"], self._header["runs"]
+        if len(saved) != len(given):
+            raise ValueError(f"checkpoint: {self.path} holds {len(saved)} runs, {len(given)} were given")
+        for i, (one, other) in enumerate(zip(saved, given, strict=True)):
+            if found := _difference("", one, other):
+                raise ValueError(f"checkpoint: {self.path} belongs to other runs: runs[{i}].{found}")
+
+    def _check_arrays(
+        self, programs: Sequence[TrainingProgram], header: dict[str, Any], arrays: dict[str, np.ndarray]
+    ) -> None:
+        fits = len(header.get("positions", ())) == len(programs)
+        for k, program in enumerate(programs):
+            for name, array in program.state().items():
+                saved = arrays.get(f"{k}/{name}")
+                fits = fits and saved is not None and saved.shape == array.shape and saved.dtype == array.dtype
+        if not fits:
+            raise ValueError(f"checkpoint: {self.path} was written by another version of mathkernels; remove it")

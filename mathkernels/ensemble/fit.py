@@ -1,0 +1,158 @@
+"""Train runs to the end, many iterations per compiled call."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mathkernels import _C, backends
+from mathkernels.ensemble.checkpoint import Checkpoint
+from mathkernels.ensemble.describe import Run
+from mathkernels.ensemble.program import DTYPES, GENERATORS, TrainingProgram, build_programs
+from mathkernels.ensemble.results import Results
+
+# A compiled call lasts about this long: short enough for a progress bar and Ctrl-C, long enough to cost nothing.
+CALL_SECONDS = 0.25
+CHECKPOINT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit stands: model-iterations done and to do, runs finished and in all, seconds of wall time."""
+
+    done_iterations: int
+    total_iterations: int
+    finished_runs: int
+    total_runs: int
+    seconds: float
+
+
+def fit(
+    runs: Sequence[Run],
+    *,
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    dtype: str = "float32",
+    generator: str = "hash",
+) -> Results:
+    """Train every run to its last iteration inside compiled calls and return the results.
+
+    A run's result is bitwise the same alone or among others, with any number of threads, and after a resume. It does
+    depend on the dtype, the generator, and on whether the instruction set fuses multiply and add (v3, v4 and NEON do).
+
+    Args:
+        runs: what to train, at least one.
+        threads: worker threads; None takes torch.get_num_threads().
+        checkpoint: file to resume from if it exists, and to write every few seconds, on Ctrl-C and at the end.
+        progress: called after every compiled call, about four times a second.
+        dtype: "float32", as the papers, or "float64".
+        generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
+
+    Returns:
+        The results. After Ctrl-C those so far, with ``interrupted`` set; a second Ctrl-C raises KeyboardInterrupt.
+
+    Raises:
+        ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
+    """
+    runs = _check(runs, threads, dtype, generator)
+    workers = threads or torch.get_num_threads()
+    programs = build_programs(runs, dtype, generator)
+    settings = {"dtype": dtype, "generator": generator, "fused": backends.current() not in ("generic", "v2")}
+    file = Checkpoint(checkpoint, runs, settings) if checkpoint is not None else None
+    before = file.restore(programs) if file else 0.0
+    start = saved = time.perf_counter()
+
+    def report() -> None:
+        if progress:
+            progress(_progress(programs, before + time.perf_counter() - start))
+
+    with _deferred_interrupt() as interrupted:
+        for _ in _calls(programs, workers):
+            report()
+            if interrupted.is_set():
+                break
+            if file and time.perf_counter() - saved > CHECKPOINT_SECONDS:
+                file.save(programs, before + time.perf_counter() - start)
+                saved = time.perf_counter()
+        seconds = before + time.perf_counter() - start
+        if file:
+            file.save(programs, seconds)
+    return Results(runs, programs, seconds, interrupted.is_set())
+
+
+def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str) -> tuple[Run, ...]:
+    if isinstance(runs, Run) or not all(isinstance(run, Run) for run in runs):
+        raise TypeError("runs: needs a sequence of Run")
+    if not runs:
+        raise ValueError("runs: got none, needs at least one Run")
+    for i, run in enumerate(runs):
+        if run.task.inputs > _C.max_inputs:
+            raise ValueError(f"runs[{i}].task.inputs: got {run.task.inputs}, needs at most {_C.max_inputs}")
+    whole = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
+    if threads is not None and not whole:
+        raise ValueError(f"threads: got {threads!r}, needs a positive integer or None")
+    for what, given, allowed in (("dtype", dtype, DTYPES), ("generator", generator, GENERATORS)):
+        if given not in allowed:
+            raise ValueError(f"{what}: got {given!r}, needs one of {', '.join(map(repr, allowed))}")
+    return tuple(runs)
+
+
+def _calls(programs: Sequence[TrainingProgram], threads: int) -> Iterator[None]:
+    """Advance all programs to the end, one compiled call per step; the window's length follows the clock only."""
+    scratch_bytes = max(_C.program_scratch_bytes(program.compiled) for program in programs)
+    scratch_bytes = -(-scratch_bytes // 64) * 64
+    scratch = np.empty(scratch_bytes * threads + 64, np.uint8)
+    aligned = -(-scratch.ctypes.data // 64) * 64
+    window = 20
+    while True:
+        active = [program for program in programs if program.position < program.end]
+        if not active:
+            return
+        started = time.perf_counter()
+        for program in active:
+            program.advance_to(min(program.position + window, program.end))
+        _C.train([program.compiled for program in active], aligned, scratch_bytes, threads)
+        for program in active:
+            program.position = program.compiled.last
+        pace = CALL_SECONDS / max(time.perf_counter() - started, 1e-6)
+        window = max(1, int(window * min(pace, 8.0)))
+        yield
+
+
+def _progress(programs: Sequence[TrainingProgram], seconds: float) -> Progress:
+    return Progress(
+        done_iterations=sum(program.position * program.models for program in programs),
+        total_iterations=sum(program.end * program.models for program in programs),
+        finished_runs=sum(program.models for program in programs if program.position == program.end),
+        total_runs=sum(program.models for program in programs),
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second one raises."""
+    interrupted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupted  # signals arrive in the main thread only
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: object) -> None:
+        interrupted.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
