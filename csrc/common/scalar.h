@@ -13,9 +13,11 @@
 
 #if defined(__CUDACC__)
 #define MK_INLINE __device__ __forceinline__
+#define MK_UNROLL _Pragma("unroll")  // before a loop over an array that shall stay in registers
 #define MK_HAS_FMA 1
 #else
 #define MK_INLINE inline __attribute__((always_inline))
+#define MK_UNROLL
 #if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(MK_EMULATOR)
 #define MK_HAS_FMA 1
 #endif

@@ -68,6 +68,7 @@ void bind_ensemble(py::module_& m) {
   using P = mk::Program;
   py::class_<P> c(m, "Program");
   c.def(py::init([] { return P{}; }));
+  c.def_property_readonly("address", [](const P& p) { return reinterpret_cast<uint64_t>(&p); });  // for _C_cuda
 #define MK_VALUE(name) c.def_readwrite(#name, &P::name);
 #define MK_POINTER(name) pointer<&P::name>(c, #name);
   MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(weights) MK_VALUE(parameters)
