@@ -1,9 +1,11 @@
 // Random numbers as a function of (seed, iteration, sample, input): no state, so a stream does not depend on lanes,
 // threads, on which models are trained together, or on a resume.
 //
-// Hash (the default).  A 64-bit finaliser turns (seed, iteration) into two 32-bit keys; within an iteration the counter
-// sample + 2^20 * input passes two multiply-xorshift rounds with one key before each:
-//     x = counter * golden + key0;  x ^= x >> 16;  x *= m1;  x ^= x >> 15;  x += key1;  x *= m2;  x ^= x >> 16.
+// Hash (the default).  A 64-bit finaliser turns (seed, iteration) into two 32-bit keys and two odd steps; within an
+// iteration sample and input pass two multiply-xorshift rounds with one key before each:
+//     x = sample * sample_step + input * input_step + key0;
+//     x ^= x >> 16;  x *= m1;  x ^= x >> 15;  x += key1;  x *= m2;  x ^= x >> 16.
+// The steps are random because a fixed difference between neighbours shows through two rounds (docs/random.md).
 // Philox.  Philox4x32-10 (Salmon et al. 2011), key = seed, counter = (iteration, input, sample / 4), lane = sample % 4.
 //
 // The statistical tests of both are in docs/random.md.  python_tests/test_random.py holds a second implementation.
@@ -20,17 +22,17 @@ MK_INLINE uint64_t mix64(uint64_t z) {
 }
 
 struct HashKey {
-  uint32_t key0, key1;
+  uint32_t key0, key1, sample_step, input_step;
 };
 MK_INLINE HashKey hash_key(uint64_t seed, uint64_t iteration) {
   const uint64_t z = mix64(mix64(seed + 0x9e3779b97f4a7c15u) + (iteration + 1) * 0x9e3779b97f4a7c15u);
-  return {static_cast<uint32_t>(z), static_cast<uint32_t>(z >> 32)};
+  const uint32_t key0 = static_cast<uint32_t>(z), key1 = static_cast<uint32_t>(z >> 32);
+  return {key0, key1, static_cast<uint32_t>((z * 0xd1342543de82ef95u) >> 32) | 1, (key0 ^ key1) | 1};
 }
 
-constexpr uint32_t counter_step = 0x9e3779b9u;  // golden ratio: neighbouring counters differ in half of their bits
-
-// The counter of (sample, input), already times counter_step.
-MK_INLINE uint32_t hash_counter(uint32_t sample, uint32_t input) { return (sample + (input << 20)) * counter_step; }
+MK_INLINE uint32_t hash_counter(HashKey key, uint32_t sample, uint32_t input) {
+  return sample * key.sample_step + input * key.input_step;
+}
 
 // U is uint32_t or a pack of them.
 template <class U>

@@ -13,14 +13,14 @@ MK_INLINE void draw_hash(uint64_t seed, int64_t iteration, int inputs, int batch
   typedef R Reals __attribute__((vector_size(width * sizeof(R))));
   const HashKey key = hash_key(seed, static_cast<uint64_t>(iteration));
   Counters lanes;
-  for (int l = 0; l < width; ++l) lanes[l] = hash_counter(static_cast<uint32_t>(l), 0);
+  for (int l = 0; l < width; ++l) lanes[l] = hash_counter(key, static_cast<uint32_t>(l), 0);
   for (int i = 0; i < inputs; ++i) {
-    Counters counter = lanes + hash_counter(0, static_cast<uint32_t>(i));
+    Counters counter = lanes + hash_counter(key, 0, static_cast<uint32_t>(i));
     for (int s = 0; s < batch; s += width) {
       typedef int32_t Integers __attribute__((vector_size(vector_bytes)));
       const Reals values = __builtin_convertvector((Integers)((hash_bits(key, counter) >> 1) - anchor[i]), Reals);
       __builtin_memcpy(out + i * batch + s, &values, sizeof values);
-      counter += hash_counter(width, 0);
+      counter += hash_counter(key, width, 0);
     }
   }
 }

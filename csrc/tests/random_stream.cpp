@@ -17,7 +17,10 @@ constexpr const char names[] = "stbi";
 
 uint32_t draw(bool hash, const uint32_t (&key)[4], uint64_t epoch) {
   const uint64_t iteration = epoch * sizes[1] + key[1];
-  if (hash) return hash_bits(hash_key(key[0], iteration), hash_counter(key[2], key[3]));
+  if (hash) {
+    const HashKey words = hash_key(key[0], iteration);
+    return hash_bits(words, hash_counter(words, key[2], key[3]));
+  }
   return philox(key[0], iteration, key[3], key[2] / 4).word[key[2] % 4];
 }
 }  // namespace

@@ -3,9 +3,9 @@
 A stream is a function of four keys (seed, iteration, sample, input) and has no state. Two generators give 32
 bits for each key:
 
-- "hash": splitmix64's finaliser (Steele, Lea & Flood 2014) turns (seed, iteration) into two 32-bit words; a
-  counter made of sample and input then passes two rounds of xorshift and multiplication, with one of the
-  words added before each.
+- "hash": splitmix64's finaliser (Steele, Lea & Flood 2014) turns (seed, iteration) into two 32-bit words and
+  two odd steps; sample and input, each times its step, then pass two rounds of xorshift and multiplication,
+  with one of the words added before each. Random steps leave no fixed difference between neighbouring keys.
 - "philox": Philox4x32-10 (Salmon et al. 2011), key = seed, counter = (iteration, input, sample // 4), word
   sample % 4.
 
@@ -24,7 +24,7 @@ import numpy.typing as npt
 Integers = int | npt.NDArray[Any]
 Interval = tuple[float, float]
 
-GOLDEN_64, GOLDEN_32 = 0x9E3779B97F4A7C15, 0x9E3779B9
+GOLDEN_64, GOLDEN_32 = 0x9E3779B97F4A7C15, 0x9E3779B9  # of splitmix64 and of Philox
 STEPS = 2**31  # a range is cut into this many equal steps
 
 
@@ -42,13 +42,15 @@ def hash_bits(
     seed: Integers, iteration: Integers, sample: Integers, input: Integers
 ) -> npt.NDArray[np.uint32]:
     """Return the 32 bits of the default generator; the keys broadcast against each other."""
-    golden = np.uint64(GOLDEN_64)
+    golden, half = np.uint64(GOLDEN_64), np.uint64(32)
     state = _mix(_words(seed, np.uint64) + golden)
-    key = _mix(state + (_words(iteration, np.uint64) + np.uint64(1)) * golden)
-    counter = _words(sample, np.uint32) + (_words(input, np.uint32) << np.uint32(20))
-    x = counter * np.uint32(GOLDEN_32) + key.astype(np.uint32)
+    z = _mix(state + (_words(iteration, np.uint64) + np.uint64(1)) * golden)
+    key0, key1 = z.astype(np.uint32), (z >> half).astype(np.uint32)
+    sample_step = ((z * np.uint64(0xD1342543DE82EF95)) >> half).astype(np.uint32) | np.uint32(1)
+    input_step = (key0 ^ key1) | np.uint32(1)
+    x = _words(sample, np.uint32) * sample_step + _words(input, np.uint32) * input_step + key0
     x = (x ^ (x >> np.uint32(16))) * np.uint32(0x21F0AAAD)
-    x = (x ^ (x >> np.uint32(15))) + (key >> np.uint64(32)).astype(np.uint32)
+    x = (x ^ (x >> np.uint32(15))) + key1
     x = x * np.uint32(0x735A2D97)
     return x ^ (x >> np.uint32(16))
 
