@@ -2,6 +2,8 @@
 // clip, optimiser step, clamp, and evaluation.  Two kinds of lanes alternate: models in prepare and update, samples in
 // between.  N is the number of inputs if it is known at compile time, else 0.
 #pragma once
+#include <type_traits>
+
 #include "cells/optimiser.h"
 #include "cells/penalty.h"
 #include "ensemble/draw.h"
@@ -19,7 +21,7 @@ struct Trainer {
 
   const Program& p;
   const int64_t tile;
-  const int n, models, parameters;
+  const int models;
   const CellOptions<R> options;
   R* const streams;  // [slot][input][sample]
   R derived[Core::derived(capacity) * tile_models];
@@ -28,11 +30,12 @@ struct Trainer {
   Trainer(const Program& program, int64_t index, void* scratch)
       : p(program),
         tile(index),
-        n(N ? N : static_cast<int>(program.inputs)),
         models(program.models[index]),
-        parameters(Core::parameters(n)),
         options{static_cast<R>(program.epsilon)},
         streams(static_cast<R*>(scratch)) {}
+
+  // Constants in every function where N is known, so that loops over inputs unroll.
+  MK_INLINE int inputs() const { return N ? N : static_cast<int>(p.inputs); }
 
   template <class Pointer>
   MK_INLINE R* per_model(Pointer base, int64_t rows) const {
@@ -41,6 +44,7 @@ struct Trainer {
 
   template <Mode mode>
   MK_INLINE void prepare() {
+    const int n = inputs(), parameters = Core::parameters(n);
     const R* parameter = per_model(p.parameter, parameters);
     const R* negative = per_model(p.negative, n);
     for (int m = 0; m < models; m += M::lanes) {
@@ -52,9 +56,10 @@ struct Trainer {
     }
   }
 
+  template <Operation operation>
   MK_INLINE V target(const V* x, const int32_t* subset) const {
     V a, b;
-    if constexpr (N == 2) {  // see supports()
+    if constexpr (N == 2) {  // see plain_pairs()
       a = x[0];
       b = x[1];
     } else {
@@ -63,7 +68,7 @@ struct Trainer {
       b = x[subset[2]];
       for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
     }
-    switch (static_cast<Operation>(p.operation)) {
+    switch (operation) {
       case Operation::div: return a / b;
       case Operation::mul: return a * b;
       case Operation::add: return a + b;
@@ -74,9 +79,25 @@ struct Trainer {
     }
   }
 
+  // Calls f with the program's operation as a compile-time constant.
+  template <class F>
+  MK_INLINE void with_operation(F f) const {
+    switch (static_cast<Operation>(p.operation)) {
+      case Operation::div: return f(std::integral_constant<Operation, Operation::div>{});
+      case Operation::mul: return f(std::integral_constant<Operation, Operation::mul>{});
+      case Operation::add: return f(std::integral_constant<Operation, Operation::add>{});
+      case Operation::sub: return f(std::integral_constant<Operation, Operation::sub>{});
+      case Operation::reciprocal: return f(std::integral_constant<Operation, Operation::reciprocal>{});
+      case Operation::squared: return f(std::integral_constant<Operation, Operation::squared>{});
+      case Operation::root: return f(std::integral_constant<Operation, Operation::root>{});
+    }
+  }
+
   // The sums over the batch of one model's gradients, without the factor 2 / batch of the mean squared error.
-  MK_INLINE void sum_gradients(int m) {
+  template <Operation operation>
+  __attribute__((noinline)) void sum_gradients(int m) {
     constexpr int packs = columns / width;
+    const int n = inputs();
     const int batch = static_cast<int>(p.batch), count = Core::gradients(n);
     const int64_t index = tile * tile_models + m;
     const R* stream = streams + int64_t{p.slot[index]} * n * batch;
@@ -95,7 +116,7 @@ struct Trainer {
         V x[capacity], saved[Core::saved(capacity) + 1];
         for (int i = 0; i < n; ++i) x[i] = fma(V::load(stream + i * batch + s), scale[i], offset[i]);
         const V error = Core::template forward<Mode::training>(n, options, x, d, saved) -
-                        target(x, p.subset + index * 4);
+                        target<operation>(x, p.subset + index * 4);
         Core::template backward<false>(n, options, x, d, saved, error, g, static_cast<V*>(nullptr));
       }
       for (int k = 0; k < count; ++k) partial[first][k] = g[k];
@@ -109,6 +130,7 @@ struct Trainer {
 
   // Adds the slopes of the discretisation and norm penalties to dp.
   MK_INLINE void add_penalties(int64_t step, const M* raw, M* dp) const {
+    const int parameters = Core::parameters(inputs());
     const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
     const M on_weight = at(p.weight_penalty), on_gate = at(p.gate_penalty), beta = at(p.norm);
     const int weights = static_cast<int>(p.weights);
@@ -132,6 +154,7 @@ struct Trainer {
   }
 
   MK_INLINE void clip_gradient(M* dp) const {
+    const int parameters = Core::parameters(inputs());
     M square = constant<M>(0);
     for (int k = 0; k < parameters; ++k) square = fma(dp[k], dp[k], square);
     const M ratio = splat<M>(static_cast<R>(p.clip_norm)) / (sqrt(square) + constant<M>(1e-6));
@@ -140,6 +163,7 @@ struct Trainer {
   }
 
   MK_INLINE void update(int64_t step) {
+    const int n = inputs(), parameters = Core::parameters(n);
     const auto real = [](double v) { return splat<M>(static_cast<R>(v)); };
     const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
     R* parameter = per_model(p.parameter, parameters);
@@ -177,6 +201,7 @@ struct Trainer {
   }
 
   __attribute__((noinline)) void write_row(int m, int64_t iteration) {
+    const int n = inputs(), parameters = Core::parameters(n);
     const int64_t index = tile * tile_models + m, row = iteration / p.evaluate_every;
     double* out = p.rows + (index * p.row_capacity + row) * row_columns;
     const R* parameter = per_model(p.parameter, parameters) + m;
@@ -216,6 +241,7 @@ struct Trainer {
 
   // The training loss of the batch that the coming update uses, in training mode.
   __attribute__((noinline)) void write_loss(int m, int64_t iteration) {
+    const int n = inputs();
     const int64_t index = tile * tile_models + m, row = iteration / p.evaluate_every;
     const int batch = static_cast<int>(p.batch);
     const R* stream = streams + int64_t{p.slot[index]} * n * batch;
@@ -228,7 +254,7 @@ struct Trainer {
         sample[i] = fma(V::load(stream + i * batch + s), splat<V>(scale), splat<V>(offset));
         sample[i].store(x + i * batch + s);
       }
-      target(sample, p.subset + index * 4).store(t + s);
+      with_operation([&](auto operation) { target<operation.value>(sample, p.subset + index * 4).store(t + s); });
     }
     V d[Core::derived(capacity)];
     for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
@@ -246,7 +272,9 @@ struct Trainer {
         for (int m = 0; m < models; ++m) write_loss(m, t);
       }
       prepare<Mode::training>();
-      for (int m = 0; m < models; ++m) sum_gradients(m);
+      with_operation([&](auto operation) {
+        for (int m = 0; m < models; ++m) sum_gradients<operation.value>(m);
+      });
       update(t - p.first);
     }
   }
@@ -257,6 +285,16 @@ void train_tile(const Program& p, int64_t tile, void* scratch) {
   Trainer<Core, N, R>(p, tile, scratch).run();
 }
 
+// Whether a is the first and b the second input of every model.
+MK_INLINE bool plain_pairs(const Program& p) {
+  for (int64_t tile = 0; tile < p.tiles; ++tile)
+    for (int m = 0; m < p.models[tile]; ++m) {
+      const int32_t* s = p.subset + (tile * tile_models + m) * 4;
+      if (s[0] != 0 || s[1] != 1 || s[2] != 1 || s[3] != 1) return false;
+    }
+  return true;
+}
+
 // Loops with the number of inputs known at compile time are made where speed is asked for: float, a wide instruction set.
 // N = 2 also fixes which input is a and which is b.
 template <class Core>
@@ -264,12 +302,7 @@ TrainTile* choose(const Program& p) {
   if (p.dtype == 1) return train_tile<Core, 0, double>;
 #if defined(__AVX2__) || defined(__ARM_NEON)
   if (p.inputs == 10) return train_tile<Core, 10, float>;
-  bool plain = p.inputs == 2;
-  for (int64_t index = 0; plain && index < p.tiles * tile_models; ++index) {
-    const int32_t* s = p.subset + index * 4;
-    plain = s[0] == 0 && s[1] == 1 && s[2] == 1 && s[3] == 1;
-  }
-  if (plain) return train_tile<Core, 2, float>;
+  if (p.inputs == 2 && plain_pairs(p)) return train_tile<Core, 2, float>;
 #endif
   return train_tile<Core, 0, float>;
 }
