@@ -98,8 +98,8 @@ def find_datasets(names: Iterable[str], extrapolation: str | None = None) -> dic
             text = ranges_text(inside)
             if extrapolation is None and text not in partners:
                 raise ValueError(
-                    f"range: got {name!r}, which is not one of the papers' {', '.join(partners)}"
-                    f"{suggestion(text, partners)}; other ranges need an extrapolation range too"
+                    f"range: got {name!r}, needs an extrapolation range or to be one of the papers', "
+                    f"{', '.join(repr(partner) for partner in partners)}{suggestion(text, partners)}"
                 )
             chosen = {text: (inside, partners[text][1] if text in partners else ())}
         for text, (inside, outside) in chosen.items():

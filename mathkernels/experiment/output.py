@@ -60,7 +60,7 @@ def write_report(
         },
     )
     size = f"{len(members):,} runs of {study.iterations:,} iterations"
-    return (
-        f"\n{title}: solved runs\n\n{report.success_table(summary)}\n"
-        f"\n{size} in {results.seconds:.1f} s → {folder.path}"
+    spent = (
+        f"interrupted after {results.seconds:.1f} s" if results.interrupted else f"in {results.seconds:.1f} s"
     )
+    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{size} {spent} → {folder.path}"

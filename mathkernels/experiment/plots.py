@@ -60,12 +60,14 @@ def _draw(
     """Draw the points of one variant; return whether it has any."""
     rows = [row for row in summary if row["variant"] == variants[index] and not math.isnan(row[column])]
     dodge = (index - (len(variants) - 1) / 2) * 0.7 / len(variants)
-    style = _style(index)
-    for row in rows:
-        x = datasets.index(row["range"]) + dodge
-        ends = [row[f"{column}_low"], row[f"{column}_high"]]
-        axis.plot([x, x], ends, color=style["color"], alpha=0.5, lw=1.4, zorder=2)
-        axis.plot([x], [row[column]], zorder=3, clip_on=False, **style)
+    if rows:
+        where = [datasets.index(row["range"]) + dodge for row in rows]
+        low, high, middle = (
+            [row[name] for row in rows] for name in (f"{column}_low", f"{column}_high", column)
+        )
+        style = _style(index)
+        axis.vlines(where, low, high, color=style["color"], alpha=0.5, lw=1.4, zorder=2)
+        axis.plot(where, middle, zorder=3, clip_on=False, **style)
     return bool(rows)
 
 
@@ -88,7 +90,7 @@ def _scale(axis: Any, column: str, drawn: bool) -> None:
     if column == "rate":
         axis.set_ylim(0, 1.03)
     else:
-        axis.set_ylim(0, axis.get_ylim()[1])
+        axis.set_ylim(0, max(axis.get_ylim()[1], 1e-6))  # errors below are float32 rounding
     if column == "solved_at":
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     if not drawn:
@@ -104,6 +106,8 @@ def _half_open(text: str) -> str:
 
 def save(figure: Any, paths: Iterable[Path]) -> None:
     """Write the figure in the format of each path's suffix; each file is whole or absent."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out now, and alike in every format
     for path in paths:
         with replacing(path) as temporary:
             figure.savefig(temporary, dpi=300)
