@@ -4,10 +4,9 @@
 #pragma once
 #include <type_traits>
 
-#include "cells/optimiser.h"
-#include "cells/penalty.h"
 #include "ensemble/draw.h"
 #include "ensemble/evaluate.h"
+#include "ensemble/update.h"
 
 namespace mk::MK_ISA {
 
@@ -24,8 +23,9 @@ struct Trainer {
   const int models;
   const CellOptions<R> options;
   R* const streams;  // [slot][input][sample]
-  R derived[Core::derived(capacity) * tile_models];
-  R gradient[Core::gradients(capacity) * tile_models];
+  // zero behind the last model: what is computed there is ignored, but numbers like denormals would cost time
+  R derived[Core::derived(capacity) * tile_models] = {};
+  R gradient[Core::gradients(capacity) * tile_models] = {};
 
   Trainer(const Program& program, int64_t index, void* scratch)
       : p(program),
@@ -128,74 +128,32 @@ struct Trainer {
     }
   }
 
-  // Adds the slopes of the discretisation and norm penalties to dp.
-  MK_INLINE void add_penalties(int64_t step, const M* raw, M* dp) const {
-    const int parameters = Core::parameters(inputs());
-    const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
-    const M on_weight = at(p.weight_penalty), on_gate = at(p.gate_penalty), beta = at(p.norm);
-    const int weights = static_cast<int>(p.weights);
-    M weight_norm = constant<M>(0), gate_norm = constant<M>(0);
-    if (p.norm_order == 2) {
-      for (int k = 0; k < weights; ++k) weight_norm = fma(raw[k], raw[k], weight_norm);
-      for (int k = weights; k < parameters; ++k) gate_norm = fma(raw[k], raw[k], gate_norm);
-      weight_norm = sqrt(weight_norm);
-      gate_norm = sqrt(gate_norm);
-    }
-    for (int k = 0; k < parameters; ++k) {
-      const bool weight = k < weights;
-      const auto kind = static_cast<Penalty>(weight ? p.weight_penalty_kind : p.gate_penalty_kind);
-      if (kind != Penalty::none) dp[k] = fma(weight ? on_weight : on_gate, penalty_slope(kind, raw[k]), dp[k]);
-      if (p.norm_order == 1) dp[k] = fma(beta, sign(raw[k]), dp[k]);
-      if (p.norm_order == 2) {
-        const M norm = weight ? weight_norm : gate_norm;
-        dp[k] = dp[k] + select(norm > constant<M>(0), beta * (raw[k] / norm), constant<M>(0));
-      }
-    }
-  }
-
-  MK_INLINE void clip_gradient(M* dp) const {
-    const int parameters = Core::parameters(inputs());
-    M square = constant<M>(0);
-    for (int k = 0; k < parameters; ++k) square = fma(dp[k], dp[k], square);
-    const M ratio = splat<M>(static_cast<R>(p.clip_norm)) / (sqrt(square) + constant<M>(1e-6));
-    const M factor = select(ratio > constant<M>(1), constant<M>(1), ratio);
-    for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * factor;
-  }
-
-  MK_INLINE void update(int64_t step) {
+  MK_INLINE void update(int64_t t) {
     const int n = inputs(), parameters = Core::parameters(n);
-    const auto real = [](double v) { return splat<M>(static_cast<R>(v)); };
-    const auto at = [&](const void* table) { return splat<M>(static_cast<const R*>(table)[step]); };
     R* parameter = per_model(p.parameter, parameters);
     R* first_moment = per_model(p.first_moment, parameters);
     R* second_moment = per_model(p.second_moment, parameters);
-    const AdamStep<M> adam{real(p.decay1), real(p.beta2), real(p.decay2), real(p.eps), at(p.step), at(p.correction)};
-    const SgdStep<M> sgd{real(p.momentum), at(p.step)};
-    const M mean = real(2.0 / static_cast<double>(p.batch));
+    const Schedule<M> at(p, t - p.first);
+    const M mean = splat<M>(R{2} / static_cast<R>(p.batch));
     for (int m = 0; m < models; m += M::lanes) {
-      M raw[Core::parameters(capacity)], made[Core::derived(capacity)], sum[Core::gradients(capacity)];
-      M dp[Core::parameters(capacity)];
-      for (int k = 0; k < parameters; ++k) raw[k] = M::load(parameter + k * tile_models + m);
+      M raw[Core::parameters(capacity)], first[Core::parameters(capacity)], second[Core::parameters(capacity)];
+      M made[Core::derived(capacity)], sum[Core::gradients(capacity)], dp[Core::parameters(capacity)];
+      for (int k = 0; k < parameters; ++k) {
+        raw[k] = M::load(parameter + k * tile_models + m);
+        first[k] = M::load(first_moment + k * tile_models + m);
+        second[k] = M::load(second_moment + k * tile_models + m);
+      }
       for (int k = 0; k < Core::derived(n); ++k) made[k] = M::load(derived + k * tile_models + m);
       for (int k = 0; k < Core::gradients(n); ++k) sum[k] = M::load(gradient + k * tile_models + m);
       Core::finish(n, raw, made, sum, dp);
       for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
-      add_penalties(step, raw, dp);
-      if (p.clip_norm > 0) clip_gradient(dp);
+      add_penalties(p, at, parameters, raw, dp);
+      if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
+      step_parameters(p, at, parameters, dp, raw, first, second);
       for (int k = 0; k < parameters; ++k) {
-        M moment = M::load(first_moment + k * tile_models + m);
-        if (p.optimiser == static_cast<int64_t>(OptimiserKind::adam)) {
-          M second = M::load(second_moment + k * tile_models + m);
-          adam(dp[k], raw[k], moment, second);
-          second.store(second_moment + k * tile_models + m);
-        } else {
-          sgd(dp[k], raw[k], moment);
-        }
-        moment.store(first_moment + k * tile_models + m);
-        const bool weight = k < p.weights;
-        if (weight ? p.clamp_weights : p.clamp_gates)
-          raw[k] = clamp(raw[k], real(weight ? p.weight_low : 0.0), real(weight ? p.weight_high : 1.0));
         raw[k].store(parameter + k * tile_models + m);
+        first[k].store(first_moment + k * tile_models + m);
+        second[k].store(second_moment + k * tile_models + m);
       }
     }
   }
@@ -275,7 +233,7 @@ struct Trainer {
       with_operation([&](auto operation) {
         for (int m = 0; m < models; ++m) sum_gradients<operation.value>(m);
       });
-      update(t - p.first);
+      update(t);
     }
   }
 };
