@@ -1,9 +1,9 @@
 """One training run in plain torch with autograd: what `mathkernels.ensemble.fit` means, read slowly.
 
 The order of work follows the published experiments of Mistry, Farrahi & Hare 2021 (arXiv 2110.05177): in
-iteration t = 0 … T evaluate (where t is a multiple of the interval), forward, mean squared error plus penalties,
-backward, limit of the gradient norm, optimiser step, clamps. Only the training data differ: they come from
-:mod:`mathkernels.reference.random`.
+iteration t = 0 … T evaluate (where t is a multiple of the interval), forward, mean squared error plus
+penalties, backward, limit of the gradient norm, optimiser step, clamps. Only the training data differ: they
+come from :mod:`mathkernels.reference.random`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Parameters = dict[
 
 
 class Row(NamedTuple):
-    """What is logged at iteration ``step``, before its update; ``loss`` is the batch's, without the penalty."""
+    """What is logged at ``step``, before its update; ``loss`` is the batch's, without the penalty."""
 
     step: int
     valid: float

@@ -1,0 +1,181 @@
+"""Time all participants in one interleaved run and print their ratios.
+
+    python benchmarks/report.py                    every case, 1 and 2 threads, about half an hour
+    python benchmarks/report.py --short            two cases, 1 thread, about a minute: proves answers, judges
+    no time python benchmarks/report.py --case NMU-2 --threads 1 --seconds 1 --rounds 3
+
+Participants take turns, so that a change of the machine's speed meets all of them. Each number of threads has
+one process, bound to as many processors. Writes benchmarks/results/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import machine
+from cases import CASES
+from proof import ITERATIONS, assert_equal_answers
+from worker import AUTOMATIC, BY_HAND, COMPILED, OURS, PLAIN, Worker, participants
+
+HERE = Path(__file__).parent
+Entry = dict[str, Any]  # case, participant, threads, iterations per timing, models, seconds of each round
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--case", action="append", choices=list(CASES), help="may be repeated; default: all")
+    parser.add_argument(
+        "--threads", type=int, nargs="+", help="default: 1 and 2 as far as the machine has them"
+    )
+    parser.add_argument("--seconds", type=float, help="length of one timing (default 2, short 0.2)")
+    parser.add_argument("--rounds", type=int, help="timings of each participant (default 5, short 2)")
+    parser.add_argument(
+        "--short", action="store_true", default=os.environ.get("MATHKERNELS_BENCH_SHORT") == "1"
+    )
+    parser.add_argument("--name", default="ensemble", help="of the JSON file; default: ensemble")
+    chosen = parser.parse_args()
+    chosen.seconds = chosen.seconds or (0.2 if chosen.short else 2.0)
+    chosen.rounds = chosen.rounds or (2 if chosen.short else 5)
+    chosen.case = chosen.case or (["NMU-2", "RealNPU-2"] if chosen.short else list(CASES))
+    processors = len(os.sched_getaffinity(0))
+    chosen.threads = chosen.threads or ([1] if chosen.short else [n for n in (1, 2) if n <= processors])
+    return chosen
+
+
+def prepare(worker: Worker, case: str, name: str, seconds: float, ours: Any) -> Entry:
+    """Prove a participant's answers, then find how many iterations fill the given seconds."""
+    found = worker.prove(case, name, ITERATIONS)
+    worst = assert_equal_answers(case, name, ours, found)
+    iterations = 50
+    while (spent := worker.time(case, name, iterations)) < seconds / 4:
+        iterations = int(iterations * min(max(seconds / 2 / max(spent, 1e-9), 2), 50))
+    iterations = max(int(iterations * seconds / spent), 1)
+    return {
+        "case": case,
+        "participant": name,
+        "threads": worker.threads,
+        "models": worker.models(case, name),
+        "iterations": iterations,
+        "largest difference of parameters": worst,
+        "seconds": [],
+    }
+
+
+def measure(chosen: argparse.Namespace) -> list[Entry]:
+    entries: list[Entry] = []
+    with ExitStack() as stack:
+        workers = {n: stack.enter_context(Worker(n)) for n in chosen.threads}
+        first = workers[chosen.threads[0]]
+        for case in chosen.case:
+            ours = first.prove(case, OURS, ITERATIONS)
+            turns = [(w, name) for n, w in workers.items() for name in participants(case, n)]
+            if chosen.short:  # inductor compiles for half a minute
+                turns = [(w, name) for w, name in turns if name != COMPILED]
+            mine = []
+            for worker, name in turns:
+                print(f"{case}: {name}, {worker.threads} thread(s): proving", file=sys.stderr, flush=True)
+                mine.append(prepare(worker, case, name, chosen.seconds, ours))
+            for _ in range(chosen.rounds):
+                for entry in mine:
+                    worker = workers[entry["threads"]]
+                    spent = worker.time(case, entry["participant"], entry["iterations"])
+                    entry["seconds"].append(spent)
+            entries += mine
+    return entries
+
+
+def rate(entry: Entry) -> float:
+    """Return model-iterations per second, by the median round."""
+    return entry["models"] * entry["iterations"] / statistics.median(entry["seconds"])
+
+
+def best(entry: Entry) -> float:
+    """Return model-iterations per second of the fastest round."""
+    return entry["models"] * entry["iterations"] / min(entry["seconds"])
+
+
+def fastest(entries: list[Entry], names: tuple[str, ...], threads: int | None) -> Entry | None:
+    """Return the best of some participants; with threads None, whatever number of threads serves it best."""
+    among = [e for e in entries if e["participant"] in names and threads in (None, e["threads"])]
+    return max(among, key=rate, default=None)
+
+
+def ratios(entries: list[Entry]) -> dict[str, float]:
+    """Return ours over the plain loop, over the best of autograd and JAX, and by hand core for core."""
+    most = max(entry["threads"] for entry in entries)
+    found: dict[str, float] = {}
+    for label, ours_threads, rivals, threads in (
+        (f"{most} threads / plain loop, 1 thread", most, (PLAIN,), 1),
+        (f"{most} threads / best of autograd and JAX", most, AUTOMATIC, None),
+        ("1 thread / best by hand, 1 thread", 1, BY_HAND, 1),
+    ):
+        ours, rival = fastest(entries, (OURS,), ours_threads), fastest(entries, rivals, threads)
+        if ours and rival:
+            found[f"{label} ({rival['participant']}, {rival['threads']})"] = rate(ours) / rate(rival)
+    return found
+
+
+def plain_number(value: float) -> str:
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def show(entries: list[Entry], memory: dict[str, dict[str, float]]) -> None:
+    for case in dict.fromkeys(entry["case"] for entry in entries):
+        mine = [entry for entry in entries if entry["case"] == case]
+        print(f"\n### {case}: model-iterations per second\n")
+        print("| participant | threads | median | best | largest difference |\n|---|---|---|---|---|")
+        for entry in mine:
+            difference = entry["largest difference of parameters"]
+            print(
+                f"| {entry['participant']} | {entry['threads']} | {plain_number(rate(entry))} "
+                f"| {plain_number(best(entry))} | {difference:.1g} |"
+            )
+        print()
+        for label, ratio in ratios(mine).items():
+            print(f"- mathkernels, {label}: **{ratio:.3g}x**")
+        if case in memory:
+            print("- memory of 225 runs beyond the evaluation sets: {beyond:.1f} MB".format(**memory[case]))
+
+
+def memory_of(case: str) -> dict[str, float]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, str(HERE / "memory.py"), case, "5000"]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
+
+
+def main() -> None:
+    chosen = arguments()
+    where = machine.fingerprint()
+    entries = measure(chosen)
+    memory = {case: memory_of(case) for case in chosen.case if not chosen.short}
+    show(entries, memory)
+    cases = dict.fromkeys(entry["case"] for entry in entries)
+    by_case = {case: ratios([entry for entry in entries if entry["case"] == case]) for case in cases}
+    result = {
+        "machine": where,
+        "short": chosen.short,
+        "ratios": by_case,
+        "memory MB": memory,
+        "timings": entries,
+    }
+    path = HERE / "results" / f"{chosen.name}{'-short' if chosen.short else ''}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\nwritten: {path}")
+
+
+if __name__ == "__main__":
+    main()

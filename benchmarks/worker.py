@@ -1,0 +1,141 @@
+"""A process with a fixed number of threads that proves and times participants on request.
+
+Affinity and thread counts must be set before torch, JAX and OpenMP start, so that each number of threads gets
+a process of its own. Commands and answers are pickled through the pipes of :class:`Worker`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+OURS, ALONE, PLAIN = "mathkernels", "mathkernels, one model", "plain loop, one model"
+EAGER, COMPILED = "torch batched, autograd", "torch batched, torch.compile"
+JAX, JAX_RBG = "JAX vmap + scan, threefry", "JAX vmap + scan, unsafe_rbg"
+MANUAL, SPLIT = "torch by hand", "torch by hand, split by sign"
+NAMES = (OURS, ALONE, PLAIN, EAGER, COMPILED, JAX, JAX_RBG, MANUAL, SPLIT)
+AUTOMATIC = (EAGER, COMPILED, JAX, JAX_RBG)  # gradients by autograd or JAX
+BY_HAND = (MANUAL, SPLIT)
+SINGLE = (ALONE, PLAIN)  # participants that train one model, on one thread
+
+
+def participants(case: str, threads: int) -> tuple[str, ...]:
+    """Return the names that make sense for a case."""
+    skipped = {SPLIT} if case.startswith("NMU") else set()
+    return tuple(name for name in NAMES if name not in skipped and (threads == 1 or name not in SINGLE))
+
+
+@cache
+def participant(case_name: str, name: str, threads: int) -> Any:
+    """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
+    from cases import CASES
+
+    case = CASES[case_name]
+    if name in (OURS, ALONE):
+        from rivals.ours import Ours
+
+        return Ours(case, threads, alone=name == ALONE)
+    if name == PLAIN:
+        from rivals.plain_torch import PlainTorch
+
+        return PlainTorch(case)
+    if name in (EAGER, COMPILED):
+        from rivals.batched_torch import BatchedTorch
+
+        return BatchedTorch(case, compiled=name == COMPILED, common=True)
+    if name in (JAX, JAX_RBG):
+        from rivals.jax_scan import JaxScan
+
+        return JaxScan(case, "threefry2x32" if name == JAX else "unsafe_rbg", common=True)
+    from rivals.manual_torch import ManualTorch
+
+    return ManualTorch(case, common=True, split=name == SPLIT)
+
+
+class Worker:
+    """Starts the process; use as a context manager."""
+
+    def __init__(self, threads: int) -> None:
+        available = sorted(os.sched_getaffinity(0))
+        if threads > len(available):
+            raise ValueError(f"threads: got {threads}, needs at most the {len(available)} usable processors")
+        self.threads = threads
+        count = str(threads)
+        environment = {
+            **os.environ,
+            "OMP_NUM_THREADS": count,
+            "MKL_NUM_THREADS": count,
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, str(Path(__file__)), *map(str, available[:threads])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def _ask(self, *command: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        pickle.dump(command, self.process.stdin)
+        self.process.stdin.flush()
+        answer, error = pickle.load(self.process.stdout)
+        if error:
+            raise RuntimeError(f"{command[1]} in {command[2]} with {self.threads} thread(s):\n{error}")
+        return answer
+
+    def prove(self, case: str, name: str, iterations: int) -> np.ndarray:
+        """Return the parameters (E,P) after training on the given inputs."""
+        return self._ask("prove", case, name, iterations)
+
+    def time(self, case: str, name: str, iterations: int) -> float:
+        """Return the seconds of training on fresh inputs."""
+        return self._ask("time", case, name, iterations)
+
+    def models(self, case: str, name: str) -> int:
+        return self._ask("models", case, name, 0)
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(processors: list[int]) -> None:
+    os.sched_setaffinity(0, processors)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever a library prints must not mix with the answers
+    import traceback
+
+    import torch
+
+    torch.set_num_threads(len(processors))
+    while True:
+        try:
+            verb, case, name, iterations = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            subject = participant(case, name, len(processors))
+            call: Callable[..., Any] | int = getattr(subject, verb)
+            result = (call if isinstance(call, int) else call(iterations), None)
+        except Exception:  # told to the asking process, which raises it
+            result = (None, traceback.format_exc())
+        pickle.dump(result, answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve([int(argument) for argument in sys.argv[1:]])
