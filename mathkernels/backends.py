@@ -1,6 +1,6 @@
 """Which compiled code runs: what is available, which one ran last and why, and how to force another.
 
-The CPU kernels are built once per instruction set; the widest one that the machine has is chosen at import. The
+The CPU kernels are built once per instruction set; the widest that the machine has is chosen at import. The
 environment variable ``MATHKERNELS_ISA``, read once at import, names another; `force` changes it later.
 """
 

@@ -29,7 +29,9 @@ def _found(module: str) -> bool:
 def report() -> dict[str, str]:
     """What is installed, built and in use, by name."""
     triton = "installed" if _found("triton") else "not installed (optional: pip install triton)"
-    cuda = "built" if _found("mathkernels._C_cuda") else "not built (needs nvcc and MATHKERNELS_CUDA=ON or AUTO)"
+    cuda = (
+        "built" if _found("mathkernels._C_cuda") else "not built (needs nvcc and MATHKERNELS_CUDA=ON or AUTO)"
+    )
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch can use"
     return {
         "mathkernels": _C.version,

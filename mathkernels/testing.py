@@ -27,7 +27,11 @@ def results(function: Callable, leaves: Sequence[Tensor]) -> list[Tensor]:
     """The value of a function and its gradients, under a dy that differs from entry to entry."""
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     y = function(*leaves)
-    dy = torch.linspace(-1, 1, max(y.numel(), 1), dtype=torch.float64)[: y.numel()].to(y.dtype).reshape(y.shape)
+    dy = (
+        torch.linspace(-1, 1, max(y.numel(), 1), dtype=torch.float64)[: y.numel()]
+        .to(y.dtype)
+        .reshape(y.shape)
+    )
     return [y.detach(), *torch.autograd.grad(y, leaves, dy)]
 
 
@@ -40,8 +44,8 @@ def assert_no_worse_than(
 ) -> None:
     """Assert the accuracy rule for a function and its gradients at the leaves' float32 values.
 
-    The error of ``ours`` against ``theirs`` in float64 is at most twice that of ``theirs`` in float32, plus a floor:
-    ``floor_ulp`` units in the last place of the tensor's largest value, for where plain torch happens to be exact.
+    The error of ``ours`` against ``theirs`` in float64 is at most twice that of ``theirs`` in float32, plus a
+    floor for where plain torch happens to be exact: ``floor_ulp`` ULP of the tensor's largest value.
     """
     exact = results(theirs, [leaf.double() for leaf in leaves])
     single = [leaf.float() for leaf in leaves]
@@ -56,7 +60,7 @@ def assert_no_worse_than(
 
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
-    """Fill every new tensor of torch.empty and Tensor.new_empty with NaN (bytes with 255), so that a gap shows."""
+    """Fill every new tensor of torch.empty and Tensor.new_empty with NaN (bytes with 255) to show gaps."""
     empty, new_empty = torch.empty, Tensor.new_empty
 
     def fill(tensor: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from mathkernels import backends
 
 @pytest.fixture(autouse=True)
 def _same_start():
-    """Every test draws the same numbers whatever ran before it, and leaves threads and backend as it found them."""
+    """Every test draws the same numbers whatever ran before, and leaves threads and backend as they were."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     yield

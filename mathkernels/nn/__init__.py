@@ -1,4 +1,4 @@
-"""Arithmetic layers as torch modules, under the names of the papers; ``models=E`` makes E independent ones."""
+"""Arithmetic layers as torch modules under their papers' names; ``models=E`` makes E independent ones."""
 
 from mathkernels.nn.real_npu import RealNPU
 from mathkernels.nn.units import NAU, NMRU, NMU, NRU

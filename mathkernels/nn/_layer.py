@@ -18,8 +18,8 @@ def constrained_bound(in_features: int, out_features: int) -> float:
 class ArithmeticLayer(nn.Module):
     """A layer of one weight matrix, alone or as E independent models.
 
-    Subclasses set ``penalty_kind`` and ``bounds`` (the post-step clamp of the weight), and define ``reset_parameters``
-    and ``apply_models``.
+    Subclasses set ``penalty_kind`` and ``bounds`` (the post-step clamp of the weight), and define
+    ``reset_parameters`` and ``apply_models``.
     """
 
     penalty_kind: str

@@ -18,7 +18,7 @@ class RealNPU(ArithmeticLayer):
     With h = clamp(gate, 0, 1): r_i = h_i (|x_i| + epsilon) + 1 - h_i and k_i = pi h_i [x_i < 0].
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameters: ``weight``, ``(O, I)`` or ``(E, O, I)``; ``gate``, ``(I,)`` or ``(E, I)``, shared by the outputs, 0.5 at first.
+    Parameters: ``weight``, ``(O, I)`` or ``(E, O, I)``; ``gate``, ``(I,)`` or ``(E, I)``, 0.5 at first.
     Sources: Heim, Pevny & Smidl 2020, *Neural Power Units*; Mistry, Farrahi & Hare 2021 for the options.
 
     Args:
@@ -68,7 +68,7 @@ class RealNPU(ArithmeticLayer):
 
     @classmethod
     def modified(cls, in_features: int, out_features: int, **options) -> RealNPU:
-        """The improved Real NPU of Mistry et al. 2021: clipped, discretised, with constrained initial weights."""
+        """The improved Real NPU of Mistry et al. 2021: clipped, discretised, constrained initial weights."""
         changes = {"clip": "wg", "init": "xavier-constrained", "weight_penalty": 1.0, "gate_penalty": 1.0}
         return cls(in_features, out_features, **{**changes, **options})
 
@@ -85,8 +85,8 @@ class RealNPU(ArithmeticLayer):
     def regularizer(self, ramp: float = 1.0, beta: float = 0.0) -> Tensor:
         """The module's terms of the loss: (E,), or a scalar without ``models``.
 
-        ramp * (weight_penalty * R_W + gate_penalty * R_g) + beta * (||weight|| + ||gate||); a weight of 0 leaves its term
-        out. The papers raise beta from 1e-9 to 1e-7 (`mathkernels.ensemble.Norm`).
+        ramp * (weight_penalty * R_W + gate_penalty * R_g) + beta * (||weight|| + ||gate||); a factor of 0
+        leaves its term out. The papers raise beta from 1e-9 to 1e-7 (`mathkernels.ensemble.Norm`).
         """
         terms = []
         if self.weight_penalty:

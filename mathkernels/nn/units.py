@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +41,8 @@ class NAU(_Unit):
     """Neural addition unit: learns sums and differences, z = W x with W drawn to -1, 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
+    Initial values: U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 7.
 
     Args:
@@ -67,7 +67,7 @@ class NMU(_Unit):
     """Neural multiplication unit: learns products, z = prod_i (W_i x_i + 1 - W_i) with W drawn to 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(0.25, 0.75).
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``. Initial values: U(0.25, 0.75).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 9.
 
     Args:
@@ -90,10 +90,11 @@ class NMU(_Unit):
 class NRU(_Unit):
     """Neural reciprocal unit: learns products and quotients, z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
 
-    T = tanh(1000 W)^2 in training mode and |W| in evaluation mode (``module.eval()``); W is drawn to -1, 0 and 1.
+    T = tanh(1000 W)^2 in training mode, |W| in evaluation mode; W is drawn to -1, 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``; U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
+    Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
+    Initial values: U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
     Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
 
     Args:
@@ -118,7 +119,8 @@ class NMRU(_Unit):
     """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameter: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x first, then of the reciprocals; U(0.25, 0.75).
+    Parameter: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x, then of 1/x.
+    Initial values: U(0.25, 0.75).
     Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
 
     Args:

@@ -18,7 +18,9 @@ def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = N
 
     def no_cuda(*args: Any) -> None:
         device = next(arg.device for arg in args if isinstance(arg, Tensor))
-        raise TypeError(f"{name}: tensors are on {device}; this op runs on the CPU only, pass them with .cpu()")
+        raise TypeError(
+            f"{name}: tensors are on {device}; this op runs on the CPU only, pass them with .cpu()"
+        )
 
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     _LIBRARY.impl(name, cpu, "CPU")
@@ -62,7 +64,9 @@ def check_like(op: str, **tensors: Tensor) -> None:
     """Raise unless the tensors have one shape, dtype and device; the message names each of them."""
     told = {name: f"{tuple(t.shape)} {t.dtype} on {t.device}" for name, t in tensors.items()}
     if len(set(told.values())) > 1:
-        raise ValueError(f"{op}: tensors differ: {', '.join(f'{name} is {what}' for name, what in told.items())}")
+        raise ValueError(
+            f"{op}: tensors differ: {', '.join(f'{name} is {what}' for name, what in told.items())}"
+        )
 
 
 def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple:

@@ -39,7 +39,8 @@ def _cpu(weight: Tensor, kind: str) -> Tensor:
 
 def _fake_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
     _fake(weight, kind)
-    check("discretisation_backward", weight=(weight[:, :0].flatten(1), "E,Z"), dy=(dy, "E"))
+    rows = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
+    check("discretisation_backward", weight=(rows, "E,N"), dy=(dy, "E"))
     return weight.new_empty(weight.shape)
 
 
@@ -105,8 +106,8 @@ def discretisation(weight: Tensor, kind: str) -> Tensor:
 
     Args:
         weight: (E,...), float32 or float64.
-        kind: "unit" is min(|w|, |1 - w|), zero at 0 and 1; "ternary" is min(|w|, |1 - |w||), zero at -1, 0 and 1;
-            "signed-unit" is |1 - |w||, zero at -1 and 1.
+        kind: "unit" is min(|w|, |1 - w|), zero at 0 and 1; "ternary" is min(|w|, |1 - |w||), zero at -1,
+            0 and 1; "signed-unit" is |1 - |w||, zero at -1 and 1.
 
     Returns:
         (E), the mean over a model's weights; NaN if it has none. Slopes are 0 at every kink, and the mean of

@@ -35,9 +35,7 @@ def _cpu_backward(
     dy: Tensor, x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retrieval: bool
 ) -> tuple[Tensor, ...]:
     gradients = _fake_backward(dy, x, weight, epsilon, training, sign_retrieval)
-    return layer_backward(
-        _kind(sign_retrieval), dy, x, weight, gradients, training=training, epsilon=epsilon
-    )
+    return layer_backward(_kind(sign_retrieval), dy, x, weight, gradients, training=training, epsilon=epsilon)
 
 
 _forward_op = define(

@@ -32,22 +32,16 @@ def _cuda(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> Tensor:
 def _fake_backward(
     dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    check(
-        "real_npu_backward", x=(x, "E,B,I"), weight=(weight, "E,O,I"), gate=(gate, "E,I"), dy=(dy, "E,B,O")
-    )
+    check("real_npu_backward", x=(x, "E,B,I"), weight=(weight, "E,O,I"), gate=(gate, "E,I"), dy=(dy, "E,B,O"))
     return x.new_empty(x.shape), weight.new_empty(weight.shape), gate.new_empty(gate.shape)
 
 
-def _cpu_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float
-) -> tuple[Tensor, ...]:
+def _cpu_backward(dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> tuple[Tensor, ...]:
     gradients = _fake_backward(dy, x, weight, gate, epsilon)
     return layer_backward("real_npu", dy, x, weight, gradients, gate=gate, epsilon=epsilon)
 
 
-def _cuda_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float
-) -> tuple[Tensor, ...]:
+def _cuda_backward(dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> tuple[Tensor, ...]:
     from mathkernels.triton.real_npu import real_npu_backward
 
     _fake_backward(dy, x, weight, gate, epsilon)

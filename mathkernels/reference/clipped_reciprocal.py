@@ -1,4 +1,4 @@
-"""Reciprocal limited near 0: what `mathkernels.ops.clipped_reciprocal` means. The definition is this project's."""
+"""Reciprocal limited near 0, as this project defines it: what `mathkernels.ops.clipped_reciprocal` means."""
 
 import torch
 from torch import Tensor
