@@ -20,7 +20,7 @@ def measure(case_name: str, iterations: int) -> dict[str, float]:
     from cases import CASES
 
     from mathkernels import ensemble
-    from mathkernels.ensemble.evaluation import EvaluationSets
+    from mathkernels.ensemble.sets import EvaluationSets
 
     torch.set_num_threads(1)
     case = CASES[case_name]

@@ -1,8 +1,8 @@
 """Time all participants in one interleaved run and print their ratios.
 
     python benchmarks/report.py                    every case, 1 and 2 threads, about half an hour
-    python benchmarks/report.py --short            two cases, 1 thread, about a minute: proves answers, judges
-    no time python benchmarks/report.py --case NMU-2 --threads 1 --seconds 1 --rounds 3
+    python benchmarks/report.py --short            two cases, 1 thread: proves answers, judges no time
+    python benchmarks/report.py --case NMU-2 --threads 1 --seconds 1 --rounds 3
 
 Participants take turns, so that a change of the machine's speed meets all of them. Each number of threads has
 one process, bound to as many processors. Writes benchmarks/results/NAME.json.
