@@ -1,4 +1,4 @@
-"""What is special to the neural multiplicative reciprocal unit; else see test_layers.py and test_modules.py."""
+"""What is special to the neural multiplicative reciprocal unit; else test_layers.py and test_modules.py."""
 
 import pytest
 import torch

@@ -86,10 +86,9 @@ class ArithmeticLayer(nn.Module):
         return f"in_features={self.in_features}, out_features={self.out_features}{models}"
 
 
-def check_number(layer: str, name: str, value: object) -> float:
+def check_number(layer: str, name: str, value: float) -> float:
     """Return the option as a float, or raise naming it, unless it is a finite number of at least 0."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value < math.inf:
         raise ValueError(f"{layer}: {name} is {value!r}; needs a finite number of at least 0")
     return float(value)
 

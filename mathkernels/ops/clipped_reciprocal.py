@@ -61,12 +61,12 @@ class _ClippedReciprocal(torch.autograd.Function):
         ctx.limit = inputs[1]
 
     @staticmethod
-    def backward(ctx, dy):
-        return _ClippedReciprocalBackward.apply(dy, *ctx.saved_tensors, ctx.limit), None
+    def backward(ctx, *grads):
+        return _ClippedReciprocalBackward.apply(*grads, *ctx.saved_tensors, ctx.limit), None
 
     @staticmethod
-    def vmap(info, in_dims, x, limit):
-        return _ClippedReciprocal.apply(x, limit), in_dims[0]
+    def vmap(info, in_dims, *inputs):
+        return _ClippedReciprocal.apply(*inputs), in_dims[0]
 
 
 class _ClippedReciprocalBackward(torch.autograd.Function):
@@ -82,19 +82,19 @@ class _ClippedReciprocalBackward(torch.autograd.Function):
         ctx.limit = inputs[2]
 
     @staticmethod
-    def backward(ctx, ddx):
+    def backward(ctx, *grads):
         limit = ctx.limit
-        pullback = torch.func.vjp(lambda *t: reference_backward(*t, limit), *ctx.saved_tensors)[1]
-        return *pullback(ddx), None
+        pullback = torch.func.vjp(lambda dy, x: reference_backward(dy, x, limit), *ctx.saved_tensors)[1]
+        return *pullback(*grads), None
 
     @staticmethod
-    def vmap(info, in_dims, dy, x, limit):
+    def vmap(info, in_dims, *inputs):
         maps = info.batch_size
         dy, x = (
             t.expand(maps, *t.shape) if dim is None else t.movedim(dim, 0)
-            for t, dim in zip((dy, x), in_dims, strict=False)
+            for t, dim in zip(inputs[:2], in_dims[:2], strict=True)
         )
-        return _ClippedReciprocalBackward.apply(dy, x, limit), 0
+        return _ClippedReciprocalBackward.apply(dy, x, inputs[2]), 0
 
 
 def clipped_reciprocal(x: Tensor, limit: float) -> Tensor:

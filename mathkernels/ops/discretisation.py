@@ -70,8 +70,8 @@ class _Discretisation(torch.autograd.Function):
         ctx.kind = inputs[1]
 
     @staticmethod
-    def backward(ctx, dy):
-        return _DiscretisationBackward.apply(dy, *ctx.saved_tensors, ctx.kind), None
+    def backward(ctx, *grads):
+        return _DiscretisationBackward.apply(*grads, *ctx.saved_tensors, ctx.kind), None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -91,10 +91,12 @@ class _DiscretisationBackward(torch.autograd.Function):
         ctx.kind = inputs[2]
 
     @staticmethod
-    def backward(ctx, ddweight):
+    def backward(ctx, *grads):
         kind = ctx.kind
-        pullback = torch.func.vjp(lambda *t: reference_backward(*t, kind), *ctx.saved_tensors)[1]
-        return *pullback(ddweight), None
+        pullback = torch.func.vjp(
+            lambda dy, weight: reference_backward(dy, weight, kind), *ctx.saved_tensors
+        )[1]
+        return *pullback(*grads), None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):

@@ -42,8 +42,8 @@ class _Nau(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, dy):
-        return _NauBackward.apply(dy, *ctx.saved_tensors)
+    def backward(ctx, *grads):
+        return _NauBackward.apply(*grads, *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info, in_dims, *inputs):

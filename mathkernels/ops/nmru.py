@@ -60,8 +60,8 @@ class _Nmru(torch.autograd.Function):
         ctx.options = inputs[2:]
 
     @staticmethod
-    def backward(ctx, dy):
-        return *_NmruBackward.apply(dy, *ctx.saved_tensors, *ctx.options), None, None, None
+    def backward(ctx, *grads):
+        return *_NmruBackward.apply(*grads, *ctx.saved_tensors, *ctx.options), None, None, None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -83,7 +83,9 @@ class _NmruBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         options = ctx.options
-        pullback = torch.func.vjp(lambda *t: reference_backward(*t, *options), *ctx.saved_tensors)[1]
+        pullback = torch.func.vjp(
+            lambda dy, x, weight: reference_backward(dy, x, weight, *options), *ctx.saved_tensors
+        )[1]
         return *pullback(grads), None, None, None
 
     @staticmethod

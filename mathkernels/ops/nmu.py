@@ -62,8 +62,8 @@ class _Nmu(torch.autograd.Function):
         ctx.save_for_backward(*inputs)
 
     @staticmethod
-    def backward(ctx, dy):
-        return _NmuBackward.apply(dy, *ctx.saved_tensors)
+    def backward(ctx, *grads):
+        return _NmuBackward.apply(*grads, *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info, in_dims, *inputs):

@@ -46,8 +46,8 @@ class _Nru(torch.autograd.Function):
         ctx.training = inputs[2]
 
     @staticmethod
-    def backward(ctx, dy):
-        return *_NruBackward.apply(dy, *ctx.saved_tensors, ctx.training), None
+    def backward(ctx, *grads):
+        return *_NruBackward.apply(*grads, *ctx.saved_tensors, ctx.training), None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -69,7 +69,9 @@ class _NruBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         training = ctx.training
-        pullback = torch.func.vjp(lambda *t: reference_backward(*t, training), *ctx.saved_tensors)[1]
+        pullback = torch.func.vjp(
+            lambda dy, x, weight: reference_backward(dy, x, weight, training), *ctx.saved_tensors
+        )[1]
         return *pullback(grads), None
 
     @staticmethod

@@ -72,8 +72,8 @@ class _RealNpu(torch.autograd.Function):
         ctx.epsilon = inputs[3]
 
     @staticmethod
-    def backward(ctx, dy):
-        return *_RealNpuBackward.apply(dy, *ctx.saved_tensors, ctx.epsilon), None
+    def backward(ctx, *grads):
+        return *_RealNpuBackward.apply(*grads, *ctx.saved_tensors, ctx.epsilon), None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -95,7 +95,9 @@ class _RealNpuBackward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         epsilon = ctx.epsilon
-        pullback = torch.func.vjp(lambda *t: reference_backward(*t, epsilon), *ctx.saved_tensors)[1]
+        pullback = torch.func.vjp(
+            lambda dy, x, weight, gate: reference_backward(dy, x, weight, gate, epsilon), *ctx.saved_tensors
+        )[1]
         return *pullback(grads), None
 
     @staticmethod

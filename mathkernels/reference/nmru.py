@@ -24,5 +24,8 @@ def nmru_backward(
     dy: Tensor, x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retrieval: bool
 ) -> tuple[Tensor, Tensor]:
     """dy (E,B,O) -> dx (E,B,I), dweight (E,O,2I)."""
-    options = epsilon, training, sign_retrieval
-    return torch.func.vjp(lambda *tensors: nmru(*tensors, *options), x, weight)[1](dy)
+
+    def function(x: Tensor, weight: Tensor) -> Tensor:
+        return nmru(x, weight, epsilon, training, sign_retrieval)
+
+    return torch.func.vjp(function, x, weight)[1](dy)

@@ -19,4 +19,4 @@ def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
 
 def nru_backward(dy: Tensor, x: Tensor, weight: Tensor, training: bool) -> tuple[Tensor, Tensor]:
     """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I)."""
-    return torch.func.vjp(lambda *tensors: nru(*tensors, training), x, weight)[1](dy)
+    return torch.func.vjp(lambda x, weight: nru(x, weight, training), x, weight)[1](dy)

@@ -23,4 +23,4 @@ def real_npu_backward(
     dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I), dgate (E,I)."""
-    return torch.func.vjp(lambda *tensors: real_npu(*tensors, epsilon), x, weight, gate)[1](dy)
+    return torch.func.vjp(lambda x, weight, gate: real_npu(x, weight, gate, epsilon), x, weight, gate)[1](dy)
