@@ -1,6 +1,6 @@
 """Quality of the training streams: dieharder in full, and tests between neighbouring keys.
 
-    python scripts/random_quality.py --generator hash --order stib --order ibst   an hour or two for each order
+    python scripts/random_quality.py --generator hash --order stib --order ibst   an hour or two each
     python scripts/random_quality.py --generator hash philox --neighbours         a few minutes
     python scripts/random_quality.py --output hash:stib=FILE                      reads what dieharder wrote
 
