@@ -87,6 +87,7 @@ void bind_ensemble(py::module_& m) {
   m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
+  m.attr("program_bytes") = sizeof(P);
   m.def("program_scratch_bytes", &mk::program_scratch_bytes);
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));
 }
