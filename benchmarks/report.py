@@ -5,7 +5,8 @@
     python benchmarks/report.py --case NMU-2 --threads 1 --seconds 1 --rounds 3
 
 Participants take turns, so that a change of the machine's speed meets all of them. Each number of threads has
-one process, bound to as many processors. Writes benchmarks/results/NAME.json.
+one process, bound to as many processors. Writes
+benchmarks/results/NAME.json, except in short mode.
 """
 
 from __future__ import annotations
@@ -166,12 +167,13 @@ def main() -> None:
     by_case = {case: ratios([entry for entry in entries if entry["case"] == case]) for case in cases}
     result = {
         "machine": where,
-        "short": chosen.short,
         "ratios": by_case,
         "memory MB": memory,
         "timings": entries,
     }
-    path = HERE / "results" / f"{chosen.name}{'-short' if chosen.short else ''}.json"
+    if chosen.short:  # no figures to keep
+        return
+    path = HERE / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"\nwritten: {path}")

@@ -3,7 +3,7 @@
     python benchmarks/report_layers.py [--short] [--rounds 7] [--name layers]
 
 Prints microseconds of forward and backward together (median of the rounds). Writes
- benchmarks/results/NAME.json.
+benchmarks/results/NAME.json, except in short mode.
 """
 
 from __future__ import annotations
@@ -70,11 +70,11 @@ def main() -> None:
         chosen.rounds or (2 if chosen.short else 7), 0.01 if chosen.short else 0.1, chosen.short
     )
     show(entries)
-    path = Path(__file__).parent / "results" / f"{chosen.name}{'-short' if chosen.short else ''}.json"
+    if chosen.short:  # no figures to keep
+        return
+    path = Path(__file__).parent / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(
-        json.dumps({"machine": where, "short": chosen.short, "timings": entries}, indent=1) + "\n"
-    )
+    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n")
     print(f"\nwritten: {path}")
 
 
