@@ -113,6 +113,17 @@ def test_compiles_to_one_graph(make):
     assert all(parameter.grad is not None for parameter in layer.parameters())
 
 
+def test_the_default_compiler_takes_a_layer_with_its_regularizer():
+    layer, x = nn.NMU(3, 2), torch.rand(7, 3) + 0.5
+
+    def loss():
+        return layer(x).square().sum() + layer.regularizer()
+
+    eager = torch.autograd.grad(loss(), layer.weight)[0]
+    compiled = torch.autograd.grad(torch.compile(loss, fullgraph=True)(), layer.weight)[0]
+    torch.testing.assert_close(compiled, eager)
+
+
 @every_module
 def test_functional_call_maps_over_stacked_modules(make):
     layers = [make(3, 2) for _ in range(3)]

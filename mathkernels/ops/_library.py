@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,12 @@ def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = N
     _LIBRARY.impl(name, cuda or no_cuda, "CUDA")
     torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
     return getattr(torch.ops.mathkernels, name).default
+
+
+def keep_signature(forward: Callable) -> Callable:
+    """Let inspect find the signature ready: torch asks for it at every call of an autograd function."""
+    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
+    return forward
 
 
 def check(op: str, **tensors: tuple[Tensor, str]) -> dict[str, int]:

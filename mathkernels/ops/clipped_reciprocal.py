@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check_dtype, check_like, define
+from mathkernels.ops._library import DTYPES, check_dtype, check_like, define, keep_signature
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal_backward as reference_backward
 
 
@@ -52,6 +52,7 @@ _backward_op = define(
 
 class _ClippedReciprocal(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, limit):
         return _forward_op(x, limit)
 
@@ -73,6 +74,7 @@ class _ClippedReciprocalBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, limit):
         return _backward_op(dy, x, limit)
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check, check_dtype, define, fold_models
+from mathkernels.ops._library import DTYPES, check, check_dtype, define, fold_models, keep_signature
 from mathkernels.reference.discretisation import discretisation_backward as reference_backward
 
 KINDS = ("unit", "ternary", "signed-unit")  # in the order of mk::Penalty, from 1
@@ -61,6 +61,7 @@ _backward_op = define(
 
 class _Discretisation(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(weight, kind):
         return _forward_op(weight, kind)
 
@@ -82,6 +83,7 @@ class _DiscretisationBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, weight, kind):
         return _backward_op(dy, weight, kind)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models
+from mathkernels.ops._library import check, define, fold_models, keep_signature
 from mathkernels.reference.nau import nau_backward as reference_backward
 
 
@@ -34,6 +34,7 @@ _backward_op = define(
 
 class _Nau(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, weight):
         return _forward_op(x, weight)
 
@@ -54,6 +55,7 @@ class _NauBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, weight):
         return _backward_op(dy, x, weight)
 

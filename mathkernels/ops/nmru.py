@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models
+from mathkernels.ops._library import check, define, fold_models, keep_signature
 from mathkernels.reference.nmru import nmru_backward as reference_backward
 
 EPSILON = 2.0**-23  # eps32 of the paper: the spacing of float32 at 1
@@ -51,6 +51,7 @@ _backward_op = define(
 
 class _Nmru(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, weight, epsilon, training, sign_retrieval):
         return _forward_op(x, weight, epsilon, training, sign_retrieval)
 
@@ -72,6 +73,7 @@ class _NmruBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, weight, epsilon, training, sign_retrieval):
         return _backward_op(dy, x, weight, epsilon, training, sign_retrieval)
 

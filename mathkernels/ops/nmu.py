@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mathkernels.backends import record
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models
+from mathkernels.ops._library import check, define, fold_models, keep_signature
 from mathkernels.reference.nmu import nmu_backward as reference_backward
 
 
@@ -54,6 +54,7 @@ _backward_op = define(
 
 class _Nmu(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, weight):
         return _forward_op(x, weight)
 
@@ -74,6 +75,7 @@ class _NmuBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, weight):
         return _backward_op(dy, x, weight)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models
+from mathkernels.ops._library import check, define, fold_models, keep_signature
 from mathkernels.reference.nru import nru_backward as reference_backward
 
 
@@ -37,6 +37,7 @@ _backward_op = define(
 
 class _Nru(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, weight, training):
         return _forward_op(x, weight, training)
 
@@ -58,6 +59,7 @@ class _NruBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, weight, training):
         return _backward_op(dy, x, weight, training)
 

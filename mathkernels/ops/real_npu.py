@@ -5,7 +5,7 @@ from torch import Tensor
 
 from mathkernels.backends import record
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models
+from mathkernels.ops._library import check, define, fold_models, keep_signature
 from mathkernels.reference.real_npu import real_npu_backward as reference_backward
 
 EPSILON = 2.0**-23  # eps32 of Mistry et al. 2021: the spacing of float32 at 1
@@ -63,6 +63,7 @@ _backward_op = define(
 
 class _RealNpu(torch.autograd.Function):
     @staticmethod
+    @keep_signature
     def forward(x, weight, gate, epsilon):
         return _forward_op(x, weight, gate, epsilon)
 
@@ -84,6 +85,7 @@ class _RealNpuBackward(torch.autograd.Function):
     """Differentiable because second order goes through the reference."""
 
     @staticmethod
+    @keep_signature
     def forward(dy, x, weight, gate, epsilon):
         return _backward_op(dy, x, weight, gate, epsilon)
 
