@@ -1,11 +1,12 @@
 // The C-level interface of the kernels: shapes, layout, aliasing, memory and error bounds.  csrc/python binds it.
 //
-// Common to all.  Arrays are dense, row-major, of the dtype named by the call, and never alias.  Outputs are overwritten.
-// Nothing here allocates, throws, prints or reads the environment; scratch memory is the caller's workspace, of which the
-// kernel needs workspace(...) bytes at any alignment.  Work is divided by shape and never by `threads`, so a result
-// has the same bits for any number of threads; a model's result does not depend on the other models of the call.
-// Instruction sets with FMA agree bit for bit; those without (generic and v2 on x86) agree to a few ULP per operation.
-// A size of 0 is allowed anywhere.  NaN and Inf in one model never reach another; in one row never another row's y, dx.
+// Common to all.  Arrays are dense, row-major, of the dtype named by the call, and never alias.  Outputs are
+// overwritten. Nothing here allocates, throws, prints or reads the environment; scratch memory is the caller's
+// workspace, of which the kernel needs workspace(...) bytes at any alignment.  Work is divided by shape and never by
+// `threads`, so a result has the same bits for any number of threads; a model's result does not depend on the other
+// models of the call. Instruction sets with FMA agree bit for bit; those without (generic and v2 on x86) agree to a few
+// ULP per operation. A size of 0 is allowed anywhere.  NaN and Inf in one model never reach another; in one row never
+// another row's y, dx.
 #pragma once
 #include <cstdint>
 
@@ -29,15 +30,18 @@ struct LayerCall {
 // y (E,B,O) of x (E,B,I), weight (E,O,I) [NMRU (E,O,2I)] and, for the Real NPU only, gate (E,I).
 // Float error: that of the cell's own arithmetic (csrc/cells); functions are as csrc/common/math.h states.
 int64_t layer_forward_workspace(const LayerCall& call);
-void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y, void* workspace);
+void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y,
+                   void* workspace);
 
-// From dy (E,B,O): dx, dweight and, for the Real NPU only, dgate, each in the shape of its tensor.  Weight gradients sum
-// over the batch in blocks of rows: 32 columns within a block (csrc/common/lanes.h), then the blocks in their order.
+// From dy (E,B,O): dx, dweight and, for the Real NPU only, dgate, each in the shape of its tensor.  Weight gradients
+// sum over the batch in blocks of rows: 32 columns within a block (csrc/common/lanes.h), then the blocks in their
+// order.
 int64_t layer_backward_workspace(const LayerCall& call);
 void layer_backward(const LayerCall& call, const void* dy, const void* x, const void* weight, const void* gate,
                     void* dx, void* dweight, void* dgate, void* workspace);
 
-// y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers each.
+// y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers
+// each.
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads);
 void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const void* dy, const void* x, void* dx,
                                  int threads);

@@ -1,5 +1,5 @@
-// What a cell is: the arithmetic of one output of one module for one sample, forward and analytic backward, generic over
-// the number type.  The lanes of V are samples in forward and backward, and models in prepare and finish.
+// What a cell is: the arithmetic of one output of one module for one sample, forward and analytic backward, generic
+// over the number type.  The lanes of V are samples in forward and backward, and models in prepare and finish.
 //
 //   int parameters(n)   trained numbers for n inputs, in the order of the module's tensors (weights first, then gates)
 //   int derived(n)      numbers that forward and backward need, made once per step from the parameters

@@ -49,7 +49,8 @@ MK_INLINE V exp(V x) {
   if constexpr (!is_float<V>) {
     return map(x, [](double lane) { return ::exp(lane); });
   } else {
-    constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f, 0.0013950535794720054f};
+    constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f,
+                           0.0013950535794720054f};
     V limited = select(x > splat<V>(90.0f), splat<V>(90.0f), x);
     limited = select(limited < splat<V>(-105.0f), splat<V>(-105.0f), limited);
     const auto n = round_even(limited * splat<V>(1.44269504088896341f));

@@ -82,9 +82,8 @@ const LayerKernels<T>& layer_of(const LayerCall& call) {
 }  // namespace
 
 int64_t layer_forward_workspace(const LayerCall& call) {
-  return with_type(call.dtype, [&](auto zero) {
-    return alignment + team(call) * layer_of<decltype(zero)>(call).scratch(call.in);
-  });
+  return with_type(call.dtype,
+                   [&](auto zero) { return alignment + team(call) * layer_of<decltype(zero)>(call).scratch(call.in); });
 }
 
 void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y,

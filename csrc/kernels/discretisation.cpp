@@ -43,10 +43,14 @@ void slope_block(int64_t count, T scale, const T* weight, T* dweight) {
 template <class T>
 T discretisation_sum(int kind, int64_t count, const T* weight) {
   switch (static_cast<Penalty>(kind)) {
-    case Penalty::unit: return sum_block<T, Penalty::unit>(count, weight);
-    case Penalty::ternary: return sum_block<T, Penalty::ternary>(count, weight);
-    case Penalty::signed_unit: return sum_block<T, Penalty::signed_unit>(count, weight);
-    case Penalty::none: break;
+    case Penalty::unit:
+      return sum_block<T, Penalty::unit>(count, weight);
+    case Penalty::ternary:
+      return sum_block<T, Penalty::ternary>(count, weight);
+    case Penalty::signed_unit:
+      return sum_block<T, Penalty::signed_unit>(count, weight);
+    case Penalty::none:
+      break;
   }
   return T(0);
 }
@@ -54,10 +58,14 @@ T discretisation_sum(int kind, int64_t count, const T* weight) {
 template <class T>
 void discretisation_backward(int kind, int64_t count, T scale, const T* weight, T* dweight) {
   switch (static_cast<Penalty>(kind)) {
-    case Penalty::unit: return slope_block<T, Penalty::unit>(count, scale, weight, dweight);
-    case Penalty::ternary: return slope_block<T, Penalty::ternary>(count, scale, weight, dweight);
-    case Penalty::signed_unit: return slope_block<T, Penalty::signed_unit>(count, scale, weight, dweight);
-    case Penalty::none: return slope_block<T, Penalty::none>(count, scale, weight, dweight);
+    case Penalty::unit:
+      return slope_block<T, Penalty::unit>(count, scale, weight, dweight);
+    case Penalty::ternary:
+      return slope_block<T, Penalty::ternary>(count, scale, weight, dweight);
+    case Penalty::signed_unit:
+      return slope_block<T, Penalty::signed_unit>(count, scale, weight, dweight);
+    case Penalty::none:
+      return slope_block<T, Penalty::none>(count, scale, weight, dweight);
   }
 }
 

@@ -10,14 +10,22 @@ namespace {
 template <class V>
 MK_INLINE V evaluate(int function, V x, V w) {
   switch (function) {
-    case 0: return exp(x);
-    case 1: return log(x);
-    case 2: return log_normal(x);
-    case 3: return pow_positive(x, w);
-    case 4: return sincospi(x).sin;
-    case 5: return sincospi(x).cos;
-    case 6: return tanh(x);
-    default: return sigmoid(x);
+    case 0:
+      return exp(x);
+    case 1:
+      return log(x);
+    case 2:
+      return log_normal(x);
+    case 3:
+      return pow_positive(x, w);
+    case 4:
+      return sincospi(x).sin;
+    case 5:
+      return sincospi(x).cos;
+    case 6:
+      return tanh(x);
+    default:
+      return sigmoid(x);
   }
 }
 

@@ -19,9 +19,9 @@ struct Layer {
   static int64_t gradients(int64_t in) { return Cell::gradients(static_cast<int>(in)); }
 
   struct Scratch {
-    V *x, *dx;                      // chunk_packs x n: samples and their gradients
+    V *x, *dx;                       // chunk_packs x n: samples and their gradients
     V *derived, *saved, *dx_output;  // of the output in hand
-    V *sums, *kept;                 // sets x gradients; one set
+    V *sums, *kept;                  // sets x gradients; one set
     T *parameters, *scalars, *totals;
 
     Scratch(void* memory, int n) {
@@ -46,8 +46,8 @@ struct Layer {
   // An upper bound of what Scratch takes on any machine: columns and rows in numbers, the rest in the widest packs.
   static int64_t scratch(int64_t in) {
     const int n = static_cast<int>(in);
-    const int64_t numbers = 2 * chunk_rows * n + columns * Cell::gradients(n) + Cell::parameters(n) +
-                            Cell::derived(n) + Cell::gradients(n);
+    const int64_t numbers =
+        2 * chunk_rows * n + columns * Cell::gradients(n) + Cell::parameters(n) + Cell::derived(n) + Cell::gradients(n);
     const int64_t packs = Cell::derived(n) + Cell::saved(n) + n + Cell::gradients(n);
     return (numbers * int64_t{sizeof(T)} + packs * widest + widest - 1) / widest * widest;
   }
@@ -84,7 +84,8 @@ struct Layer {
 
   struct Rows {
     int64_t model, begin, end;
-    Rows(const LayerShape& s, int64_t item) : model(item / s.blocks), begin(item % s.blocks * s.block_rows), end(begin) {
+    Rows(const LayerShape& s, int64_t item)
+        : model(item / s.blocks), begin(item % s.blocks * s.block_rows), end(begin) {
       end = begin + s.block_rows < s.batch ? begin + s.block_rows : s.batch;
     }
     int64_t count(int64_t row) const { return end - row < chunk_rows ? end - row : chunk_rows; }

@@ -50,7 +50,8 @@ const Kernels<T>& kernels();  // of the instruction set in use
 #ifdef MK_ISA
 namespace MK_ISA {
 extern const LayerKernels<float> nau_float, nmu_float, real_npu_float, nru_float, nmru_float, nmru_unsigned_float;
-extern const LayerKernels<double> nau_double, nmu_double, real_npu_double, nru_double, nmru_double, nmru_unsigned_double;
+extern const LayerKernels<double> nau_double, nmu_double, real_npu_double, nru_double, nmru_double,
+    nmru_unsigned_double;
 
 template <class T>
 void clipped_reciprocal_forward(int64_t count, T limit, T bound, const T* x, T* y);

@@ -11,7 +11,14 @@ void* pointer(Address address) { return reinterpret_cast<void*>(address); }
 
 mk::LayerCall layer_call(int kind, int dtype, bool training, double epsilon, int64_t models, int64_t batch, int64_t in,
                          int64_t out, int threads) {
-  return {static_cast<mk::LayerKind>(kind), static_cast<mk::Dtype>(dtype), training, epsilon, models, batch, in, out,
+  return {static_cast<mk::LayerKind>(kind),
+          static_cast<mk::Dtype>(dtype),
+          training,
+          epsilon,
+          models,
+          batch,
+          in,
+          out,
           threads};
 }
 
@@ -46,8 +53,8 @@ void bind_layers(py::module_& m) {
       "layer_backward",
       [](const mk::LayerCall& call, Address dy, Address x, Address weight, Address gate, Address dx, Address dweight,
          Address dgate, Address workspace) {
-        mk::layer_backward(call, pointer(dy), pointer(x), pointer(weight), pointer(gate), pointer(dx),
-                           pointer(dweight), pointer(dgate), pointer(workspace));
+        mk::layer_backward(call, pointer(dy), pointer(x), pointer(weight), pointer(gate), pointer(dx), pointer(dweight),
+                           pointer(dgate), pointer(workspace));
       },
       released);
   m.def(
@@ -76,8 +83,7 @@ void bind_layers(py::module_& m) {
       released);
   m.def(
       "discretisation_backward",
-      [](int dtype, int kind, int64_t models, int64_t count, Address dy, Address weight, Address dweight,
-         int threads) {
+      [](int dtype, int kind, int64_t models, int64_t count, Address dy, Address weight, Address dweight, int threads) {
         mk::discretisation_backward(static_cast<mk::Dtype>(dtype), kind, models, count, pointer(dy), pointer(weight),
                                     pointer(dweight), threads);
       },
