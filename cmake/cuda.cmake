@@ -30,7 +30,8 @@ pybind11_add_module(_C_cuda NO_EXTRAS
 target_include_directories(_C_cuda PRIVATE csrc)
 string(JOIN " " architectures ${CMAKE_CUDA_ARCHITECTURES})
 target_compile_definitions(_C_cuda PRIVATE
-    MK_ISA=cuda MK_VERSION="${MATHKERNELS_VERSION}" MK_CUDA_ARCHITECTURES="${architectures}")
+    MK_ISA=cuda MK_VERSION="${MATHKERNELS_VERSION}" MK_CUDA_ARCHITECTURES="${architectures}"
+    MK_CUDA_TOOLKIT="${CMAKE_CUDA_COMPILER_VERSION}")
 # -fmad=false: as on the CPU, every fused multiply-add is written out.  1675: nvcc does not know gcc's unroll pragma.
 # A kernel whose registers spill fails the build.
 target_compile_options(_C_cuda PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:

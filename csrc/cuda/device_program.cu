@@ -18,9 +18,12 @@ void to_device(const DeviceBuffer& device, const void* host, cudaStream_t stream
 
 TrainKernel* kernel_of(const Program& p) {
   switch (static_cast<Cell>(p.cell)) {
-    case Cell::nmu: return cuda::nmu_kernel(p);
-    case Cell::real_npu: return cuda::real_npu_kernel(p);
-    default: return nullptr;
+    case Cell::nmu:
+      return cuda::nmu_kernel(p);
+    case Cell::real_npu:
+      return cuda::real_npu_kernel(p);
+    default:
+      return nullptr;
   }
 }
 
@@ -101,8 +104,8 @@ void DeviceProgram::start() {
   device_.last = host_.last;
   if (device_.first == device_.last) return;
   schedules_.clear();
-  for (const auto field : {&Program::step, &Program::correction, &Program::weight_penalty, &Program::gate_penalty,
-                           &Program::norm})
+  for (const auto field :
+       {&Program::step, &Program::correction, &Program::weight_penalty, &Program::gate_penalty, &Program::norm})
     place(field, static_cast<size_t>(host_.last - host_.first), sizeof(float), &schedules_);
   for (const auto* group : {&schedules_, &state_})
     for (const Copy& copy : *group) to_device(*copy.device, copy.host, stream);

@@ -1,5 +1,5 @@
-// Programs on the GPU: copies of their arrays, and launches.  Every failure of a CUDA call is a CudaError; no output of a
-// failed call is read, so the caller's arrays then still hold the state before it.
+// Programs on the GPU: copies of their arrays, and launches.  Every failure of a CUDA call is a CudaError; no output of
+// a failed call is read, so the caller's arrays then still hold the state before it.
 #pragma once
 #include <map>
 #include <memory>

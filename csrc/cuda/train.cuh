@@ -1,8 +1,8 @@
 // Trains one model per warp through the iterations of a program (csrc/ensemble/program.h, with device addresses).  The
-// lanes are the samples: lane l takes samples l, l + 32, … in their order, and sums go through lane_sum, which is the order
-// of the CPU trainer.  Parameters, moments and everything that is done with them once per iteration are the same in every
-// lane, computed by all of them.  Warps share nothing and no memory is shared between lanes: all exchange is by shuffles.
-// N is the number of inputs if it is known at compile time, else 0.
+// lanes are the samples: lane l takes samples l, l + 32, … in their order, and sums go through lane_sum, which is the
+// order of the CPU trainer.  Parameters, moments and everything that is done with them once per iteration are the same
+// in every lane, computed by all of them.  Warps share nothing and no memory is shared between lanes: all exchange is
+// by shuffles. N is the number of inputs if it is known at compile time, else 0.
 #pragma once
 #include "cuda/warp.h"
 
@@ -92,18 +92,25 @@ struct WarpTrainer {
     const int32_t* subset = p.subset + index * 4;
     const float a = subset_sum(x, subset[0], subset[1]), b = subset_sum(x, subset[2], subset[3]);
     switch (static_cast<Operation>(p.operation)) {
-      case Operation::div: return a / b;
-      case Operation::mul: return a * b;
-      case Operation::add: return a + b;
-      case Operation::sub: return a - b;
-      case Operation::reciprocal: return 1 / a;
-      case Operation::squared: return a * a;
-      default: return sqrt(a);
+      case Operation::div:
+        return a / b;
+      case Operation::mul:
+        return a * b;
+      case Operation::add:
+        return a + b;
+      case Operation::sub:
+        return a - b;
+      case Operation::reciprocal:
+        return 1 / a;
+      case Operation::squared:
+        return a * a;
+      default:
+        return sqrt(a);
     }
   }
 
-  // The gradients of the batch, without the factor 2 / batch of the mean squared error.  Returns this lane's part of the
-  // squared errors: floats are added over 16 rows of lanes, their sums in double, as on the CPU.
+  // The gradients of the batch, without the factor 2 / batch of the mean squared error.  Returns this lane's part of
+  // the squared errors: floats are added over 16 rows of lanes, their sums in double, as on the CPU.
   MK_INLINE double sum_gradients(int64_t iteration, float* g) const {
     const HashKey key = hash_key(p.slot_seed[slot], static_cast<uint64_t>(iteration));
     float square = 0;

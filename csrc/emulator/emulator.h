@@ -1,9 +1,9 @@
 // Lets g++ compile the kernels of csrc/cuda unmodified and run them on the CPU, for tests.
 //
-// A lane is a fiber with a stack of its own, a warp 32 of them.  A lane runs until it meets a shuffle; the shuffle takes
-// place when all lanes of its mask have arrived, and a warp whose lanes wait for ever is an error.  Warps run one after
-// another in an order that the caller picks, and the lanes within a warp too: a result that depends on the order is a race.
-// Stacks start filled with NaN, so that reading a local variable that was never written shows.
+// A lane is a fiber with a stack of its own, a warp 32 of them.  A lane runs until it meets a shuffle; the shuffle
+// takes place when all lanes of its mask have arrived, and a warp whose lanes wait for ever is an error.  Warps run one
+// after another in an order that the caller picks, and the lanes within a warp too: a result that depends on the order
+// is a race. Stacks start filled with NaN, so that reading a local variable that was never written shows.
 //
 // Not here, because no kernel uses them yet: shared memory, block and grid barriers, votes, atomics.
 #pragma once

@@ -5,16 +5,22 @@
 
 extern "C" int64_t program_bytes() { return sizeof(mk::Program); }
 
-// Trains as one launch of the GPU would; the program's addresses are the CPU's own.  Returns nullptr, or what went wrong.
+// Trains as one launch of the GPU would; the program's addresses are the CPU's own.  Returns nullptr, or what went
+// wrong.
 extern "C" const char* emulate(const mk::Program* program, int block_threads, unsigned order) {
   struct Launch {
     const mk::Program* program;
     mk::TrainKernel* kernel;
   } launch{program, nullptr};
   switch (static_cast<mk::Cell>(program->cell)) {
-    case mk::Cell::nmu: launch.kernel = mk::emulated::nmu_kernel(*program); break;
-    case mk::Cell::real_npu: launch.kernel = mk::emulated::real_npu_kernel(*program); break;
-    default: return "no kernel of the GPU trains this cell";
+    case mk::Cell::nmu:
+      launch.kernel = mk::emulated::nmu_kernel(*program);
+      break;
+    case mk::Cell::real_npu:
+      launch.kernel = mk::emulated::real_npu_kernel(*program);
+      break;
+    default:
+      return "no kernel of the GPU trains this cell";
   }
   const int64_t threads = program->tiles * mk::tile_models * mk::emulated::warp_lanes;
   return mk::emulator::launch(

@@ -14,8 +14,7 @@ class Ensemble {
  public:
   explicit Ensemble(const std::vector<uint64_t>& addresses) {
     for (const uint64_t address : addresses)
-      programs_.push_back(
-          std::make_unique<mk::DeviceProgram>(*reinterpret_cast<const mk::Program*>(address), sets_));
+      programs_.push_back(std::make_unique<mk::DeviceProgram>(*reinterpret_cast<const mk::Program*>(address), sets_));
   }
 
   // Runs the windows of some programs side by side and returns when all are done.
@@ -35,6 +34,7 @@ PYBIND11_MODULE(_C_cuda, m) {
   m.doc() = "GPU kernels of mathkernels; use mathkernels.ensemble, which checks what it passes.";
   m.attr("version") = MK_VERSION;
   m.attr("architectures") = MK_CUDA_ARCHITECTURES;
+  m.attr("toolkit") = MK_CUDA_TOOLKIT;
   m.attr("max_inputs") = mk::cuda_max_inputs;
   m.attr("program_bytes") = sizeof(mk::Program);
   m.def("problem", &mk::cuda_problem, "What keeps this machine from running CUDA kernels, or an empty string.");
