@@ -15,7 +15,7 @@ ENVIRONMENT = "MATHKERNELS_ISA"
 
 
 class Ran(NamedTuple):
-    """One kernel call: the op, the backend ("cpu", "triton" or "cuda"), its instruction set, and why."""
+    """One kernel call: the op, the backend ("cpu", "triton", "cuda", "torch"), instruction set, and why."""
 
     op: str
     backend: str

@@ -125,14 +125,27 @@ def test_calls_from_several_python_threads_do_not_disturb_each_other():
     assert wrong == []
 
 
-def test_ops_on_cuda_tensors_without_a_cuda_kernel_are_named():
+def test_a_gpu_without_triton_names_the_remedy(monkeypatch):
+    from mathkernels.ops._library import triton_kernels
+
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.delitem(sys.modules, "mathkernels.triton.nmu", raising=False)
+    with pytest.raises(
+        ImportError, match=r"nmu: tensors on cpu need triton; install it with `pip install triton`"
+    ):
+        triton_kernels("nmu", "nmu", torch.ones(1))
+
+
+def test_every_op_answers_for_cuda_tensors():
+    """With a shape under FakeTensorMode and with a kernel, be it one that names the remedy."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
         x = torch.empty(1, 2, 3, device="cuda")
         assert torch.ops.mathkernels.nau(x, x).device.type == "cuda"
-    kernel = torch._C._dispatch_has_kernel_for_dispatch_key("mathkernels::nau", "CUDA")
-    assert kernel
+    for op in ("nau", "nmu", "real_npu", "nru", "nmru", "clipped_reciprocal", "discretisation"):
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"mathkernels::{op}", "CUDA")
+        assert torch._C._dispatch_has_kernel_for_dispatch_key(f"mathkernels::{op}_backward", "CUDA")
 
 
 def test_versions_are_strings():

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from mathkernels import reference
+from mathkernels import backends, reference
 from mathkernels.ops import discretisation
 from mathkernels.testing import assert_no_worse_than, poisoned_memory, results
 
@@ -97,6 +97,20 @@ def test_a_poisoned_model_leaves_the_others_alone(kind, isa):
         assert not found[0][1].isfinite()
         for ours, expected in zip(found, clean, strict=True):
             assert torch.equal(ours[[0, 2]], expected[[0, 2]])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch can use")
+@every_kind
+def test_on_a_gpu_plain_torch_computes_it_and_says_so(kind):
+    w = weights((3, 5)).cuda()
+    for ours, exact in zip(
+        results(lambda w: discretisation(w, kind), [w]),
+        results(lambda w: reference.discretisation(w, kind), [w]),
+        strict=True,
+    ):
+        assert torch.equal(ours, exact)
+    assert backends.last().backend == "torch"
 
 
 def test_no_weights_have_no_mean():

@@ -223,6 +223,23 @@ def test_mixed_dtypes_and_devices_are_named(case):
         case.function(x, weight.to("meta"), *gate)
 
 
+@every_case
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch can use")
+def test_cuda_tensors_are_served_by_triton_or_refused(case):
+    leaves = [leaf.cuda() for leaf in case.leaves((2, 300, 5, 3))]
+    if case.op not in ("nmu", "real_npu"):
+        with pytest.raises(
+            TypeError, match=rf"{case.op}: tensors are on cuda:0; .* pass them with \.cpu\(\)"
+        ):
+            case.function(*leaves)
+        return
+    for ours, exact in zip(results(case.function, leaves), results(case.reference, leaves), strict=True):
+        torch.testing.assert_close(ours, exact, rtol=1e-11, atol=1e-11)
+    assert backends.last() is not None
+    assert backends.last().backend == "triton"
+
+
 def guarded(tensor):
     """The tensor's values inside a larger buffer, and the check that the buffer around them is untouched."""
     guard = 64

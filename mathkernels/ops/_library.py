@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mathkernels.backends import record
+
 DTYPES = (torch.float32, torch.float64)  # in the order of mk::Dtype
+NO_GPU_KERNEL = "tensors are on a GPU, for which this op is plain torch"
 _LIBRARY = torch.library.Library("mathkernels", "DEF")
 
 
@@ -28,6 +32,20 @@ def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = N
     _LIBRARY.impl(name, cuda or no_cuda, "CUDA")
     torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
     return getattr(torch.ops.mathkernels, name).default
+
+
+def triton_kernels(family: str, op: str, x: Tensor) -> Any:
+    """The module of mathkernels.triton for CUDA tensors, imported at its first use; notes that `op` ran."""
+    try:
+        module = importlib.import_module(f"mathkernels.triton.{family}")
+    except ModuleNotFoundError as error:
+        if error.name != "triton":
+            raise
+        raise ImportError(
+            f"{op}: tensors on {x.device} need triton; install it with `pip install triton`"
+        ) from error
+    record(op, "triton", f"tensors are on {x.device}")
+    return module
 
 
 def keep_signature(forward: Callable) -> Callable:

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check_dtype, check_like, define, keep_signature
+from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, check_dtype, check_like, define, keep_signature
+from mathkernels.reference.clipped_reciprocal import clipped_reciprocal as reference
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal_backward as reference_backward
 
 
@@ -28,6 +29,12 @@ def _cpu(x: Tensor, limit: float) -> Tensor:
     return y
 
 
+def _cuda(x: Tensor, limit: float) -> Tensor:
+    _fake(x, limit)
+    record("clipped_reciprocal", "torch", NO_GPU_KERNEL)
+    return reference(x, limit)
+
+
 def _fake_backward(dy: Tensor, x: Tensor, limit: float) -> Tensor:
     check_like("clipped_reciprocal_backward", dy=dy, x=x)
     return _fake(x, limit)
@@ -44,9 +51,18 @@ def _cpu_backward(dy: Tensor, x: Tensor, limit: float) -> Tensor:
     return dx
 
 
-_forward_op = define("clipped_reciprocal(Tensor x, float limit) -> Tensor", _fake, _cpu)
+def _cuda_backward(dy: Tensor, x: Tensor, limit: float) -> Tensor:
+    _fake_backward(dy, x, limit)
+    record("clipped_reciprocal_backward", "torch", NO_GPU_KERNEL)
+    return reference_backward(dy, x, limit)
+
+
+_forward_op = define("clipped_reciprocal(Tensor x, float limit) -> Tensor", _fake, _cpu, _cuda)
 _backward_op = define(
-    "clipped_reciprocal_backward(Tensor dy, Tensor x, float limit) -> Tensor", _fake_backward, _cpu_backward
+    "clipped_reciprocal_backward(Tensor dy, Tensor x, float limit) -> Tensor",
+    _fake_backward,
+    _cpu_backward,
+    _cuda_backward,
 )
 
 

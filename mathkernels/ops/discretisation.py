@@ -7,7 +7,16 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check, check_dtype, define, fold_models, keep_signature
+from mathkernels.ops._library import (
+    DTYPES,
+    NO_GPU_KERNEL,
+    check,
+    check_dtype,
+    define,
+    fold_models,
+    keep_signature,
+)
+from mathkernels.reference.discretisation import discretisation as reference
 from mathkernels.reference.discretisation import discretisation_backward as reference_backward
 
 KINDS = ("unit", "ternary", "signed-unit")  # in the order of mk::Penalty, from 1
@@ -37,6 +46,12 @@ def _cpu(weight: Tensor, kind: str) -> Tensor:
     return y
 
 
+def _cuda(weight: Tensor, kind: str) -> Tensor:
+    _fake(weight, kind)
+    record("discretisation", "torch", NO_GPU_KERNEL)
+    return reference(weight, kind)
+
+
 def _fake_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
     _fake(weight, kind)
     rows = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
@@ -53,9 +68,18 @@ def _cpu_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
     return dweight
 
 
-_forward_op = define("discretisation(Tensor weight, str kind) -> Tensor", _fake, _cpu)
+def _cuda_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
+    _fake_backward(dy, weight, kind)
+    record("discretisation_backward", "torch", NO_GPU_KERNEL)
+    return reference_backward(dy, weight, kind)
+
+
+_forward_op = define("discretisation(Tensor weight, str kind) -> Tensor", _fake, _cpu, _cuda)
 _backward_op = define(
-    "discretisation_backward(Tensor dy, Tensor weight, str kind) -> Tensor", _fake_backward, _cpu_backward
+    "discretisation_backward(Tensor dy, Tensor weight, str kind) -> Tensor",
+    _fake_backward,
+    _cpu_backward,
+    _cuda_backward,
 )
 
 

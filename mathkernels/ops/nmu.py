@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from mathkernels.backends import record
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models, keep_signature
+from mathkernels.ops._library import check, define, fold_models, keep_signature, triton_kernels
 from mathkernels.reference.nmu import nmu_backward as reference_backward
 
 
@@ -19,11 +18,8 @@ def _cpu(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _cuda(x: Tensor, weight: Tensor) -> Tensor:
-    from mathkernels.triton.nmu import nmu_forward
-
     _fake(x, weight)
-    record("nmu", "triton", f"tensors are on {x.device}")
-    return nmu_forward(x, weight)
+    return triton_kernels("nmu", "nmu", x).nmu_forward(x, weight)
 
 
 def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -36,11 +32,8 @@ def _cpu_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
 
 
 def _cuda_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-    from mathkernels.triton.nmu import nmu_backward
-
     _fake_backward(dy, x, weight)
-    record("nmu_backward", "triton", f"tensors are on {x.device}")
-    return nmu_backward(dy, x, weight)
+    return triton_kernels("nmu", "nmu_backward", x).nmu_backward(dy, x, weight)
 
 
 _forward_op = define("nmu(Tensor x, Tensor weight) -> Tensor", _fake, _cpu, _cuda)

@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor
 
-from mathkernels.backends import record
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models, keep_signature
+from mathkernels.ops._library import check, define, fold_models, keep_signature, triton_kernels
 from mathkernels.reference.real_npu import real_npu_backward as reference_backward
 
 EPSILON = 2.0**-23  # eps32 of Mistry et al. 2021: the spacing of float32 at 1
@@ -22,11 +21,8 @@ def _cpu(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> Tensor:
 
 
 def _cuda(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> Tensor:
-    from mathkernels.triton.real_npu import real_npu_forward
-
     _fake(x, weight, gate, epsilon)
-    record("real_npu", "triton", f"tensors are on {x.device}")
-    return real_npu_forward(x, weight, gate, epsilon)
+    return triton_kernels("real_npu", "real_npu", x).real_npu_forward(x, weight, gate, epsilon)
 
 
 def _fake_backward(
@@ -42,11 +38,8 @@ def _cpu_backward(dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: 
 
 
 def _cuda_backward(dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> tuple[Tensor, ...]:
-    from mathkernels.triton.real_npu import real_npu_backward
-
     _fake_backward(dy, x, weight, gate, epsilon)
-    record("real_npu_backward", "triton", f"tensors are on {x.device}")
-    return real_npu_backward(dy, x, weight, gate, epsilon)
+    return triton_kernels("real_npu", "real_npu_backward", x).real_npu_backward(dy, x, weight, gate, epsilon)
 
 
 _forward_op = define(
