@@ -163,16 +163,11 @@ def main() -> None:
     entries = measure(chosen)
     memory = {case: memory_of(case) for case in chosen.case if not chosen.short}
     show(entries, memory)
-    cases = dict.fromkeys(entry["case"] for entry in entries)
-    by_case = {case: ratios([entry for entry in entries if entry["case"] == case]) for case in cases}
-    result = {
-        "machine": where,
-        "ratios": by_case,
-        "memory MB": memory,
-        "timings": entries,
-    }
     if chosen.short:  # no figures to keep
         return
+    cases = dict.fromkeys(entry["case"] for entry in entries)
+    by_case = {case: ratios([entry for entry in entries if entry["case"] == case]) for case in cases}
+    result = {"machine": where, "ratios": by_case, "memory MB": memory, "timings": entries}
     path = HERE / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")

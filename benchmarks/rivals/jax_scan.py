@@ -19,18 +19,15 @@ State = (
 
 def nmu(x: Any, parameters: Any, module: Any) -> Any:
     (weight,) = parameters
-    factors = weight * (x - 1) + 1
-    z = factors[:, 0]
-    for i in range(1, x.shape[1]):
-        z = z * factors[:, i]
-    return z
+    factors = weight[:, None] * (x - 1) + 1
+    return jnp.prod(factors, axis=0)
 
 
 def real_npu(x: Any, parameters: Any, module: Any) -> Any:
     weight, gate = parameters
-    relevance = jnp.clip(gate, 0, 1)
-    power = (jnp.log(relevance * (jnp.abs(x) + (module.epsilon - 1)) + 1) * weight).sum(1)
-    angle = (jnp.where(x < 0, math.pi, 0.0) * (relevance * weight)).sum(1)
+    relevance, weight = jnp.clip(gate, 0, 1)[:, None], weight[:, None]
+    power = (jnp.log(relevance * (jnp.abs(x) + (module.epsilon - 1)) + 1) * weight).sum(0)
+    angle = (jnp.where(x < 0, math.pi, 0.0) * (relevance * weight)).sum(0)
     return jnp.exp(power) * jnp.cos(angle)
 
 
@@ -47,9 +44,9 @@ class JaxScan:
         )
 
     def _loss(self, parameters: Any, x: Any) -> Any:
-        """parameters (I) each, x (B,I) of one model."""
+        """parameters (I) each, x (I,B) of one model."""
         module: Any = self.case.module
-        a, b = x[:, 0], x[:, 1]
+        a, b = x[0], x[1]
         weight = parameters[0]
         if self.case.operation == "mul":
             error = nmu(x, parameters, module) - a * b
@@ -79,9 +76,9 @@ class JaxScan:
         def body(carry: Any, _: None) -> Any:
             state, key = carry
             key, used = jax.random.split(key)
-            shape = (1 if self.common else len(self.low), SEEDS, BATCH, self.case.inputs)
+            shape = (1 if self.common else len(self.low), SEEDS, self.case.inputs, BATCH)
             x = jax.random.uniform(used, shape) * self.width + self.low
-            return (self._step(state, x.reshape(self.models, BATCH, -1)), key), None
+            return (self._step(state, x.reshape(self.models, -1, BATCH)), key), None
 
         (state, key), _ = jax.lax.scan(body, (state, key), None, length=iterations)
         return state, key
@@ -92,7 +89,9 @@ class JaxScan:
         return parameters, zeros, zeros, jnp.zeros((), jnp.float32)
 
     def prove(self, iterations: int) -> np.ndarray:
-        drawn = [self.case.inputs_at(t).reshape(self.models, BATCH, -1) for t in range(iterations)]
+        drawn = [
+            self.case.inputs_at(t).reshape(self.models, BATCH, -1).swapaxes(1, 2) for t in range(iterations)
+        ]
         parameters = self.fed(self._start(), jnp.asarray(np.stack(drawn)))[0]
         return np.concatenate([np.asarray(p) for p in parameters], axis=1)
 
