@@ -56,8 +56,9 @@ struct Trainer {
     }
   }
 
-  template <Operation operation>
-  MK_INLINE V target(const V* x, const int32_t* subset) const {
+  // O is Operation, or an integral_constant of it where the inner loop shall have no switch.
+  template <class O>
+  MK_INLINE V target(O operation, const V* x, const int32_t* subset) const {
     V a, b;
     if constexpr (N == 2) {  // see plain_pairs()
       a = x[0];
@@ -68,7 +69,7 @@ struct Trainer {
       b = x[subset[2]];
       for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
     }
-    switch (operation) {
+    switch (static_cast<Operation>(operation)) {
       case Operation::div: return a / b;
       case Operation::mul: return a * b;
       case Operation::add: return a + b;
@@ -79,23 +80,20 @@ struct Trainer {
     }
   }
 
-  // Calls f with the program's operation as a compile-time constant.
+  // Calls f with the program's operation, as a compile-time constant where speed is asked for.
   template <class F>
   MK_INLINE void with_operation(F f) const {
-    switch (static_cast<Operation>(p.operation)) {
-      case Operation::div: return f(std::integral_constant<Operation, Operation::div>{});
-      case Operation::mul: return f(std::integral_constant<Operation, Operation::mul>{});
-      case Operation::add: return f(std::integral_constant<Operation, Operation::add>{});
-      case Operation::sub: return f(std::integral_constant<Operation, Operation::sub>{});
-      case Operation::reciprocal: return f(std::integral_constant<Operation, Operation::reciprocal>{});
-      case Operation::squared: return f(std::integral_constant<Operation, Operation::squared>{});
-      case Operation::root: return f(std::integral_constant<Operation, Operation::root>{});
+    const auto operation = static_cast<Operation>(p.operation);
+    if constexpr (N != 0) {
+      if (operation == Operation::div) return f(std::integral_constant<Operation, Operation::div>{});
+      if (operation == Operation::mul) return f(std::integral_constant<Operation, Operation::mul>{});
     }
+    f(operation);
   }
 
   // The sums over the batch of one model's gradients, without the factor 2 / batch of the mean squared error.
-  template <Operation operation>
-  __attribute__((noinline)) void sum_gradients(int m) {
+  template <class O>
+  __attribute__((noinline)) void sum_gradients(int m, O operation) {
     constexpr int packs = columns / width;
     const int n = inputs();
     const int batch = static_cast<int>(p.batch), count = Core::gradients(n);
@@ -116,7 +114,7 @@ struct Trainer {
         V x[capacity], saved[Core::saved(capacity) + 1];
         for (int i = 0; i < n; ++i) x[i] = fma(V::load(stream + i * batch + s), scale[i], offset[i]);
         const V error = Core::template forward<Mode::training>(n, options, x, d, saved) -
-                        target<operation>(x, p.subset + index * 4);
+                        target(operation, x, p.subset + index * 4);
         Core::template backward<false>(n, options, x, d, saved, error, g, static_cast<V*>(nullptr));
       }
       for (int k = 0; k < count; ++k) partial[first][k] = g[k];
@@ -212,7 +210,7 @@ struct Trainer {
         sample[i] = fma(V::load(stream + i * batch + s), splat<V>(scale), splat<V>(offset));
         sample[i].store(x + i * batch + s);
       }
-      with_operation([&](auto operation) { target<operation.value>(sample, p.subset + index * 4).store(t + s); });
+      target(static_cast<Operation>(p.operation), sample, p.subset + index * 4).store(t + s);
     }
     V d[Core::derived(capacity)];
     for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
@@ -231,7 +229,7 @@ struct Trainer {
       }
       prepare<Mode::training>();
       with_operation([&](auto operation) {
-        for (int m = 0; m < models; ++m) sum_gradients<operation.value>(m);
+        for (int m = 0; m < models; ++m) sum_gradients(m, operation);
       });
       update(t);
     }

@@ -15,7 +15,7 @@ from mathkernels.ensemble.describe import (
     RealNPU,
     Run,
 )
-from mathkernels.ensemble.fit import Progress, fit
+from mathkernels.ensemble.fit import Progress, evaluate, fit
 from mathkernels.ensemble.results import Results
 
 __all__ = [
@@ -37,5 +37,6 @@ __all__ = [
     "Results",
     "Run",
     "Task",
+    "evaluate",
     "fit",
 ]

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -106,12 +106,51 @@ def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str)
     return tuple(runs)
 
 
+def evaluate(
+    runs: Sequence[Run], parameters: Sequence[dict[str, np.ndarray]], *, threads: int | None = None, dtype: str = "float32"
+) -> Results:
+    """Measure given parameters on the runs' fixed sets, without training; the compiled evaluation of :func:`fit`.
+
+    Args:
+        runs: what the parameters belong to; optimiser, schedules and iterations do not matter.
+        parameters: per run "weight" ((I,) or (2I,) for NMRU) and for modules with gates "gate" (I,).
+        threads, dtype: as in :func:`fit`.
+
+    Returns:
+        Results with one row per run, logged at iteration 0.
+
+    Raises:
+        ValueError, TypeError: an argument is not as above.
+    """
+    runs = tuple(replace(run, iterations=0) for run in _check(runs, threads, dtype, "hash"))
+    if len(parameters) != len(runs):
+        raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
+    programs = build_programs(runs, dtype, "hash")
+    for program in programs:
+        names = {"weight": program.compiled.weights, "gate": program.compiled.parameters - program.compiled.weights}
+        for index, t, m in program.places():
+            needed = {name: (count,) for name, count in names.items() if count}
+            given = {name: np.shape(values) for name, values in parameters[index].items()}
+            if given != needed:
+                raise ValueError(f"parameters[{index}]: got shapes {given}, needs {needed}")
+            program.parameter[t, :, m] = np.concatenate([parameters[index][name] for name in needed])
+    start = time.perf_counter()
+    for _ in _calls(programs, threads or torch.get_num_threads()):
+        pass
+    return Results(runs, programs, time.perf_counter() - start, False)
+
+
+def _scratch(programs: Sequence[TrainingProgram], threads: int) -> tuple[np.ndarray, int, int]:
+    """Return working memory for the threads, its aligned address, and the bytes of one thread."""
+    each = max(_C.program_scratch_bytes(program.compiled) for program in programs)
+    each = -(-each // 64) * 64
+    memory = np.empty(each * threads + 64, np.uint8)
+    return memory, -(-memory.ctypes.data // 64) * 64, each
+
+
 def _calls(programs: Sequence[TrainingProgram], threads: int) -> Iterator[None]:
     """Advance all programs to the end, one compiled call per step; the window's length follows the clock only."""
-    scratch_bytes = max(_C.program_scratch_bytes(program.compiled) for program in programs)
-    scratch_bytes = -(-scratch_bytes // 64) * 64
-    scratch = np.empty(scratch_bytes * threads + 64, np.uint8)
-    aligned = -(-scratch.ctypes.data // 64) * 64
+    _memory, aligned, scratch_bytes = _scratch(programs, threads)
     window = 20
     while True:
         active = [program for program in programs if program.position < program.end]

@@ -11,7 +11,7 @@ import numpy as np
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
 from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, Adam, RealNPU, Run
-from mathkernels.ensemble.evaluation import EvaluationSets
+from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.initial import initial_parameters
 from mathkernels.ensemble.streams import by_input, constant_signs, mapping
 

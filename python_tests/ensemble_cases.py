@@ -1,0 +1,57 @@
+"""Runs that cover every module and option of the ensemble, small enough for the plain loop to follow."""
+
+from mathkernels.ensemble import NAU, NMRU, NMU, NRU, SGD, Adam, Norm, Ramp, RealNPU, Run, Task
+
+RAMP = Ramp(start=200, end=600)
+
+
+def task(operation="div", inputs=2, interpolation="U[1,2]", extrapolation="U[2,6]", **more):
+    return Task(operation=operation, inputs=inputs, interpolation=interpolation, extrapolation=extrapolation, **more)
+
+
+def run(module, optimizer=None, iterations=1000, seed=3, **more):
+    more = {"task": task(), "ramp": RAMP, "evaluate_every": 250, **more}
+    return Run(module=module, seed=seed, optimizer=optimizer or Adam(lr=5e-3), iterations=iterations, **more)
+
+
+NEGATIVE = {"interpolation": "U[-2,-1]", "extrapolation": "U[-6,-2]"}
+AROUND_ZERO = {"interpolation": "U[-2,2]", "extrapolation": "U[-6,-2] or U[2,6]"}
+BY_POSITION = {"interpolation": "U[-2,-1] ; U[1,2]", "extrapolation": "U[-6,-2] ; U[2,6]"}
+MODIFIED = RealNPU.modified()
+
+# name -> (run, iterations over which float64 trajectories can be compared); chaotic ones are compared over fewer
+RUNS = {
+    "nau-add": run(NAU(), task=task("add")),
+    "nau-sub-mixed": run(NAU(penalty=0.01), task=task("sub", **AROUND_ZERO)),
+    "nau-subsets": run(NAU(), task=task("add", inputs=12, subset_ratio=0.25, overlap_ratio=0.5)),
+    "nmu-mul": run(NMU(), task=task("mul")),
+    "nmu-mul-10": run(NMU(), task=task("mul", inputs=10)),
+    "nmu-squared": run(NMU(), task=task("squared", inputs=3)),
+    "nmu-sgd-momentum": run(NMU(), SGD(lr=1e-2, momentum=0.9), task=task("mul")),
+    "nmu-no-ramp": run(NMU(penalty=0.1), task=task("mul"), ramp=None),
+    "npu-baseline": run(RealNPU()),
+    "npu-no-norm": run(RealNPU(norm=None)),
+    "npu-norm-steps": run(RealNPU(norm=Norm(start=1e-3, end=1e-1, every=300))),
+    "npu-norm-2": run(RealNPU(norm=Norm(start=1e-4, end=1e-2, every=300, order=2))),
+    "npu-clip-g": run(RealNPU(clip="g")),
+    "npu-clip-w": run(RealNPU(clip="w")),
+    "npu-clip-wg": run(RealNPU(clip="wg")),
+    "npu-gate-penalty": run(RealNPU(clip="wg", gate_penalty=1.0)),
+    "npu-modified": run(MODIFIED),
+    "npu-modified-negative": run(MODIFIED, task=task(**NEGATIVE)),
+    "npu-modified-around-zero": run(MODIFIED, task=task(**AROUND_ZERO)),
+    "npu-modified-by-position": run(MODIFIED, task=task(**BY_POSITION)),
+    "npu-modified-10": run(MODIFIED, task=task(inputs=10)),
+    "npu-ternary": run(RealNPU(clip="wg", weight_penalty=1.0, weight_target="ternary", epsilon=1e-3)),
+    "npu-reciprocal": run(MODIFIED, task=task("reciprocal", inputs=1)),
+    "nru": run(NRU(), Adam(lr=1e-2)),
+    "nru-root": run(NRU(), Adam(lr=1e-3), task=task("root", inputs=2)),
+    "nru-10": run(NRU(), Adam(lr=1e-3), task=task(inputs=10), iterations=300),
+    "nru-negative": run(NRU(), Adam(lr=1e-3), task=task(**NEGATIVE), iterations=50, evaluate_every=25),
+    "nmru": run(NMRU(), Adam(lr=1e-2), clip_norm=1.0),
+    "nmru-negative": run(NMRU(), Adam(lr=1e-2), task=task(**NEGATIVE), clip_norm=1.0),
+    "nmru-around-zero": run(NMRU(), task=task(**AROUND_ZERO), clip_norm=1.0, iterations=50, evaluate_every=25),
+    "nmru-10": run(NMRU(), Adam(lr=1e-2), task=task(inputs=10), clip_norm=1.0),
+    "nmru-no-clip-sgd": run(NMRU(), SGD(lr=1e-4)),
+    "nmru-unsigned": run(NMRU(sign_retrieval=False), Adam(lr=1e-2), task=task(**NEGATIVE)),
+}
