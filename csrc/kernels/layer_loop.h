@@ -70,6 +70,12 @@ struct Layer {
     __builtin_memcpy(reinterpret_cast<char*>(&v) + lane * int64_t{sizeof(T)}, &value, sizeof(T));
   }
 
+  static MK_INLINE T get_lane(const V& v, int64_t lane) {
+    T value;
+    __builtin_memcpy(&value, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(T)}, sizeof(T));
+    return value;
+  }
+
   // Rows beyond `rows` are filled with 1, which no cell minds; their results are not used.
   static void gather_rows(const T* x, int64_t rows, int n, V* packs) {
     for (int64_t row = 0; row < rows; ++row)
@@ -79,7 +85,7 @@ struct Layer {
   }
   static void scatter_rows(const V* packs, int64_t rows, int n, T* x) {
     for (int64_t row = 0; row < rows; ++row)
-      for (int i = 0; i < n; ++i) x[row * n + i] = packs[row / width * n + i][static_cast<int>(row % width)];
+      for (int i = 0; i < n; ++i) x[row * n + i] = get_lane(packs[row / width * n + i], row % width);
   }
 
   struct Rows {
@@ -107,7 +113,7 @@ struct Layer {
         for (int64_t done = 0; done < rows; done += width) {
           const V z = Cell::template forward<mode>(n, options, m.x + done / width * n, m.derived, m.saved);
           const int64_t lanes = rows - done < width ? rows - done : width;
-          for (int lane = 0; lane < lanes; ++lane) y[(done + lane) * s.out] = z[lane];
+          for (int64_t lane = 0; lane < lanes; ++lane) y[(done + lane) * s.out] = get_lane(z, lane);
         }
       }
     }
