@@ -25,10 +25,10 @@ def affine(source: Tensor, factor: Tensor, shift: Tensor, out: Tensor) -> Tensor
 
 
 class Adam:
-    """torch.optim.Adam's arithmetic in place, for one tensor."""
+    """torch.optim.Adam's arithmetic in place, for one tensor, then the clamp to [low, 1]."""
 
-    def __init__(self, parameter: Tensor, lr: float, low: float) -> None:
-        self.parameter, self.lr, self.low = parameter, lr, low
+    def __init__(self, parameter: Tensor, lr: float, low: Tensor) -> None:
+        self.parameter, self.lr, self.low, self.high = parameter, lr, low, torch.ones(())
         self.first, self.second = torch.zeros_like(parameter), torch.zeros_like(parameter)
         self.denominator = torch.empty_like(parameter)
 
@@ -37,7 +37,7 @@ class Adam:
         self.second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         torch.sqrt(self.second, out=self.denominator).mul_((1 - 0.999 ** (t + 1)) ** -0.5).add_(1e-8)
         self.parameter.addcdiv_(self.first, self.denominator, value=-self.lr / (1 - 0.9 ** (t + 1)))
-        self.parameter.clamp_(self.low, 1)
+        self.parameter.clamp_(self.low, self.high)
 
 
 def unit_slope(w: Tensor) -> Tensor:
@@ -48,15 +48,15 @@ def unit_slope(w: Tensor) -> Tensor:
 class NMUGroup:
     """All models of a case with the NMU, ranges given by low and width (R)."""
 
-    def __init__(self, case: Case, rows: slice) -> None:
+    def __init__(self, case: Case, rows: np.ndarray) -> None:
         self.inputs, self.penalty = case.inputs, case.module.penalty / case.inputs
         ranges = len(case.low[rows])
         self.shift = torch.from_numpy(case.low[rows]).view(-1, 1, 1) - 1
         self.width = torch.from_numpy(case.width[rows]).view(-1, 1, 1)
         weight = case.start["weight"].reshape(-1, SEEDS, case.inputs)[rows]
         self.weight = torch.from_numpy(weight).permute(2, 0, 1).unsqueeze(3).contiguous()
-        self.parameters = [self.weight]
-        self.adam = Adam(self.weight, case.lr, 0)
+        self.parameters = self.weight
+        self.adam = Adam(self.weight, case.lr, torch.zeros(()))
         large = (case.inputs, ranges, SEEDS, BATCH)
         self.y, self.factor, self.before = (torch.empty(large) for _ in range(3))
         self.error, self.others = torch.empty(large[1:]), torch.empty(large[1:])
@@ -89,7 +89,7 @@ class NMUGroup:
 class RealNPUGroup:
     """Models of a case with the Real NPU; ``one_sided``: no range contains 0, so that signs are constants."""
 
-    def __init__(self, case: Case, rows: slice, one_sided: bool) -> None:
+    def __init__(self, case: Case, rows: np.ndarray, one_sided: bool) -> None:
         module: Any = case.module
         self.inputs, self.one_sided, self.beta = case.inputs, one_sided, module.norm.start
         self.epsilon = module.epsilon
@@ -98,11 +98,16 @@ class RealNPUGroup:
         turn = 1 - 2 * self.negative if one_sided else torch.ones_like(low)
         self.low, self.width = low * turn, width * turn
         start = [case.start[name].reshape(-1, SEEDS, case.inputs)[rows] for name in ("weight", "gate")]
-        self.weight, self.gate = (
-            torch.from_numpy(p).permute(2, 0, 1).unsqueeze(3).contiguous() for p in start
+        self.parameters = (
+            torch.from_numpy(np.concatenate(start, 2)).permute(2, 0, 1).unsqueeze(3).contiguous()
         )
-        self.parameters = [self.weight, self.gate]
-        self.adams = Adam(self.weight, case.lr, -1), Adam(self.gate, case.lr, 0)
+        self.weight, self.gate = self.parameters.split(case.inputs)
+        self.gradient = torch.empty_like(self.parameters)
+        self.adam = Adam(
+            self.parameters,
+            case.lr,
+            torch.tensor([-1.0, 0.0]).repeat_interleave(case.inputs).view(-1, 1, 1, 1),
+        )
         large = (case.inputs, len(low), SEEDS, BATCH)
         self.x, self.y, self.r, self.log, self.scaled = (torch.empty(large) for _ in range(5))
         self.error, self.power, self.cosine, self.sine = (torch.empty(large[1:]) for _ in range(4))
@@ -128,15 +133,15 @@ class RealNPUGroup:
         for i in range(self.inputs):
             torch.linalg.vecdot(self.cosine, self.log[i], out=self.log_sums[i])
             torch.linalg.vecdot(self.cosine, self.scaled[i], out=self.ratio_sums[i])
-        weight_gradient = self.log_sums.unsqueeze(3) - self.gate * down
-        gate_gradient = self.weight * (self.ratio_sums.unsqueeze(3) - down)
-        weight_slope = self.weight.sign()
-        pull = (self.weight.abs() - 1).sign_().mul_(weight_slope).div_(self.inputs)
-        weight_gradient.mul_(2 / BATCH).add_(pull).add_(weight_slope, alpha=self.beta)
-        gate_gradient.mul_(2 / BATCH).add_(unit_slope(self.gate), alpha=1 / self.inputs)
-        gate_gradient.add_(self.gate.sign(), alpha=self.beta)
-        for adam, gradient in zip(self.adams, (weight_gradient, gate_gradient), strict=True):
-            adam.step(gradient, t)
+        by_weight, by_gate = self.gradient.split(self.inputs)
+        torch.sub(self.log_sums.unsqueeze(3), self.gate * down, out=by_weight)
+        torch.sub(self.ratio_sums.unsqueeze(3), down, out=by_gate).mul_(self.weight)
+        self.gradient.mul_(2 / BATCH)
+        signs = self.parameters.sign()
+        self.gradient.add_(signs, alpha=self.beta)
+        by_weight.addcmul_((self.weight.abs() - 1).sign_(), signs[: self.inputs], value=1 / self.inputs)
+        by_gate.add_(unit_slope(self.gate), alpha=1 / self.inputs)
+        self.adam.step(self.gradient, t)
 
     def _one_sided(self) -> Tensor:
         """Leave dz/dA times the error in ``cosine``; return pi times the negative inputs' sums (R,S,1)."""
@@ -172,15 +177,15 @@ class ManualTorch:
 
     def _restart(self) -> None:
         case = self.case
+        everything = np.arange(len(case.low))
         if case.operation == "mul":
-            self.groups: list[Any] = [NMUGroup(case, slice(None))]
-            self.rows = [slice(None)]
-        elif self.split:  # ranges with negative numbers come first, U[-2,2] is the fifth
-            self.rows = [slice(0, 4), slice(4, 5), slice(5, None)]
-            self.groups = [RealNPUGroup(case, rows, i != 1) for i, rows in enumerate(self.rows)]
+            self.rows, self.groups = [everything], [NMUGroup(case, everything)]
+        elif self.split:
+            crossing = case.low * (case.low + case.width) < 0
+            self.rows = [everything[~crossing], everything[crossing]]
+            self.groups = [RealNPUGroup(case, rows, i == 0) for i, rows in enumerate(self.rows)]
         else:
-            self.rows = [slice(None)]
-            self.groups = [RealNPUGroup(case, slice(None), False)]
+            self.rows, self.groups = [everything], [RealNPUGroup(case, everything, False)]
 
     def _train(self, iterations: int, uniforms: Callable[[int], Tensor]) -> None:
         with torch.inference_mode():
@@ -203,8 +208,9 @@ class ManualTorch:
             return torch.from_numpy(u.transpose(3, 0, 1, 2).astype(np.float32))
 
         self._train(iterations, given)
-        parts = [torch.cat([p[..., 0] for p in group.parameters]) for group in self.groups]
-        return torch.cat(parts, dim=1).flatten(1).T.numpy()
+        found = torch.cat([group.parameters[..., 0] for group in self.groups], dim=1)
+        back = np.argsort(np.concatenate(self.rows))
+        return found[:, back].flatten(1).T.numpy()
 
     def time(self, iterations: int) -> float:
         begin = time.perf_counter()
