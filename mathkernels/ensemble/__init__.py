@@ -15,7 +15,7 @@ from mathkernels.ensemble.describe import (
     RealNPU,
     Run,
 )
-from mathkernels.ensemble.fit import Progress, evaluate, fit
+from mathkernels.ensemble.training import Progress, evaluate, fit
 from mathkernels.ensemble.results import Results
 
 __all__ = [
