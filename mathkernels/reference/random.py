@@ -95,7 +95,7 @@ class Mapping:
 
     @classmethod
     def of(cls, low: float, high: float, dtype: npt.DTypeLike = np.float32) -> Mapping:
-        real = np.dtype(dtype).type
+        real: Any = np.dtype(dtype).type
         width = high - low
         scale = real(width / STEPS)
         if low <= 0 <= high:
