@@ -1,6 +1,7 @@
-"""Build the compiled modules with CMake and Ninja. Needs a C++17 compiler; never torch. Metadata is in pyproject.toml."""
+"""Build the compiled modules with CMake, Ninja and a C++17 compiler, never torch. pyproject.toml has the rest."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,6 +34,8 @@ class CMakeBuild(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
             f"-DMATHKERNELS_VERSION={self.distribution.get_version()}",
         ]
+        if ninja := shutil.which("ninja"):  # CMake remembers that of an earlier isolated build, which is gone
+            configure.append(f"-DCMAKE_MAKE_PROGRAM={ninja}")
         if cuda := os.environ.get("MATHKERNELS_CUDA"):
             configure.append(f"-DMATHKERNELS_CUDA={cuda}")
         subprocess.run(configure, check=True)

@@ -1,0 +1,71 @@
+# The daily commands; `make` alone lists them. Everything is installed into VENV and nowhere else.
+
+PYTHON ?= python3
+VENV ?= .venv
+# AUTO builds the CUDA kernels where nvcc is found, OFF never, ON insists.
+export MATHKERNELS_CUDA ?= AUTO
+
+SOURCES := setup.py pyproject.toml CMakeLists.txt $(shell find cmake csrc mathkernels -type f ! -name '*.so' ! -name '*.pyc')
+CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
+BIN := $(VENV)/bin
+
+.PHONY: help demo test results readme bench bench-short report lint lint-format lint-types clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
+	  printf '  make %-13s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division paper (into runs/figure-3)
+	$(BIN)/python examples/train_nalm.py --figure 3
+
+test: $(VENV)/with-test ## install and run the tests
+	$(BIN)/pytest python_tests
+
+results: $(VENV)/with-examples ## train Figure 3 anew into docs/results/figure-3
+	$(BIN)/python examples/train_nalm.py --figure 3 --out docs/results/figure-3 --overwrite
+
+readme: $(VENV)/with-examples ## rewrite the README's tables from docs/results and benchmarks/results
+	$(BIN)/python scripts/update_readme.py
+
+bench: $(VENV)/with-bench ## time the layers and whole training runs beside their rivals
+	$(BIN)/pytest benchmarks --benchmark-only
+
+bench-short: $(VENV)/with-bench ## prove the benchmarks' answers, print ratios, judge no time
+	$(BIN)/python benchmarks/report.py --short
+	$(BIN)/python benchmarks/report_layers.py --short
+
+report: $(VENV)/with-bench ## measure the ratios of the README into benchmarks/results (about an hour)
+	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/report_layers.py
+
+lint: lint-format lint-types ## check formatting and types
+
+lint-format: $(VENV)/with-lint ## check formatting: ruff and clang-format
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+
+lint-types: $(VENV)/with-lint $(VENV)/with-examples ## check types: pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+clean: ## remove the environment, builds and caches; keeps runs and results
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Empty files in VENV note what it holds, so that a second call does nothing.
+
+$(VENV)/with-torch: requirements-cpu.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -r requirements-cpu.txt
+	@touch $@
+
+# An old build/lib would bring removed modules back; the objects beside it are kept.
+$(VENV)/with-mathkernels: $(VENV)/with-torch $(SOURCES)
+	rm -rf build/lib*
+	$(BIN)/pip install .
+	@touch $@
+
+# The package is installed already, so this adds the libraries of an extra and builds nothing.
+$(VENV)/with-%: $(VENV)/with-mathkernels pyproject.toml
+	$(BIN)/pip install 'mathkernels[$*]'
+	@touch $@
