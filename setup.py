@@ -1,4 +1,4 @@
-"""Build the compiled modules with CMake, Ninja and a C++17 compiler, never torch. pyproject.toml has the rest."""
+"""Build the compiled modules with CMake and Ninja; torch is never needed. Metadata is in pyproject.toml."""
 
 import os
 import shutil
