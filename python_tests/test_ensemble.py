@@ -139,8 +139,8 @@ def test_a_diverging_neighbour_touches_nobody():
 
 
 def test_nan_parameters_are_reported_and_never_solved():
-    results = fit([run(NMU(), Adam(lr=1e30), task=task("mul", **AROUND_ZERO), ramp=None, iterations=10)])
-    broken = fit([run(RealNPU(norm=None), Adam(lr=1e30), iterations=10)])
+    results = fit([run(NMU(), Adam(lr=1e38), task=task("mul", **AROUND_ZERO), ramp=None, iterations=10)])
+    broken = fit([run(RealNPU(norm=None), Adam(lr=1e38), iterations=10)])
     assert np.isfinite(results.weights(0)["weight"]).all()  # clamped to [0, 1]
     assert broken.diverged[0]
     assert not broken.solved[0]

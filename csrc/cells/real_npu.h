@@ -44,6 +44,12 @@ struct RealNpu {
     }
   }
 
+  template <class V>
+  static MK_INLINE V logarithm(V r) {
+    if constexpr (domain == Domain::any) return log(r);
+    return fma(r, constant<V>(0), log_normal(r));  // adds 0, or NaN
+  }
+
   template <Mode, class V>
   static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     const V epsilon = splat<V>(options.epsilon), one = constant<V>(1);

@@ -35,13 +35,23 @@ MK_INLINE Rounded<V> round_even(V x) {
   return {shifted - splat<V>(round_magic), bits(shifted) - bits(splat<V>(round_magic))};
 }
 
-// c[0] + x (c[1] + x (c[2] + …))
+// c[0] + c[1] x + c[2] x^2 + …, at most 8 coefficients, by Estrin's scheme: its chain of dependent operations is a third
+// of Horner's, and it is latency that bounds the kernels.
 template <class V, int N>
 MK_INLINE V polynomial(V x, const float (&c)[N]) {
-  V y = splat<V>(c[N - 1]);
-#pragma GCC unroll 16
-  for (int k = N - 2; k >= 0; --k) y = fma(y, x, splat<V>(c[k]));
-  return y;
+  static_assert(N >= 4 && N <= 8, "powers up to x^4 are made");
+  const auto k = [&](int i) { return splat<V>(c[i]); };
+  const V x2 = x * x;
+  const V low = fma(fma(k(3), x, k(2)), x2, fma(k(1), x, k(0)));
+  if constexpr (N == 4) {
+    return low;
+  } else {
+    const V x4 = x2 * x2;
+    if constexpr (N == 5) return fma(k(4), x4, low);
+    if constexpr (N == 6) return fma(fma(k(5), x, k(4)), x4, low);
+    if constexpr (N == 7) return fma(fma(k(6), x2, fma(k(5), x, k(4))), x4, low);
+    if constexpr (N == 8) return fma(fma(fma(k(7), x, k(6)), x2, fma(k(5), x, k(4))), x4, low);
+  }
 }
 
 template <class V>

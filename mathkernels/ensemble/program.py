@@ -150,7 +150,8 @@ class TrainingProgram:
 
     def _set(self, name: str, values: np.ndarray, dtype: Any = None) -> np.ndarray:
         """Give the compiled structure the address of an array and keep the array alive."""
-        array = np.ascontiguousarray(values, dtype=dtype or self.real)
+        with np.errstate(over="ignore"):  # a step beyond float32 is infinite there, as it would be in torch
+            array = np.ascontiguousarray(values, dtype=dtype or self.real)
         setattr(self, f"_{name}_array", array)
         setattr(self.compiled, name, array.ctypes.data)
         return array
