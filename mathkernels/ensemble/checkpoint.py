@@ -10,7 +10,7 @@ import dataclasses
 import io
 import json
 import os
-import zipfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,17 +54,26 @@ class Checkpoint:
         settings: what else its bits depend on (dtype, generator, whether products are fused).
 
     Raises:
-        ValueError: the folder is missing or cannot be written.
+        ValueError, TypeError: this is no path of a file, or its folder is missing or cannot be written.
     """
 
     def __init__(self, path: str | os.PathLike[str], runs: Sequence[Run], settings: dict[str, Any]) -> None:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"checkpoint: got {path!r}, needs a path or None")
         self.path = Path(path)
         self._header = {"format": FORMAT, "settings": settings, "runs": describe(runs)}
         folder = self.path.absolute().parent
         if not folder.is_dir():
             raise ValueError(f"checkpoint: got {str(path)!r}, needs a path in an existing folder, {folder} is none")
-        if not os.access(folder, os.W_OK):
-            raise ValueError(f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not")
+        if self.path.is_dir():
+            raise ValueError(f"checkpoint: got {str(path)!r}, needs the path of a file, this is a folder")
+        try:  # permissions say too little: a read-only file system refuses root as well
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not ({error})"
+            ) from error
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
@@ -95,7 +104,7 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             header = json.loads(arrays.pop("header").tobytes().decode())
-        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile, zlib, struct and numpy each have their own for a damaged zip
             raise ValueError(
                 f"checkpoint: {self.path} is damaged or no checkpoint ({error}); "
                 "remove it to start anew, or give another path"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeGuard
 
 import numpy as np
 
@@ -26,9 +26,12 @@ def _choice(what: str, given: object, allowed: tuple[str, ...]) -> None:
     _require(given in allowed, what, given, "one of " + ", ".join(repr(name) for name in allowed))
 
 
+def _is_number(given: object) -> TypeGuard[float]:
+    return isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given)
+
+
 def _number(what: str, given: object, low: float, right: str) -> None:
-    fits = isinstance(given, (int, float)) and not isinstance(given, bool) and math.isfinite(given) and given >= low
-    _require(fits, what, given, right)
+    _require(_is_number(given) and given >= low, what, given, right)
 
 
 def _count(what: str, given: object, low: int) -> None:
@@ -71,9 +74,10 @@ class Norm:
 
     def __post_init__(self) -> None:
         _number("Norm.start", self.start, 0, "a finite number of at least 0")
-        _number("Norm.end", self.end, 0, "a finite number of at least 0")
+        _number("Norm.end", self.end, self.start, f"a finite number of at least start={self.start}")
         _count("Norm.every", self.every, 1)
         _number("Norm.growth", self.growth, 1, "a finite number of at least 1")
+        _count("Norm.order", self.order, 1)
         _require(self.order in (1, 2), "Norm.order", self.order, "1 or 2")
 
     def at(self, t: int) -> float:
@@ -201,8 +205,9 @@ class Adam:
     def __post_init__(self) -> None:
         _number("Adam.lr", self.lr, 0, "a finite number of at least 0")
         _number("Adam.eps", self.eps, 0, "a finite number of at least 0")
-        fits = len(self.betas) == 2 and all(isinstance(b, (int, float)) and 0 <= b < 1 for b in self.betas)
-        _require(fits, "Adam.betas", self.betas, "two numbers in [0, 1)")
+        fits = isinstance(self.betas, tuple) and len(self.betas) == 2
+        fits = fits and all(_is_number(beta) and 0 <= beta < 1 for beta in self.betas)
+        _require(fits, "Adam.betas", self.betas, "a tuple of two numbers in [0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +220,7 @@ class SGD:
 
     def __post_init__(self) -> None:
         _number("SGD.lr", self.lr, 0, "a finite number of at least 0")
-        fits = isinstance(self.momentum, (int, float)) and 0 <= self.momentum < 1
+        fits = _is_number(self.momentum) and 0 <= self.momentum < 1
         _require(fits, "SGD.momentum", self.momentum, "a number in [0, 1)")
 
 
@@ -257,7 +262,7 @@ class Run:
         _require(self.batch % 32 == 0, "Run.batch", self.batch, "a multiple of 32")
         _require(self.ramp is None or isinstance(self.ramp, Ramp), "Run.ramp", self.ramp, "a Ramp or None")
         if self.clip_norm is not None:
-            fits = isinstance(self.clip_norm, (int, float)) and 0 < self.clip_norm < math.inf
+            fits = _is_number(self.clip_norm) and self.clip_norm > 0
             _require(fits, "Run.clip_norm", self.clip_norm, "a positive finite number or None")
         _number("Run.threshold", self.threshold, 0, "a finite number of at least 0")
 

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,6 +54,7 @@ def fit(
         runs: what to train, at least one.
         threads: worker threads; None takes torch.get_num_threads().
         checkpoint: file to resume from if it exists, and to write every few seconds, on Ctrl-C and at the end.
+            A write that fails later (a full disk, say) is a warning: training goes on, the results are returned.
         progress: called after every compiled call, about four times a second.
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
@@ -70,6 +72,7 @@ def fit(
     file = Checkpoint(checkpoint, runs, settings) if checkpoint is not None else None
     before = file.restore(programs) if file else 0.0
     start = saved = time.perf_counter()
+    written = True
 
     def report() -> None:
         if progress:
@@ -81,27 +84,41 @@ def fit(
             if interrupted.is_set():
                 break
             if file and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                file.save(programs, before + time.perf_counter() - start)
+                written = _save(file, programs, before + time.perf_counter() - start, quiet=not written)
                 saved = time.perf_counter()
         seconds = before + time.perf_counter() - start
         if file:
-            file.save(programs, seconds)
+            _save(file, programs, seconds)
     return Results(runs, programs, seconds, interrupted.is_set())
 
 
+def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float, quiet: bool = False) -> bool:
+    """Write the checkpoint and return whether that worked; a full disk must not cost what is in memory."""
+    try:
+        file.save(programs, seconds)
+    except OSError as error:
+        if not quiet:
+            what = f"checkpoint: {file.path} could not be written ({error}); the fit goes on"
+            warnings.warn(what, stacklevel=3)
+        return False
+    return True
+
+
 def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str) -> tuple[Run, ...]:
-    if isinstance(runs, Run) or not all(isinstance(run, Run) for run in runs):
-        raise TypeError("runs: needs a sequence of Run")
+    if not isinstance(runs, Sequence) or isinstance(runs, str):
+        raise TypeError(f"runs: got {type(runs).__name__}, needs a sequence of Run")
     if not runs:
         raise ValueError("runs: got none, needs at least one Run")
     for i, run in enumerate(runs):
+        if not isinstance(run, Run):
+            raise TypeError(f"runs[{i}]: got {run!r}, needs a Run")
         if run.task.inputs > _C.max_inputs:
             raise ValueError(f"runs[{i}].task.inputs: got {run.task.inputs}, needs at most {_C.max_inputs}")
     whole = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
     if threads is not None and not whole:
         raise ValueError(f"threads: got {threads!r}, needs a positive integer or None")
     for what, given, allowed in (("dtype", dtype, DTYPES), ("generator", generator, GENERATORS)):
-        if given not in allowed:
+        if given not in tuple(allowed):
             raise ValueError(f"{what}: got {given!r}, needs one of {', '.join(map(repr, allowed))}")
     return tuple(runs)
 
@@ -130,6 +147,8 @@ def evaluate(
         names = {"weight": program.compiled.weights, "gate": program.compiled.parameters - program.compiled.weights}
         for index, t, m in program.places():
             needed = {name: (count,) for name, count in names.items() if count}
+            if not isinstance(parameters[index], dict):
+                raise TypeError(f"parameters[{index}]: got {parameters[index]!r}, needs a dict of {needed}")
             given = {name: np.shape(values) for name, values in parameters[index].items()}
             if given != needed:
                 raise ValueError(f"parameters[{index}]: got shapes {given}, needs {needed}")
