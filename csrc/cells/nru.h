@@ -2,7 +2,8 @@
 //   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T)
 //   evaluation  T = |w|,  T' = sign(w)
 //   df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) - T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
-// No epsilon; sign(0) = 0.  A factor is evaluated as (power T + 1) - T: at T = 1 that rounds as the original does.
+// No epsilon; sign(0) = 0.  A factor is evaluated as power T + (1 - T), as the original does: at T = 1 it is the power,
+// where (power T + 1) - T would round it to multiples of 2^-24 and lose small inputs.
 #pragma once
 #include "cells/cell.h"
 
@@ -35,7 +36,7 @@ struct Nru {
     for (int i = 0; i < n; ++i) {
       const V magnitude = abs(x[i]);
       const V power = sign(x[i]) * pow_positive(magnitude, d[i]);
-      s[i] = fma(power, d[n + i], constant<V>(1)) - d[n + i];
+      s[i] = fma(power, d[n + i], constant<V>(1) - d[n + i]);
       s[n + i] = z;
       s[2 * n + i] = power;
       s[3 * n + i] = log(magnitude);

@@ -8,13 +8,14 @@ def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     """x (E,B,I), weight (E,O,I) -> (E,B,O):  z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
 
     T = tanh(1000 W)^2 in training, |W| in evaluation. sign(0) = 0; the power's slopes there are taken as 0.
+    1 - T is taken first, as the original does: at T = 1 a factor is the power itself, however small.
     """
     x, weight = x[:, :, None], weight[:, None]
     gate = torch.tanh(1000 * weight) ** 2 if training else weight.abs()
     nonzero = x != 0
     power = x.sign() * torch.where(nonzero, x.abs(), 1) ** weight
     power = torch.where(nonzero, power, (x.sign() * x.abs() ** weight).detach())
-    return torch.prod(power * gate + 1 - gate, dim=-1)
+    return torch.prod(power * gate + (1 - gate), dim=-1)
 
 
 def nru_backward(dy: Tensor, x: Tensor, weight: Tensor, training: bool) -> tuple[Tensor, Tensor]:
