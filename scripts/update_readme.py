@@ -1,0 +1,152 @@
+"""Rewrite the generated parts of README.md from the committed results.
+
+    python scripts/update_readme.py                 all parts
+    python scripts/update_readme.py figure-3        one part; also: ensemble, layers
+    python scripts/update_readme.py --check         exits with 1 if a part is out of date
+
+A part stands between <!-- NAME:begin --> and <!-- NAME:end -->. A missing file is an error that says how to
+make it; README.md then stays as it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import math
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mathkernels.experiment.statistics import wilson
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
+
+
+class UpdateError(Exception):
+    """A file or a marker is missing; the message says how it is made."""
+
+
+def read(path: Path, remedy: str) -> str:
+    if not path.exists():
+        raise UpdateError(f"{path.relative_to(ROOT)} is missing; make it with `{remedy}`")
+    return path.read_text()
+
+
+def table(rows: list[list[str]]) -> str:
+    """Return a Markdown table; the first row is its head, the first column is left-aligned."""
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in [rows[0], rule, *rows[1:]])
+
+
+def figure_3() -> str:
+    """Return the solved runs per range and module, their totals, and the time of all of them."""
+    rows = list(csv.DictReader(read(FIGURE / "summary.csv", "make results").splitlines()))
+    status = json.loads(read(FIGURE / "status.json", "make results"))
+    if status["status"] != "finished":
+        raise UpdateError(f"{FIGURE.relative_to(ROOT)} holds an unfinished run; make it with `make results`")
+    variants, ranges = (list(dict.fromkeys(row[name] for row in rows)) for name in ("variant", "range"))
+    cells = {(row["variant"], row["range"]): f"{row['successes']}/{row['n']}" for row in rows}
+    lines = [["interpolation range", *variants]]
+    lines += [[name, *(cells[variant, name] for variant in variants)] for name in ranges]
+    totals = []
+    for variant in variants:
+        own = [row for row in rows if row["variant"] == variant]
+        totals.append(wilson(sum(int(row["successes"]) for row in own), sum(int(row["n"]) for row in own)))
+    lines.append(["**all**", *(f"**{100 * total.value:.1f} %**" for total in totals)])
+    lines.append(["95 % interval", *(f"{100 * total.low:.1f}–{100 * total.high:.1f} %" for total in totals)])
+    runs, iterations, versions = status["runs"], status["iterations"], status["versions"]
+    spent = f"{runs:,} runs of {iterations:,} iterations took {status['seconds']:.0f} seconds"
+    return f"{table(lines)}\n\n{spent} (torch {versions['torch']}, Python {versions['python']})."
+
+
+def machine(result: dict[str, Any]) -> str:
+    where = result["machine"]
+    isa, load = where["instruction set in use"].partition(" ")[0], where["load before"][0]
+    return (
+        f"Measured on {where['processor']}, instruction set {isa}, torch {where['torch']}, "
+        f"jax {where['jax']}, load before the start {load:g}, {where['date'][:10]}."
+    )
+
+
+def plain_number(value: float) -> str:
+    """Return three digits: 12.3 M, 456 k, 7.89."""
+    unit, size = next(((u, s) for u, s in (("M", 1e6), ("k", 1e3)) if value >= s), ("", 1.0))
+    digits = max(0, 2 - math.floor(math.log10(value / size)))
+    return f"{value / size:.{digits}f} {unit}".strip()
+
+
+def ensemble() -> str:
+    """Return our rate and the ratios to the rivals, case by case."""
+    result = json.loads(read(BENCHMARKS / "ensemble.json", "make report"))
+    ours = [entry for entry in result["timings"] if entry["participant"] == "mathkernels"]
+    most = max(entry["threads"] for entry in ours)
+    heads: dict[str, None] = {}
+    found: dict[str, dict[str, str]] = {}
+    for case, ratios in result["ratios"].items():
+        mine = next(e for e in ours if e["case"] == case and e["threads"] == most)
+        rate = mine["models"] * mine["iterations"] / statistics.median(mine["seconds"])
+        cells = found[case] = {f"model-iterations/s, {most} threads": plain_number(rate)}
+        for label, ratio in ratios.items():
+            comparison, _, rival = label.rstrip(")").partition(" (")
+            name, _, threads = rival.rpartition(", ")
+            cells[f"ratio: {comparison}"] = f"{ratio:,.0f} × ({name}; {threads})"
+        heads |= dict.fromkeys(cells)
+    rows = [["case", *heads], *([case, *(c.get(head, "") for head in heads)] for case, c in found.items())]
+    return f"{table(rows)}\n\nIn brackets: the rival and its threads. {machine(result)}"
+
+
+def layers() -> str:
+    """Return microseconds of forward and backward of each layer and size, beside the best of stock torch."""
+    result = json.loads(read(BENCHMARKS / "layers.json", "make report"))
+    rows = [
+        ["layer", "size (E, B, I, O)", "mathkernels", "stock, eager", "stock, compiled", "ratio to the best"]
+    ]
+    for entry in result["timings"]:
+        medians = {name: statistics.median(times) for name, times in entry["us"].items()}
+        mine, *stock = (medians[name] for name in ("mathkernels", "stock, eager", "stock, compiled"))
+        size = ", ".join(map(str, entry["shape"]))
+        times = [f"{value:.0f} µs" for value in (mine, *stock)]
+        rows.append([entry["layer"], f"{entry['size']} ({size})", *times, f"{min(stock) / mine:.2f} ×"])
+    return f"{table(rows)}\n\nOne thread. {machine(result)}"
+
+
+PARTS: dict[str, Callable[[], str]] = {"figure-3": figure_3, "ensemble": ensemble, "layers": layers}
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UpdateError(f"README.md needs the markers {begin} and {end}, once each and in this order")
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("part", nargs="*", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("--check", action="store_true", help="write nothing, tell whether it is up to date")
+    args = parser.parse_args()
+    if unknown := [name for name in args.part if name not in PARTS]:
+        parser.error(f"part: got {', '.join(unknown)}, needs some of {', '.join(PARTS)}")
+    try:
+        text = before = read(README, "git restore README.md")
+        for name in args.part or PARTS:
+            text = replaced(text, name, PARTS[name]())
+    except UpdateError as error:
+        print(f"update_readme: {error}", file=sys.stderr)
+        return 1
+    if args.check:
+        return int(text != before)
+    README.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
