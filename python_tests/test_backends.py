@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mathkernels import _C, backends, info
-from mathkernels.ops import nmu
+from mathkernels.ops import discretisation, nmu
 
 
 def python(code, **environment):
@@ -146,6 +146,17 @@ def test_every_op_answers_for_cuda_tensors():
     for op in ("nau", "nmu", "real_npu", "nru", "nmru", "clipped_reciprocal", "discretisation"):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"mathkernels::{op}", "CUDA")
         assert torch._C._dispatch_has_kernel_for_dispatch_key(f"mathkernels::{op}_backward", "CUDA")
+
+
+def test_the_default_device_does_not_move_scratch_memory():
+    torch.set_default_device("meta")
+    try:
+        y = nmu(torch.ones(1, 4, 2, device="cpu"), torch.ones(1, 3, 2, device="cpu"))
+        penalty = discretisation(torch.ones(2, 3, device="cpu"), "unit")
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(y, torch.ones(1, 4, 3))
+    assert torch.equal(penalty, torch.zeros(2))
 
 
 def test_versions_are_strings():

@@ -28,7 +28,7 @@ def layer_forward(
     call = _C.layer_call(
         _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, y.shape[2], torch.get_num_threads()
     )
-    workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8)
+    workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (x, weight, gate, y, workspace)
     _C.layer_forward(call, *(tensor.data_ptr() for tensor in tensors))
     record(kind)
@@ -52,7 +52,7 @@ def layer_backward(
     call = _C.layer_call(
         _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, dy.shape[2], torch.get_num_threads()
     )
-    workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8)
+    workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (dy, x, weight, gate, gradients[0], gradients[1], gradients[-1], workspace)
     _C.layer_backward(call, *(tensor.data_ptr() for tensor in tensors))
     record(f"{kind}_backward")

@@ -39,7 +39,9 @@ def _cpu(weight: Tensor, kind: str) -> Tensor:
     y = _fake(weight, kind)
     dtype, penalty, models, count = _sizes(weight, kind)
     weight = weight.contiguous()
-    workspace = torch.empty(_C.discretisation_workspace(dtype, models, count), dtype=torch.uint8)
+    workspace = torch.empty(
+        _C.discretisation_workspace(dtype, models, count), dtype=torch.uint8, device="cpu"
+    )
     pointers = weight.data_ptr(), y.data_ptr(), workspace.data_ptr()
     _C.discretisation_forward(dtype, penalty, models, count, *pointers, torch.get_num_threads())
     record("discretisation")
