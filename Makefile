@@ -31,8 +31,9 @@ bench: $(VENV)/with-bench ## time the layers and whole training runs beside thei
 	$(BIN)/pytest benchmarks --benchmark-only
 
 bench-short: $(VENV)/with-bench ## prove the benchmarks' answers, print ratios, judge no time
-	$(BIN)/python benchmarks/report.py --short
+	$(BIN)/pytest benchmarks --benchmark-only --short
 	$(BIN)/python benchmarks/report_layers.py --short
+	$(BIN)/python benchmarks/report.py --short
 
 report: $(VENV)/with-bench ## measure the ratios of the README into benchmarks/results (about an hour)
 	$(BIN)/python benchmarks/report.py
