@@ -196,11 +196,12 @@ class Task:
             raise ValueError(f"Task.inputs: got {self.inputs!r}, needs an integer of at least 1")
         for what in ("interpolation", "extrapolation"):
             self._check_ranges(what)
-        if self.subset_ratio is not None and not 0 < self.subset_ratio <= 1:
+        size, overlap = self.subset_ratio, self.overlap_ratio
+        if size is not None and not (isinstance(size, (int, float)) and 0 < size <= 1):
             raise ValueError(
                 f"Task.subset_ratio: got {self.subset_ratio!r}, needs a number in (0, 1] or None"
             )
-        if not 0 <= self.overlap_ratio <= 1:
+        if not (isinstance(overlap, (int, float)) and 0 <= overlap <= 1):
             raise ValueError(f"Task.overlap_ratio: got {self.overlap_ratio!r}, needs a number in [0, 1]")
         self._check_subsets()
 
