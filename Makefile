@@ -9,7 +9,7 @@ SOURCES := setup.py pyproject.toml CMakeLists.txt $(shell find cmake csrc mathke
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test results readme bench bench-short report lint lint-format lint-types clean
+.PHONY: help demo test results readme bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
@@ -48,6 +48,11 @@ lint-format: $(VENV)/with-lint ## check formatting: ruff and clang-format
 
 lint-types: $(VENV)/with-lint $(VENV)/with-examples ## check types: pyright
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: $(VENV)/with-lint ## format everything
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/clang-format -i $(CPP)
 
 clean: ## remove the environment, builds and caches; keeps runs and results
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
