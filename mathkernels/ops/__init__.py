@@ -1,8 +1,8 @@
 """Compiled layers for E independent models as torch functions, also found in ``torch.ops.mathkernels``.
 
-All can be differentiated to any order in reverse mode, mapped by ``torch.vmap`` and compiled to one graph; the second
-order comes from the plain torch of ``mathkernels.reference``. Forward mode (``torch.func.jvp``, ``hessian``) is not
-provided: ``torch.func.jacrev`` twice replaces it.
+All can be differentiated to any order in reverse mode, mapped by ``torch.vmap`` and compiled to one graph.
+Second order comes from the plain torch of ``mathkernels.reference``. Forward mode (``torch.func.jvp`` and
+``hessian``) is not provided: ``torch.func.jacrev`` twice replaces it.
 """
 
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
