@@ -6,7 +6,9 @@ RAMP = Ramp(start=200, end=600)
 
 
 def task(operation="div", inputs=2, interpolation="U[1,2]", extrapolation="U[2,6]", **more):
-    return Task(operation=operation, inputs=inputs, interpolation=interpolation, extrapolation=extrapolation, **more)
+    return Task(
+        operation=operation, inputs=inputs, interpolation=interpolation, extrapolation=extrapolation, **more
+    )
 
 
 def run(module, optimizer=None, iterations=1000, seed=3, **more):
@@ -19,7 +21,7 @@ AROUND_ZERO = {"interpolation": "U[-2,2]", "extrapolation": "U[-6,-2] or U[2,6]"
 BY_POSITION = {"interpolation": "U[-2,-1] ; U[1,2]", "extrapolation": "U[-6,-2] ; U[2,6]"}
 MODIFIED = RealNPU.modified()
 
-# name -> (run, iterations over which float64 trajectories can be compared); chaotic ones are compared over fewer
+# name -> run, over as many iterations as float64 trajectories can be compared; chaotic ones have fewer
 RUNS = {
     "nau-add": run(NAU(), task=task("add")),
     "nau-sub-mixed": run(NAU(penalty=0.01), task=task("sub", **AROUND_ZERO)),
@@ -50,7 +52,9 @@ RUNS = {
     "nru-negative": run(NRU(), Adam(lr=1e-3), task=task(**NEGATIVE), iterations=50, evaluate_every=25),
     "nmru": run(NMRU(), Adam(lr=1e-2), clip_norm=1.0),
     "nmru-negative": run(NMRU(), Adam(lr=1e-2), task=task(**NEGATIVE), clip_norm=1.0),
-    "nmru-around-zero": run(NMRU(), task=task(**AROUND_ZERO), clip_norm=1.0, iterations=50, evaluate_every=25),
+    "nmru-around-zero": run(
+        NMRU(), task=task(**AROUND_ZERO), clip_norm=1.0, iterations=50, evaluate_every=25
+    ),
     "nmru-10": run(NMRU(), Adam(lr=1e-2), task=task(inputs=10), clip_norm=1.0),
     "nmru-no-clip-sgd": run(NMRU(), SGD(lr=1e-4)),
     "nmru-unsigned": run(NMRU(sign_retrieval=False), Adam(lr=1e-2), task=task(**NEGATIVE)),

@@ -17,7 +17,7 @@ FUSED = [name for name in backends.available() if name not in ("generic", "v2")]
 
 @pytest.fixture(autouse=True)
 def _one_torch_thread():
-    """The plain loop's tensors are tiny: more threads only make it slower. ``fit`` is told where more are meant."""
+    """The plain loop's tensors are tiny, so threads make it slower. ``fit`` is told where more are meant."""
     torch.set_num_threads(1)
 
 
@@ -33,7 +33,7 @@ def assert_same_bits(one: Results, other: Results, pairs: list[tuple[int, int]])
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_equals_the_plain_loop(name):
-    """In float64 both round differently only in the order of sums: 1e-15 a step, over 1,000 steps 1e-9 at most."""
+    """In float64 only the order of sums differs: 1e-15 a step, over 1,000 steps 1e-9 at most."""
     description = RUNS[name]
     ours = fit([description], dtype="float64")
     theirs = train(description, dtype=torch.float64)
@@ -47,8 +47,12 @@ def test_a_run_equals_the_plain_loop(name):
 
 @pytest.mark.parametrize("generator", ["hash", "philox"])
 def test_float32_follows_the_plain_loop_on_every_instruction_set(isa, generator):
-    """Over 100 steps of size lr both float32 trajectories stay within 1 % of the way that the weights can go."""
-    for description in (run(NMU(), task=task("mul")), run(MODIFIED, task=task(inputs=10)), run(NMRU(), clip_norm=1.0)):
+    """Over 100 steps of size lr both float32 trajectories stay within 1 % of the way that weights can go."""
+    for description in (
+        run(NMU(), task=task("mul")),
+        run(MODIFIED, task=task(inputs=10)),
+        run(NMRU(), clip_norm=1.0),
+    ):
         short = dataclasses.replace(description, iterations=99)
         ours = fit([short], generator=generator)
         theirs = train(short, generator=generator)
@@ -57,8 +61,14 @@ def test_float32_follows_the_plain_loop_on_every_instruction_set(isa, generator)
 
 
 def ensemble(iterations=300) -> list[Run]:
-    """Runs of all modules, many ranges and seeds, so that programs, tiles and shared draws of every kind occur."""
-    modules = [(NMU(), "mul", 2), (MODIFIED, "div", 2), (MODIFIED, "div", 10), (NRU(), "div", 2), (NMRU(), "div", 3)]
+    """Runs of all modules, many ranges and seeds, so that all kinds of programs, tiles and draws occur."""
+    modules = [
+        (NMU(), "mul", 2),
+        (MODIFIED, "div", 2),
+        (MODIFIED, "div", 10),
+        (NRU(), "div", 2),
+        (NMRU(), "div", 3),
+    ]
     modules += [(NAU(), "add", 2), (NMRU(sign_retrieval=False), "div", 2)]
     return [
         Run(
@@ -109,7 +119,7 @@ def test_instruction_sets_with_fma_agree_bit_for_bit(together):
 
 
 def test_the_general_loop_equals_the_unrolled_one():
-    """Two overlapping subsets of both inputs take the loop for any number of inputs, one input each the unrolled."""
+    """Two overlapping subsets of both inputs take the loop for any number of inputs, else the unrolled one."""
     for how in ({}, {"subset_ratio": 1.0, "overlap_ratio": 1.0}):
         description = run(NMU(), task=task("mul", **how), iterations=100)
         expected = train(description, dtype=torch.float64).parameters["weight"].numpy()
@@ -117,11 +127,13 @@ def test_the_general_loop_equals_the_unrolled_one():
 
 
 def test_constant_and_mixed_signs_agree():
-    """The one-sided loop is an optimisation: the range's signs may be declared unknown without a change of meaning."""
+    """The one-sided loop is an optimisation: the signs may be declared unknown without a change of meaning."""
     for module in (MODIFIED, NMRU()):
         one_sided = run(module, task=task(**NEGATIVE), iterations=100)
         # the test set on both sides of zero forbids the optimisation, the training data are the same
-        mixed = run(module, task=task(interpolation="U[-2,-1]", extrapolation="U[-6,-2] or U[2,6]"), iterations=100)
+        mixed = run(
+            module, task=task(interpolation="U[-2,-1]", extrapolation="U[-6,-2] or U[2,6]"), iterations=100
+        )
         for a, b in zip(
             fit([one_sided], dtype="float64").weights(0).values(),
             fit([mixed], dtype="float64").weights(0).values(),
@@ -132,7 +144,9 @@ def test_constant_and_mixed_signs_agree():
 
 def test_a_diverging_neighbour_touches_nobody():
     healthy = [run(RealNPU(norm=None), seed=seed, iterations=200) for seed in range(3)]
-    wild = dataclasses.replace(healthy[1], task=task(interpolation="U[1e18,1e19]", extrapolation="U[1e19,1e20]"))
+    wild = dataclasses.replace(
+        healthy[1], task=task(interpolation="U[1e18,1e19]", extrapolation="U[1e19,1e20]")
+    )
     mixed = fit([healthy[0], wild, healthy[2]])
     assert not mixed.solved[1]
     assert_same_bits(mixed, fit(healthy), [(0, 0), (2, 2)])

@@ -15,8 +15,8 @@ from mathkernels.ensemble.describe import (
     RealNPU,
     Run,
 )
-from mathkernels.ensemble.training import Progress, evaluate, fit
 from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.training import Progress, evaluate, fit
 
 __all__ = [
     "MIXED_SIGNS",

@@ -1,7 +1,7 @@
 """Checkpoints of a fit: one file that holds its whole state, replaced as a whole or not at all.
 
-The file is numpy's .npz without pickled objects: the descriptions of the runs as JSON and the state arrays. A fit that
-was killed and resumed from it ends bitwise equal to one that was never killed.
+The file is numpy's .npz without pickled objects: the descriptions of the runs as JSON and the state arrays. A
+fit that was killed and resumed from it ends bitwise equal to one that was never killed.
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ class Checkpoint:
         self._header = {"format": FORMAT, "settings": settings, "runs": describe(runs)}
         folder = self.path.absolute().parent
         if not folder.is_dir():
-            raise ValueError(f"checkpoint: got {str(path)!r}, needs a path in an existing folder, {folder} is none")
+            raise ValueError(
+                f"checkpoint: got {str(path)!r}, needs a path in an existing folder, {folder} is none"
+            )
         if self.path.is_dir():
             raise ValueError(f"checkpoint: got {str(path)!r}, needs the path of a file, this is a folder")
         try:  # permissions say too little: a read-only file system refuses root as well
@@ -77,7 +79,11 @@ class Checkpoint:
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
-        arrays = {f"{k}/{name}": array for k, program in enumerate(programs) for name, array in program.state().items()}
+        arrays = {
+            f"{k}/{name}": array
+            for k, program in enumerate(programs)
+            for name, array in program.state().items()
+        }
         positions = [program.position for program in programs]
         header = json.dumps({**self._header, "positions": positions, "seconds": seconds})
         memory = io.BytesIO()
@@ -96,7 +102,7 @@ class Checkpoint:
         """Load the state into the programs and return the seconds trained before; 0 if there is no file yet.
 
         Raises:
-            ValueError: the file is damaged, or belongs to other runs or settings; nothing has been changed then.
+            ValueError: the file is damaged, or belongs to other runs or settings; nothing is changed then.
         """
         if not self.path.exists():
             return 0.0
@@ -135,6 +141,10 @@ class Checkpoint:
         for k, program in enumerate(programs):
             for name, array in program.state().items():
                 saved = arrays.get(f"{k}/{name}")
-                fits = fits and saved is not None and saved.shape == array.shape and saved.dtype == array.dtype
+                fits = (
+                    fits and saved is not None and saved.shape == array.shape and saved.dtype == array.dtype
+                )
         if not fits:
-            raise ValueError(f"checkpoint: {self.path} was written by another version of mathkernels; remove it")
+            raise ValueError(
+                f"checkpoint: {self.path} was written by another version of mathkernels; remove it"
+            )

@@ -1,7 +1,7 @@
 """Plain descriptions of training runs: what is trained, on what, how. Nothing here computes.
 
-A run is one module trained on one task from one seed. Every description is a frozen dataclass that checks its own
-fields, so that an impossible run fails where it is written down and not an hour later.
+A run is one module trained on one task from one seed. Every description is a frozen dataclass that checks its
+own fields, so that an impossible run fails where it is written down and not an hour later.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class Ramp:
 class Norm:
     """Norm penalty beta(t) * sum of ||p||_order over the parameter tensors p.
 
-    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0) for as long
-    as it is below ``end``.  order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
+    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0) for as
+    long as it is below ``end``. order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
     """
 
     start: float = 1e-9
@@ -110,7 +110,7 @@ class NAU:
 
 @dataclass(frozen=True, kw_only=True)
 class NMU:
-    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i), W drawn to {0, 1}."""
+    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i), W drawn to 0, 1."""
 
     name: ClassVar[str] = "NMU"
     penalty: float = 10.0
@@ -184,7 +184,9 @@ class NMRU:
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.sign_retrieval, bool), "NMRU.sign_retrieval", self.sign_retrieval, "True or False")
+        _require(
+            isinstance(self.sign_retrieval, bool), "NMRU.sign_retrieval", self.sign_retrieval, "True or False"
+        )
         _number("NMRU.epsilon", self.epsilon, 0, "a finite number of at least 0")
         _number("NMRU.penalty", self.penalty, 0, "a finite number of at least 0")
 
@@ -212,7 +214,7 @@ class Adam:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Gradient descent with momentum as torch.optim.SGD does it, without dampening, Nesterov or weight decay."""
+    """Gradient descent with momentum as torch.optim.SGD does it; no dampening, Nesterov or weight decay."""
 
     name: ClassVar[str] = "sgd"
     lr: float = 1e-2
@@ -226,7 +228,7 @@ class SGD:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One module, one task, one seed, trained for iterations t = 0 … ``iterations`` (so iterations + 1 updates).
+    """One module, one task, one seed, trained for t = 0 … ``iterations`` (so iterations + 1 updates).
 
     Args:
         module, task, optimizer: see their classes.
@@ -253,7 +255,9 @@ class Run:
     def __post_init__(self) -> None:
         _require(isinstance(self.module, Module), "Run.module", self.module, "one of " + ", ".join(MODULES))
         _require(isinstance(self.task, Task), "Run.task", self.task, "a Task")
-        _require(isinstance(self.optimizer, (Adam, SGD)), "Run.optimizer", self.optimizer, "Adam(...) or SGD(...)")
+        _require(
+            isinstance(self.optimizer, (Adam, SGD)), "Run.optimizer", self.optimizer, "Adam(...) or SGD(...)"
+        )
         fits = isinstance(self.seed, int) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**32
         _require(fits, "Run.seed", self.seed, "an integer in [0, 2**32)")
         _count("Run.iterations", self.iterations, 0)

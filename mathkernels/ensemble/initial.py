@@ -11,8 +11,8 @@ from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, RealNPU, Run
 def initial_parameters(run: Run) -> np.ndarray:
     """Return the parameters (P,) of a run before its first update, float32, weights first, then gates.
 
-    torch's generator is seeded with the run's seed and the second of two draws is used, because the original scripts
-    initialise in the constructor and once more; so these equal the original's initial weights bit for bit.
+    torch's generator is seeded with the run's seed and the second of two draws is used, because the original
+    scripts initialise in the constructor and once more; so these equal their initial weights bit for bit.
     Sources: Madsen & Johansen 2020 (NAU, NMU), Heim et al. 2020 (Real NPU), Mistry et al. 2021 (NRU, NMRU).
     """
     inputs = run.task.inputs

@@ -1,4 +1,4 @@
-"""Runs that differ only in seed, ranges and offsets, laid out for the compiled trainer (csrc/ensemble/program.h)."""
+"""Runs that differ only in seed, ranges and offsets, laid out as csrc/ensemble/program.h wants them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ import numpy as np
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
 from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, Adam, RealNPU, Run
-from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.initial import initial_parameters
+from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.streams import by_input, constant_signs, mapping
 
 LANES: int = _C.tile_models
-# Models of one seed share their random draws, so a tile prefers to hold whole seeds; smaller tiles balance threads.
+# Models of one seed share their random draws, so a tile prefers whole seeds; smaller tiles balance threads.
 TILE_LIMIT = 12
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
 _CELLS = {"nau": 0, "nmu": 1, "real_npu": 2, "nru": 3, "nmru": 4, "nmru_unsigned": 5}
 _PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3}
-_OPERATIONS = {name: index for index, name in enumerate(("add", "sub", "mul", "div", "reciprocal", "squared", "root"))}
+_OPERATIONS = {
+    name: index for index, name in enumerate(("add", "sub", "mul", "div", "reciprocal", "squared", "root"))
+}
 GENERATORS = {"hash": 0, "philox": 1}
 DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 SIGN_MARGIN = 1e-6
 
-# dtype, cell, weights, gates, penalty of a weight, its lambda, of a gate, its lambda, clamp of weights, of gates
+# cell, weights, gates, penalty of a weight, its lambda, of a gate, its lambda, clamp of weights, of gates
 _Layout = tuple[str, int, int, str, float, str, float, tuple[float, float] | None, bool]
 
 
@@ -75,7 +77,7 @@ def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
 
 
 class TrainingProgram:
-    """State and layout of one program; ``advance_to`` moves its iteration window, the compiled call does the rest.
+    """State and layout of one program; ``advance_to`` moves its window, the compiled call does the rest.
 
     Args:
         runs: all runs of the fit.
@@ -119,7 +121,7 @@ class TrainingProgram:
         return [(index, t, m) for t, tile in enumerate(self.tiles) for m, index in enumerate(tile)]
 
     def advance_to(self, last: int) -> None:
-        """Set the window [position, last) and the schedules over it; after the compiled call, ``position = last``."""
+        """Set the window [position, last) and its schedules; after the compiled call, ``position = last``."""
         t = np.arange(self.position, last)
         run, layout = self.run, self._layout
         ramp = run.ramp.over(t) if run.ramp else np.ones(len(t))
@@ -173,7 +175,13 @@ class TrainingProgram:
         c.norm_order = norm.order if norm else 0
         if isinstance(run.optimizer, Adam):
             beta1, beta2 = run.optimizer.betas
-            c.optimiser, c.decay1, c.beta2, c.decay2, c.eps = 0, 1 - beta1, beta2, 1 - beta2, run.optimizer.eps
+            c.optimiser, c.decay1, c.beta2, c.decay2, c.eps = (
+                0,
+                1 - beta1,
+                beta2,
+                1 - beta2,
+                run.optimizer.eps,
+            )
         else:
             c.optimiser, c.momentum = 1, run.optimizer.momentum
 
@@ -203,7 +211,12 @@ class TrainingProgram:
             slots[t] = len(streams)
         self.compiled.constant_signs = int(constant_signs(self.run.task, SIGN_MARGIN) is not None)
         self._set("models", np.array([len(tile) for tile in self.tiles]), np.int32)
-        for name, array in {"slots": slots, "slot": slot, "slot_seed": slot_seed, "slot_anchor": slot_anchor}.items():
+        for name, array in {
+            "slots": slots,
+            "slot": slot,
+            "slot_seed": slot_seed,
+            "slot_anchor": slot_anchor,
+        }.items():
             self._set(name, array, array.dtype)
         self._set("subset", subset, np.int32)
         for name, array in {"scale": scale, "offset": offset, "negative": negative}.items():

@@ -1,4 +1,4 @@
-"""What training gives back: the logged rows, the selected row of each run, its success, the learned weights."""
+"""What training gives back: the logged rows, the selected row of each run, its success, its weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Results:
 
     Attributes:
         runs: the N descriptions, in the order they were given.
-        best_row: (N,) int, row of the lowest validation MSE (first on ties, NaN never), -1 if no row qualifies.
+        best_row: (N,) int, row of the lowest validation MSE (first on ties, NaN never), -1 if there is none.
         valid, test, sparsity: (N,) float64, MSEs and sparsity error at the best row, NaN without one.
         solved: (N,) bool, test MSE at the best row below the run's threshold.
         solved_at: (N,) float64, first logged iteration with a test MSE below the threshold, NaN if none.
@@ -33,8 +33,12 @@ class Results:
         self.interrupted = interrupted
         self._place = {i: (program, t, m) for program in programs for i, t, m in program.places()}
         count = len(self.runs)
-        self.best_row = np.array([self._at(i, "best_row") for i in range(count)], dtype=np.int64).reshape(count)
-        self.finished = np.array([self._place[i][0].position == self._place[i][0].end for i in range(count)], bool)
+        self.best_row = np.array([self._at(i, "best_row") for i in range(count)], dtype=np.int64).reshape(
+            count
+        )
+        self.finished = np.array(
+            [self._place[i][0].position == self._place[i][0].end for i in range(count)], bool
+        )
         self.diverged = np.array([not self._is_finite(i) for i in range(count)], dtype=bool)
         chosen = np.full((count, len(ROW_COLUMNS)), np.nan)
         self.solved_at = np.full(count, np.nan)
@@ -54,11 +58,11 @@ class Results:
         return np.arange(len(self._rows(i))) * self.runs[i].evaluate_every
 
     def curves(self, i: int) -> dict[str, np.ndarray]:
-        """Return the logged rows of run i by column, each (R,): valid, test, sparsity, loss (of the batch), penalty."""
+        """Return the logged rows of run i, each (R,): valid, test, sparsity, loss (of the batch), penalty."""
         return {name: self._rows(i)[:, column] for column, name in enumerate(ROW_COLUMNS)}
 
     def weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the parameters of run i where training stands: "weight", and "gate" where the module has gates."""
+        """Return the parameters of run i where training stands: "weight", and "gate" if there are gates."""
         return self._tensors(i, "parameter")
 
     def best_weights(self, i: int) -> dict[str, np.ndarray]:

@@ -17,7 +17,9 @@ class EvaluationSets:
         self._sets: dict[object, tuple[np.ndarray, np.ndarray]] = {}
         self._inputs: dict[object, np.ndarray] = {}
 
-    def get(self, run: Run, which: Literal["validation", "test"], real: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    def get(
+        self, run: Run, which: Literal["validation", "test"], real: np.dtype
+    ) -> tuple[np.ndarray, np.ndarray]:
         task: Task = run.task
         subsets = tuple(task.subsets(run.seed))
         key = (task, which, real, subsets)

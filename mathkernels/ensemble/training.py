@@ -20,7 +20,7 @@ from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import DTYPES, GENERATORS, TrainingProgram, build_programs
 from mathkernels.ensemble.results import Results
 
-# A compiled call lasts about this long: short enough for a progress bar and Ctrl-C, long enough to cost nothing.
+# A compiled call lasts about this long: short for a progress bar and Ctrl-C, long enough to cost nothing.
 CALL_SECONDS = 0.25
 CHECKPOINT_SECONDS = 5.0
 
@@ -47,20 +47,21 @@ def fit(
 ) -> Results:
     """Train every run to its last iteration inside compiled calls and return the results.
 
-    A run's result is bitwise the same alone or among others, with any number of threads, and after a resume. It does
-    depend on the dtype, the generator, and on whether the instruction set fuses multiply and add (v3, v4 and NEON do).
+    A run's result is bitwise the same alone or among others, with any number of threads, and after a resume.
+    It does depend on the dtype, the generator, and on whether the instruction set fuses multiply and add (v3,
+    v4 and NEON do).
 
     Args:
         runs: what to train, at least one.
         threads: worker threads; None takes torch.get_num_threads().
         checkpoint: file to resume from if it exists, and to write every few seconds, on Ctrl-C and at the end.
-            A write that fails later (a full disk, say) is a warning: training goes on, the results are returned.
+            A write that fails later (a full disk, say) is a warning: training goes on.
         progress: called after every compiled call, about four times a second.
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
 
     Returns:
-        The results. After Ctrl-C those so far, with ``interrupted`` set; a second Ctrl-C raises KeyboardInterrupt.
+        The results. After Ctrl-C those so far, with ``interrupted`` set; a second one raises KeyboardInterrupt.
 
     Raises:
         ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
@@ -124,9 +125,13 @@ def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str)
 
 
 def evaluate(
-    runs: Sequence[Run], parameters: Sequence[dict[str, np.ndarray]], *, threads: int | None = None, dtype: str = "float32"
+    runs: Sequence[Run],
+    parameters: Sequence[dict[str, np.ndarray]],
+    *,
+    threads: int | None = None,
+    dtype: str = "float32",
 ) -> Results:
-    """Measure given parameters on the runs' fixed sets, without training; the compiled evaluation of :func:`fit`.
+    """Measure given parameters on the runs' fixed sets, by the compiled evaluation of :func:`fit`.
 
     Args:
         runs: what the parameters belong to; optimiser, schedules and iterations do not matter.
@@ -144,7 +149,10 @@ def evaluate(
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")
     for program in programs:
-        names = {"weight": program.compiled.weights, "gate": program.compiled.parameters - program.compiled.weights}
+        names = {
+            "weight": program.compiled.weights,
+            "gate": program.compiled.parameters - program.compiled.weights,
+        }
         for index, t, m in program.places():
             needed = {name: (count,) for name, count in names.items() if count}
             if not isinstance(parameters[index], dict):
@@ -168,7 +176,7 @@ def _scratch(programs: Sequence[TrainingProgram], threads: int) -> tuple[np.ndar
 
 
 def _calls(programs: Sequence[TrainingProgram], threads: int) -> Iterator[None]:
-    """Advance all programs to the end, one compiled call per step; the window's length follows the clock only."""
+    """Advance all programs to the end, one compiled call per step; only the clock decides its length."""
     _memory, aligned, scratch_bytes = _scratch(programs, threads)
     window = 20
     while True:
@@ -198,7 +206,7 @@ def _progress(programs: Sequence[TrainingProgram], seconds: float) -> Progress:
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second one raises."""
+    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second raises."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield interrupted  # signals arrive in the main thread only
