@@ -119,7 +119,7 @@ def test_instruction_sets_with_fma_agree_bit_for_bit(together):
 
 
 def test_the_general_loop_equals_the_unrolled_one():
-    """Two overlapping subsets of both inputs take the loop for any number of inputs, else the unrolled one."""
+    """Two overlapping subsets of both inputs take the loop for any number of inputs, not the unrolled."""
     for how in ({}, {"subset_ratio": 1.0, "overlap_ratio": 1.0}):
         description = run(NMU(), task=task("mul", **how), iterations=100)
         expected = train(description, dtype=torch.float64).parameters["weight"].numpy()
@@ -127,7 +127,7 @@ def test_the_general_loop_equals_the_unrolled_one():
 
 
 def test_constant_and_mixed_signs_agree():
-    """The one-sided loop is an optimisation: the signs may be declared unknown without a change of meaning."""
+    """The one-sided loop is an optimisation: signs may be declared unknown without a change of meaning."""
     for module in (MODIFIED, NMRU()):
         one_sided = run(module, task=task(**NEGATIVE), iterations=100)
         # the test set on both sides of zero forbids the optimisation, the training data are the same

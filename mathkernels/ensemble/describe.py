@@ -62,8 +62,8 @@ class Ramp:
 class Norm:
     """Norm penalty beta(t) * sum of ||p||_order over the parameter tensors p.
 
-    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0) for as
-    long as it is below ``end``. order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
+    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0) as long
+    as it is below ``end``. order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
     """
 
     start: float = 1e-9
@@ -110,7 +110,7 @@ class NAU:
 
 @dataclass(frozen=True, kw_only=True)
 class NMU:
-    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i), W drawn to 0, 1."""
+    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i), W to 0 or 1."""
 
     name: ClassVar[str] = "NMU"
     penalty: float = 10.0

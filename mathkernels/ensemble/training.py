@@ -54,14 +54,14 @@ def fit(
     Args:
         runs: what to train, at least one.
         threads: worker threads; None takes torch.get_num_threads().
-        checkpoint: file to resume from if it exists, and to write every few seconds, on Ctrl-C and at the end.
+        checkpoint: file to resume from if it exists, and written every few seconds and at the end.
             A write that fails later (a full disk, say) is a warning: training goes on.
         progress: called after every compiled call, about four times a second.
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
 
     Returns:
-        The results. After Ctrl-C those so far, with ``interrupted`` set; a second one raises KeyboardInterrupt.
+        The results. After Ctrl-C those so far, with ``interrupted`` set; a second raises KeyboardInterrupt.
 
     Raises:
         ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
