@@ -79,7 +79,7 @@ class Checkpoint:
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
-        arrays = {
+        arrays: dict[str, Any] = {
             f"{k}/{name}": array
             for k, program in enumerate(programs)
             for name, array in program.state().items()

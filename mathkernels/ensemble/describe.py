@@ -62,8 +62,8 @@ class Ramp:
 class Norm:
     """Norm penalty beta(t) * sum of ||p||_order over the parameter tensors p.
 
-    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0) as long
-    as it is below ``end``. order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
+    beta starts at ``start`` and is multiplied by ``growth`` at every ``every``-th iteration (never at 0)
+    while it is below ``end``. order 1 sums absolute values; order 2 is the Euclidean norm, not squared.
     """
 
     start: float = 1e-9

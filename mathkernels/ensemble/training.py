@@ -54,7 +54,7 @@ def fit(
     Args:
         runs: what to train, at least one.
         threads: worker threads; None takes torch.get_num_threads().
-        checkpoint: file to resume from if it exists, and written every few seconds and at the end.
+        checkpoint: file to resume from if it exists; written every few seconds, on Ctrl-C and at the end.
             A write that fails later (a full disk, say) is a warning: training goes on.
         progress: called after every compiled call, about four times a second.
         dtype: "float32", as the papers, or "float64".
