@@ -23,7 +23,7 @@ class Mapping(NamedTuple):
 def mapping(part: Range) -> Mapping:
     """Return the mapping onto a range of one interval.
 
-    If the interval contains or touches 0, the anchor is the integer that stands for 0, the offset half a step:
+    If the interval contains or touches 0, the anchor is the integer that stands for 0, offset half a step:
     values near 0 keep their relative precision and 0 itself does not occur.
 
     Raises:
