@@ -16,6 +16,7 @@ import torch
 
 from mathkernels import _C, backends
 from mathkernels.ensemble.checkpoint import Checkpoint
+from mathkernels.ensemble.cuda import CudaTrainer
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import DTYPES, GENERATORS, TrainingProgram, build_programs
 from mathkernels.ensemble.results import Results
@@ -23,6 +24,8 @@ from mathkernels.ensemble.results import Results
 # A compiled call lasts about this long: short for a progress bar and Ctrl-C, long enough to cost nothing.
 CALL_SECONDS = 0.25
 CHECKPOINT_SECONDS = 5.0
+
+Trainer = Callable[[Sequence[TrainingProgram]], None]  # trains the windows set by ``advance_to``
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def fit(
     progress: Callable[[Progress], None] | None = None,
     dtype: str = "float32",
     generator: str = "hash",
+    device: str = "cpu",
 ) -> Results:
     """Train every run to its last iteration inside compiled calls and return the results.
 
@@ -59,17 +63,22 @@ def fit(
         progress: called after every compiled call, about four times a second.
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
+        device: "cpu", or "cuda" for the modules that have a trainer there; see docs/gpu.md.
 
     Returns:
         The results. After Ctrl-C those so far, with ``interrupted`` set; a second raises KeyboardInterrupt.
 
     Raises:
         ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
+        RuntimeError: device="cuda" without a usable GPU; the message names the remedy.
     """
     runs = _check(runs, threads, dtype, generator)
-    workers = threads or torch.get_num_threads()
+    if device not in ("cpu", "cuda"):
+        raise ValueError(f"device: got {device!r}, needs 'cpu' or 'cuda'")
     programs = build_programs(runs, dtype, generator)
-    settings = {"dtype": dtype, "generator": generator, "fused": backends.current() not in ("generic", "v2")}
+    train = CudaTrainer(runs, programs).train if device == "cuda" else _cpu_trainer(programs, threads)
+    fused = device == "cuda" or backends.current() not in ("generic", "v2")
+    settings = {"dtype": dtype, "generator": generator, "fused": fused}
     file = Checkpoint(checkpoint, runs, settings) if checkpoint is not None else None
     before = file.restore(programs) if file else 0.0
     start = saved = time.perf_counter()
@@ -80,7 +89,7 @@ def fit(
             progress(_progress(programs, before + time.perf_counter() - start))
 
     with _deferred_interrupt() as interrupted:
-        for _ in _calls(programs, workers):
+        for _ in _calls(programs, train):
             report()
             if interrupted.is_set():
                 break
@@ -162,22 +171,27 @@ def evaluate(
                 raise ValueError(f"parameters[{index}]: got shapes {given}, needs {needed}")
             program.parameter[t, :, m] = np.concatenate([parameters[index][name] for name in needed])
     start = time.perf_counter()
-    for _ in _calls(programs, threads or torch.get_num_threads()):
+    for _ in _calls(programs, _cpu_trainer(programs, threads)):
         pass
     return Results(runs, programs, time.perf_counter() - start, False)
 
 
-def _scratch(programs: Sequence[TrainingProgram], threads: int) -> tuple[np.ndarray, int, int]:
-    """Return working memory for the threads, its aligned address, and the bytes of one thread."""
+def _cpu_trainer(programs: Sequence[TrainingProgram], threads: int | None) -> Trainer:
+    """Return the compiled call with its working memory, aligned and apart for every thread."""
+    workers = threads or torch.get_num_threads()
     each = max(_C.program_scratch_bytes(program.compiled) for program in programs)
     each = -(-each // 64) * 64
-    memory = np.empty(each * threads + 64, np.uint8)
-    return memory, -(-memory.ctypes.data // 64) * 64, each
+    memory = np.empty(each * workers + 64, np.uint8)
+
+    def train(active: Sequence[TrainingProgram]) -> None:
+        aligned = -(-memory.ctypes.data // 64) * 64
+        _C.train([program.compiled for program in active], aligned, each, workers)
+
+    return train
 
 
-def _calls(programs: Sequence[TrainingProgram], threads: int) -> Iterator[None]:
-    """Advance all programs to the end, one compiled call per step; only the clock decides its length."""
-    _memory, aligned, scratch_bytes = _scratch(programs, threads)
+def _calls(programs: Sequence[TrainingProgram], train: Trainer) -> Iterator[None]:
+    """Advance all programs to the end, one call of ``train`` per step; only the clock decides its length."""
     window = 20
     while True:
         active = [program for program in programs if program.position < program.end]
@@ -186,7 +200,7 @@ def _calls(programs: Sequence[TrainingProgram], threads: int) -> Iterator[None]:
         started = time.perf_counter()
         for program in active:
             program.advance_to(min(program.position + window, program.end))
-        _C.train([program.compiled for program in active], aligned, scratch_bytes, threads)
+        train(active)
         for program in active:
             program.position = program.compiled.last
         pace = CALL_SECONDS / max(time.perf_counter() - started, 1e-6)

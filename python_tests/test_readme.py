@@ -1,0 +1,85 @@
+"""The README shows what its examples print, and its generated parts come from the files that they name."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    """scripts/update_readme.py with a README and folders of its own."""
+    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "update_readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    monkeypatch.setattr(module, "FIGURE", tmp_path / "figure-3")
+    monkeypatch.setattr(module, "BENCHMARKS", tmp_path)
+    (tmp_path / "README.md").write_text(TEXT)
+    (tmp_path / "figure-3").mkdir()
+    return module
+
+
+def run(script, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["update_readme.py", *arguments])
+    return script.main()
+
+
+@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ensemble", "layer"])
+def test_an_example_prints_what_is_shown(code, shown, tmp_path):
+    # elsewhere, since Python would take the sources here before the installed package
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == shown
+
+
+def test_a_generated_part_is_replaced_and_the_rest_stays(script, monkeypatch):
+    rows = 'NRU,"U[1,2]",25,20\nNRU,"U[-2,2]",25,5\n'
+    (script.FIGURE / "summary.csv").write_text("variant,range,n,successes\n" + rows)
+    status = {"status": "finished", "seconds": 7.4, "runs": 50, "iterations": 50_000}
+    versions = {"torch": "2.13.0", "python": "3.11.7"}
+    (script.FIGURE / "status.json").write_text(json.dumps({**status, "versions": versions}))
+    assert run(script, monkeypatch, "figure-3", "--check") == 1
+    assert run(script, monkeypatch, "figure-3") == 0
+    text = script.README.read_text()
+    assert "| U[1,2] | 20/25 |\n| U[-2,2] | 5/25 |\n| **all** | **50.0 %** |\n| 95 % interval |" in text
+    assert "50 runs of 50,000 iterations took 7 seconds" in text
+    marker = "<!-- figure-3:begin -->", "<!-- figure-3:end -->"
+    assert text.partition(marker[0])[0] == TEXT.partition(marker[0])[0]
+    assert text.partition(marker[1])[2] == TEXT.partition(marker[1])[2]
+    assert run(script, monkeypatch, "figure-3", "--check") == 0
+
+
+@pytest.mark.parametrize("part", ["figure-3", "ensemble", "layers"])
+def test_a_missing_result_is_named_with_its_remedy(script, monkeypatch, capsys, part):
+    assert run(script, monkeypatch, part) == 1
+    message = capsys.readouterr().err
+    assert "is missing; make it with `make re" in message
+    assert script.README.read_text() == TEXT
+
+
+def test_a_missing_marker_is_named(script, monkeypatch, capsys):
+    script.README.write_text(TEXT.replace("<!-- layers:end -->", ""))
+    machine = {
+        "instruction set in use": "v3 (widest)",
+        "load before": [0.1],
+        "processor": "a CPU",
+        "torch": "2",
+    }
+    timings = [{"layer": "NAU", "size": "size 1", "shape": [1, 1, 1, 1]}]
+    timings[0]["us"] = {name: [2.0, 3.0] for name in ("mathkernels", "stock, eager", "stock, compiled")}
+    result = {"machine": {**machine, "jax": "0", "date": "2026-01-01T00"}, "timings": timings}
+    (script.BENCHMARKS / "layers.json").write_text(json.dumps(result))
+    assert run(script, monkeypatch, "layers") == 1
+    assert "<!-- layers:end -->" in capsys.readouterr().err
