@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +15,12 @@ from mathkernels.ops import discretisation, nmu
 
 
 def python(code, **environment):
+    """Run the code in a new process, in a folder where the sources do not hide an installed package."""
+    search = os.pathsep.join(filter(None, sys.path))
     return subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": search, **environment},
+        cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
         check=False,

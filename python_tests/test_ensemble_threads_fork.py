@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,7 +136,9 @@ def measured(code: str) -> list[int]:
     """Run the code in a new process, whose memory is its own, and return the numbers that it prints."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", GROWTH + code]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+    # in a folder where the sources do not hide an installed package
+    where = Path(__file__).parent
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=where, timeout=300)
     assert done.returncode == 0, done.stderr
     return [int(number) for number in done.stdout.split()]
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -38,8 +39,10 @@ def run(script, monkeypatch, *arguments):
 
 @pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ensemble", "layer"])
 def test_an_example_prints_what_is_shown(code, shown, tmp_path):
-    # elsewhere, since Python would take the sources here before the installed package
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    # in a folder where the sources do not hide an installed package
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == shown
 
