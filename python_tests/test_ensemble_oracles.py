@@ -1,7 +1,7 @@
-"""The compiled evaluation against published numbers: errors of hand-set weights, and the first weights of a run.
+"""The compiled evaluation against published numbers: errors of hand-set weights, first weights of a run.
 
-Figure 5 of Mistry, Farrahi & Hare 2021 measures modules whose weights are set by hand to the exact solution, on inputs
-ever closer to 0. What is left is rounding, so these numbers pin down the order of operations within a module.
+Figure 5 of Mistry, Farrahi & Hare 2021 measures modules whose weights are set by hand to the exact solution,
+on inputs ever closer to 0. What is left is rounding, so its numbers pin down the order of operations.
 """
 
 import math
@@ -11,7 +11,6 @@ import pytest
 import torch
 from ensemble_cases import MODIFIED
 
-from mathkernels import backends
 from mathkernels.ensemble import NAU, NMRU, NMU, NRU, RANGES, RealNPU, Run, Task, evaluate, fit
 
 TASKS = {"easy": ("reciprocal", 1), "medium": ("reciprocal", 2), "hard": ("div", 2)}
@@ -36,7 +35,7 @@ PUBLISHED = {
     ),
     ("hard", "nmru"): (3979, 1836, 26.02, 2.243, 0.03273, 8.956e-5, 4.399e-7, 1.815e-8, 1.849e-11),
 }
-# published success thresholds of the experiments on U[0, 10^-k], k = 4 … 0: test MSE of hand-set weights, plus 2^-23
+# published success thresholds of the NMRU, U[0, 10^-k] for k = 4 … 0: MSE of hand-set weights, plus 2^-23
 THRESHOLDS = {
     "easy": (3.669190e-3, 4.197092e-5, 3.635247e-7, 1.206476e-7, 1.192546e-7),
     "medium": (2.808002e-3, 9.268088e-6, 1.759752e-7, 1.262986e-7, 1.192429e-7),
@@ -57,9 +56,10 @@ GOLD = {
 GOLD |= {(name, "npu exact"): GOLD[name, "npu"] for name in TASKS}
 MODULES = {"npu": RealNPU(), "npu exact": RealNPU(epsilon=0.0), "nru": NRU(), "nmru": NMRU()}
 
-# errors of csrc/common/math.h in units of 2^-23; without FMA a power's logarithm is carried in one float
-POWER_ERROR = {"generic": 70, "v2": 70}
-FUSED_POWER_ERROR = 1.6
+# Error of a power in csrc/common/math.h in ULP, of at most 2^-23 each. The larger error stated there without FMA
+# comes from the product of exponent and logarithm, which is exact for the exponents 1, 0 and -1.
+POWER_ERROR = 1.6
+ULP = 2.0**-23
 
 
 def near_zero(name: str, power: int) -> Task:
@@ -81,60 +81,70 @@ def digits(values) -> list[str]:
 
 @pytest.mark.parametrize("name", TASKS)
 def test_nmru_has_the_published_digits(isa, name):
-    """Products, sums and one division round alike everywhere, so all four published digits are ours."""
+    """Products, sums and one division round alike everywhere, so all four published digits come out."""
     assert digits(errors(name, "nmru")) == digits(PUBLISHED[name, "nmru"])
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_nmru_has_the_published_thresholds(isa, name):
-    """Seven digits are printed; the last one or two stand behind a float32 sum of 10,000 squares."""
-    found = errors(name, "nmru")[4:] + 2.0**-23
-    np.testing.assert_allclose(found, THRESHOLDS[name], rtol=3e-6)
+    """Seven digits are printed (5e-7); theirs are a float32 sum of 10,000 squares (14 roundings of 6e-8)."""
+    found = errors(name, "nmru")[4:] + ULP
+    np.testing.assert_allclose(found, THRESHOLDS[name], rtol=1.4e-6)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_real_npu_has_the_published_digits(isa, name):
-    """Its error is that of adding eps to |x|; an error of 2 ULP in exp and log moves the fourth digit by one."""
-    np.testing.assert_allclose(errors(name, "npu"), PUBLISHED[name, "npu"], rtol=1e-3)
+    """Its error is that of adding eps to |x|; half a fourth digit is at most 5e-4, exp and log add 1e-4."""
+    np.testing.assert_allclose(errors(name, "npu"), PUBLISHED[name, "npu"], rtol=6e-4)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_real_npu_in_float64_has_the_published_digits(name):
-    """Rounding adds nothing to the published error, except that the inputs and targets are those of float32."""
+    """Rounding within the module adds next to nothing to the error of adding eps."""
     np.testing.assert_allclose(errors(name, "npu", dtype="float64"), PUBLISHED[name, "npu"], rtol=6e-4)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_real_npu_without_epsilon_has_the_published_order_of_magnitude(isa, name):
-    """Nothing but the rounding of exp and log is left, and theirs were another library's."""
+    """Nothing but the rounding of exp and log is left, and theirs were another library's: 2 times at most."""
     ratio = errors(name, "npu exact") / PUBLISHED[name, "npu exact"]
-    assert (abs(np.log10(ratio)) < 1).all(), ratio
+    assert (ratio > 0.5).all(), ratio
+    assert (ratio < 2).all(), ratio
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_nru_has_the_published_error_up_to_the_rounding_of_its_powers(isa, name):
-    """Theirs were correctly rounded powers. Ours are off by e ULP, which moves the root of the MSE by at most
-    e 2^-23 per power times the root mean square of the targets (the triangle inequality)."""
-    powers = 2 if name == "hard" else 1
-    # half a unit for their own rounding, and one for that of a product of two powers
-    units = powers * (POWER_ERROR.get(isa, FUSED_POWER_ERROR) + 0.5) + 0.5 * (powers - 1)
+    """Theirs were powers rounded correctly. Ours differ by at most 1.6 + 0.5 ULP each, and the product of two
+    by one more. By the triangle inequality the roots of the MSE differ by no more than that part of the targets'
+    root mean square. (A factor evaluated as (power T + 1) - T is 10^6 times off on the hard task.)
+    """
+    units = {"easy": 2.1, "medium": 2.1, "hard": 2 * 2.1 + 1}[name]
+    assert units >= POWER_ERROR + 0.5
     for power, ours, theirs in zip(POWERS, errors(name, "nru"), PUBLISHED[name, "nru"], strict=True):
-        _, target = near_zero(name, power).evaluation_set("test", 0)
-        size = math.sqrt(np.mean(target.astype(np.float64) ** 2))
-        assert abs(math.sqrt(ours) - math.sqrt(theirs)) <= units * 2.0**-23 * size, (power, ours, theirs)
+        tolerance = units * ULP * math.sqrt(mean_squared_target(near_zero(name, power)))
+        assert abs(math.sqrt(ours) - math.sqrt(theirs)) <= tolerance, (power, ours, theirs)
 
 
-# test MSE of hand-set weights on the nine test sets of the division papers, in float32
+def mean_squared_target(task: Task) -> float:
+    _, target = task.evaluation_set("test", 0)
+    return float(np.mean(target.astype(np.float64) ** 2))
+
+
+# largest test MSE of hand-set weights on the nine test sets of the division papers, in float32
 GOLD_BOUNDS = {"nru": 1.2e-14, "npu": 3.6e-13, "nmru": 1.1e-12}
 
 
 @pytest.mark.parametrize("module", GOLD_BOUNDS)
 def test_hand_set_weights_solve_all_nine_ranges(isa, module):
+    """The bounds have two digits and hold for powers rounded correctly. The NRU's two powers add their own
+    mean square: a third of the squared bound if errors are spread evenly.
+    """
     tasks = [Task(interpolation=inside, extrapolation=outside) for inside, outside in RANGES.values()]
     gold = {key: np.array(values) for key, values in GOLD["hard", module].items()}
-    found = evaluate([Run(module=MODULES[module], task=task, seed=0) for task in tasks], [gold] * 9)
-    print(isa, module, found.test)
-    assert (found.test <= GOLD_BOUNDS[module]).all(), dict(zip(RANGES, found.test, strict=True))
+    found = evaluate([Run(module=MODULES[module], task=task, seed=0) for task in tasks], [gold] * len(tasks))
+    powers = 2 * (POWER_ERROR * ULP) ** 2 / 3 if module == "nru" else 0.0
+    for task, error in zip(tasks, found.test, strict=True):
+        assert error <= GOLD_BOUNDS[module] * 1.05 + powers * mean_squared_target(task), task
     assert found.solved.all()
     assert (found.sparsity == 0).all()
 
@@ -177,4 +187,3 @@ def test_the_draws_are_those_of_torch_itself():
     """The first of them for seed 0, so that a change of torch's generator is seen as such."""
     torch.manual_seed(0)
     assert torch.rand(4).tolist() == pytest.approx([0.4962566, 0.7682218, 0.0884774, 0.1320305], abs=1e-7)
-    assert backends.current() in backends.available()
