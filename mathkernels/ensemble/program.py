@@ -16,8 +16,6 @@ from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.streams import by_input, constant_signs, mapping
 
 LANES: int = _C.tile_models
-# Models of one seed share their random draws, so a tile prefers whole seeds; smaller tiles balance threads.
-TILE_LIMIT = 12
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
 _CELLS = {"nau": 0, "nmu": 1, "real_npu": 2, "nru": 3, "nmru": 4, "nmru_unsigned": 5}
@@ -62,18 +60,15 @@ def program_key(run: Run) -> Hashable:
 
 
 def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
-    """Split run indices into tiles of at most TILE_LIMIT, whole seeds where they fit."""
-    tiles: list[list[int]] = []
+    """Split run indices into tiles of nearly equal size, seed by seed, because runs of one seed share their draws.
+
+    An even number of tiles keeps an even number of threads busy; what a tile holds changes no result.
+    """
     ordered = sorted(indices, key=lambda index: runs[index].seed)
-    for _, group in itertools.groupby(ordered, key=lambda index: runs[index].seed):
-        members = list(group)
-        if not tiles or len(tiles[-1]) + len(members) > TILE_LIMIT:
-            tiles.append([])
-        for index in members:
-            if len(tiles[-1]) == TILE_LIMIT:
-                tiles.append([])
-            tiles[-1].append(index)
-    return tiles
+    count = -(-len(ordered) // LANES)
+    count += count > 1 and count % 2
+    bounds = [len(ordered) * k // count for k in range(count + 1)]
+    return [ordered[low:high] for low, high in itertools.pairwise(bounds)]
 
 
 class TrainingProgram:
