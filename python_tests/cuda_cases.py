@@ -37,7 +37,11 @@ def _task(operation: str, inputs: int, low: str, high: str) -> Task:
 
 _both_signs, _negative = ("U[-2,2]", "U[2,6]"), ("U[-2,-1]", "U[-6,-2]")
 _npu = RealNPU(
-    clip="g", weight_penalty=1.0, weight_target="ternary", gate_penalty=1.0, norm=Norm(order=2, start=1e-3)
+    clip="g",
+    weight_penalty=1.0,
+    weight_target="ternary",
+    gate_penalty=1.0,
+    norm=Norm(order=2, start=1e-3, end=1e-3),
 )
 # name: module, task, what else a run has. 2 and 10 inputs have kernels of their own, 3 take the general one.
 CASES = {

@@ -56,8 +56,8 @@ GOLD = {
 GOLD |= {(name, "npu exact"): GOLD[name, "npu"] for name in TASKS}
 MODULES = {"npu": RealNPU(), "npu exact": RealNPU(epsilon=0.0), "nru": NRU(), "nmru": NMRU()}
 
-# Error of a power in csrc/common/math.h in ULP, of at most 2^-23 each. The larger error stated there without FMA
-# comes from the product of exponent and logarithm, which is exact for the exponents 1, 0 and -1.
+# Error of a power in csrc/common/math.h in ULP, at most 2^-23 each. The larger error stated without FMA comes
+# from the product of exponent and logarithm, which is exact for the exponents 1, 0 and -1.
 POWER_ERROR = 1.6
 ULP = 2.0**-23
 
@@ -115,8 +115,8 @@ def test_real_npu_without_epsilon_has_the_published_order_of_magnitude(isa, name
 @pytest.mark.parametrize("name", TASKS)
 def test_nru_has_the_published_error_up_to_the_rounding_of_its_powers(isa, name):
     """Theirs were powers rounded correctly. Ours differ by at most 1.6 + 0.5 ULP each, and the product of two
-    by one more. By the triangle inequality the roots of the MSE differ by no more than that part of the targets'
-    root mean square. (A factor evaluated as (power T + 1) - T is 10^6 times off on the hard task.)
+    by one more. By the triangle inequality the roots of the MSE differ by no more than that part of the
+    targets' root mean square. (As (power T + 1) - T a factor is 10^6 times off on the hard task.)
     """
     units = {"easy": 2.1, "medium": 2.1, "hard": 2 * 2.1 + 1}[name]
     assert units >= POWER_ERROR + 0.5
