@@ -7,8 +7,8 @@
 // B is carried in half turns.  With constant signs B is a constant of the step: its sine and cosine are taken once per
 // step, and the sums over the samples need only E ln r_i, E q_i and E.
 //
-// With Domain::normal every r_i is taken to be a normal number, as it is for finite data, an epsilon that is one and a gate
-// in [0, 1]: the logarithm then needs no special cases.  A NaN still gives NaN.
+// With Domain::normal every r_i is taken to be a normal number, as it is for finite data, an epsilon that is one and a
+// gate in [0, 1]: the logarithm then needs no special cases.  A NaN still gives NaN.
 #pragma once
 #include "cells/cell.h"
 

@@ -10,10 +10,14 @@ namespace {
 constexpr const char* names[] = {"generic", "v2", "v3", "v4"};
 bool has(int index) {
   switch (index) {
-    case 1: return __builtin_cpu_supports("x86-64-v2");
-    case 2: return __builtin_cpu_supports("x86-64-v3");
-    case 3: return __builtin_cpu_supports("x86-64-v4");
-    default: return true;
+    case 1:
+      return __builtin_cpu_supports("x86-64-v2");
+    case 2:
+      return __builtin_cpu_supports("x86-64-v3");
+    case 3:
+      return __builtin_cpu_supports("x86-64-v4");
+    default:
+      return true;
   }
 }
 #else

@@ -35,8 +35,8 @@ MK_INLINE Rounded<V> round_even(V x) {
   return {shifted - splat<V>(round_magic), bits(shifted) - bits(splat<V>(round_magic))};
 }
 
-// c[0] + c[1] x + c[2] x^2 + …, at most 8 coefficients, by Estrin's scheme: its chain of dependent operations is a third
-// of Horner's, and it is latency that bounds the kernels.
+// c[0] + c[1] x + c[2] x^2 + …, at most 8 coefficients, by Estrin's scheme: its chain of dependent operations is a
+// third of Horner's, and it is latency that bounds the kernels.
 template <class V, int N>
 MK_INLINE V polynomial(V x, const float (&c)[N]) {
   static_assert(N >= 4 && N <= 8, "powers up to x^4 are made");

@@ -63,8 +63,8 @@ MK_INLINE Philox philox(uint64_t seed, uint64_t iteration, uint32_t input, uint3
 }
 
 // What a model makes of 32 random bits: (float)((bits >> 1) - anchor) * scale + offset.  The anchor is the integer that
-// stands for 0 if the range contains or touches 0 (so that values near 0 keep their relative precision), else the middle;
-// offset carries half a step, so that 0 itself does not occur.
+// stands for 0 if the range contains or touches 0 (so that values near 0 keep their relative precision), else the
+// middle; offset carries half a step, so that 0 itself does not occur.
 MK_INLINE int32_t anchored(uint32_t random_bits, uint32_t anchor) {
   return static_cast<int32_t>((random_bits >> 1) - anchor);
 }

@@ -52,7 +52,9 @@ struct Number<Vec<T, W>> {
   }
 };
 
-#define MK_VEC template <class T, int W> MK_INLINE
+#define MK_VEC              \
+  template <class T, int W> \
+  MK_INLINE
 MK_VEC Vec<T, W> operator+(Vec<T, W> a, Vec<T, W> b) { return {a.raw + b.raw}; }
 MK_VEC Vec<T, W> operator-(Vec<T, W> a, Vec<T, W> b) { return {a.raw - b.raw}; }
 MK_VEC Vec<T, W> operator*(Vec<T, W> a, Vec<T, W> b) { return {a.raw * b.raw}; }

@@ -29,8 +29,8 @@ template <class R>
 MK_INLINE void draw_philox(uint64_t seed, int64_t iteration, int inputs, int batch, const uint32_t* anchor, R* out) {
   for (int i = 0; i < inputs; ++i)
     for (int s = 0; s < batch; s += 4) {
-      const Philox four = philox(seed, static_cast<uint64_t>(iteration), static_cast<uint32_t>(i),
-                                 static_cast<uint32_t>(s / 4));
+      const Philox four =
+          philox(seed, static_cast<uint64_t>(iteration), static_cast<uint32_t>(i), static_cast<uint32_t>(s / 4));
       for (int l = 0; l < 4; ++l) out[i * batch + s + l] = static_cast<R>(anchored(four.word[l], anchor[i]));
     }
 }

@@ -6,8 +6,9 @@
 
 namespace mk::MK_ISA {
 
-// x [n][count], target [count]; d are the model's derived parameters, repeated in every lane.  Squares are added in R over
-// 16 rows of 32 columns, the columns' sums in double: a set of 10,000 loses no digits that a float mean would show.
+// x [n][count], target [count]; d are the model's derived parameters, repeated in every lane.  Squares are added in R
+// over 16 rows of 32 columns, the columns' sums in double: a set of 10,000 loses no digits that a float mean would
+// show.
 template <class Core, Mode mode, int N, class R>
 __attribute__((noinline)) double mean_squared_error(int inputs, CellOptions<R> options, const R* x, const R* target,
                                                     int64_t count, const Pack<R>* d) {

@@ -5,12 +5,17 @@ namespace mk::MK_ISA {
 
 static TrainTile* train(const Program& p) {
   switch (static_cast<Cell>(p.cell)) {
-    case Cell::nau: return train_nau(p);
-    case Cell::nmu: return train_nmu(p);
-    case Cell::real_npu: return train_real_npu(p);
-    case Cell::nru: return train_nru(p);
+    case Cell::nau:
+      return train_nau(p);
+    case Cell::nmu:
+      return train_nmu(p);
+    case Cell::real_npu:
+      return train_real_npu(p);
+    case Cell::nru:
+      return train_nru(p);
     case Cell::nmru:
-    case Cell::nmru_unsigned: return train_nmru(p);
+    case Cell::nmru_unsigned:
+      return train_nmru(p);
   }
   return nullptr;
 }

@@ -1,6 +1,6 @@
-// Trains one tile of models through the iterations of a program: sample, forward, analytic backward, penalties, gradient
-// clip, optimiser step, clamp, and evaluation.  Two kinds of lanes alternate: models in prepare and update, samples in
-// between.  N is the number of inputs if it is known at compile time, else 0.
+// Trains one tile of models through the iterations of a program: sample, forward, analytic backward, penalties,
+// gradient clip, optimiser step, clamp, and evaluation.  Two kinds of lanes alternate: models in prepare and update,
+// samples in between.  N is the number of inputs if it is known at compile time, else 0.
 #pragma once
 #include <type_traits>
 
@@ -70,13 +70,20 @@ struct Trainer {
       for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
     }
     switch (static_cast<Operation>(operation)) {
-      case Operation::div: return a / b;
-      case Operation::mul: return a * b;
-      case Operation::add: return a + b;
-      case Operation::sub: return a - b;
-      case Operation::reciprocal: return constant<V>(1) / a;
-      case Operation::squared: return a * a;
-      default: return sqrt(a);
+      case Operation::div:
+        return a / b;
+      case Operation::mul:
+        return a * b;
+      case Operation::add:
+        return a + b;
+      case Operation::sub:
+        return a - b;
+      case Operation::reciprocal:
+        return constant<V>(1) / a;
+      case Operation::squared:
+        return a * a;
+      default:
+        return sqrt(a);
     }
   }
 
@@ -170,7 +177,9 @@ struct Trainer {
     out[0] = error(p.valid_inputs, p.valid_target, p.valid_count);
     out[1] = error(p.test_inputs, p.test_target, p.test_count);
     double sparsity = 0, total = 0, norms[2] = {0, 0};
-    const auto at = [&](const void* table) { return static_cast<double>(static_cast<const R*>(table)[iteration - p.first]); };
+    const auto at = [&](const void* table) {
+      return static_cast<double>(static_cast<const R*>(table)[iteration - p.first]);
+    };
     for (int k = 0; k < parameters; ++k) {
       const bool weight = k < p.weights;
       const double w = static_cast<double>(parameter[k * tile_models]);
@@ -206,7 +215,8 @@ struct Trainer {
     for (int s = 0; s < batch; s += width) {
       V sample[capacity];
       for (int i = 0; i < n; ++i) {
-        const R scale = per_model(p.scale, n)[i * tile_models + m], offset = per_model(p.offset, n)[i * tile_models + m];
+        const R scale = per_model(p.scale, n)[i * tile_models + m],
+                offset = per_model(p.offset, n)[i * tile_models + m];
         sample[i] = fma(V::load(stream + i * batch + s), splat<V>(scale), splat<V>(offset));
         sample[i].store(x + i * batch + s);
       }
@@ -251,8 +261,8 @@ MK_INLINE bool plain_pairs(const Program& p) {
   return true;
 }
 
-// Loops with the number of inputs known at compile time are made where speed is asked for: float, a wide instruction set.
-// N = 2 also fixes which input is a and which is b.
+// Loops with the number of inputs known at compile time are made where speed is asked for: float, a wide instruction
+// set. N = 2 also fixes which input is a and which is b.
 template <class Core>
 TrainTile* choose(const Program& p) {
   if (p.dtype == 1) return train_tile<Core, 0, double>;

@@ -18,9 +18,7 @@ struct Schedule {
         gate_penalty(entry(p.gate_penalty, at)),
         norm(entry(p.norm, at)) {}
 
-  static MK_INLINE V entry(const void* table, int64_t at) {
-    return splat<V>(static_cast<const Real<V>*>(table)[at]);
-  }
+  static MK_INLINE V entry(const void* table, int64_t at) { return splat<V>(static_cast<const Real<V>*>(table)[at]); }
 };
 
 // Adds the slopes of the discretisation and norm penalties to dp.
@@ -68,8 +66,8 @@ MK_INLINE void clip_gradient(const Program& p, int parameters, V* dp) {
 template <class V>
 MK_INLINE void step_parameters(const Program& p, const Schedule<V>& at, int parameters, const V* dp, V* raw, V* first,
                                V* second) {
-  const AdamStep<V> adam{constant<V>(p.decay1), constant<V>(p.beta2), constant<V>(p.decay2),
-                         constant<V>(p.eps),    at.step,              at.correction};
+  const AdamStep<V> adam{
+      constant<V>(p.decay1), constant<V>(p.beta2), constant<V>(p.decay2), constant<V>(p.eps), at.step, at.correction};
   const SgdStep<V> sgd{constant<V>(p.momentum), at.step};
   MK_UNROLL
   for (int k = 0; k < parameters; ++k) {
