@@ -71,20 +71,19 @@ void bind_ensemble(py::module_& m) {
   c.def_property_readonly("address", [](const P& p) { return reinterpret_cast<uint64_t>(&p); });  // for _C_cuda
 #define MK_VALUE(name) c.def_readwrite(#name, &P::name);
 #define MK_POINTER(name) pointer<&P::name>(c, #name);
-  MK_VALUE(dtype)
-  MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(weights) MK_VALUE(parameters) MK_VALUE(batch)
-      MK_VALUE(operation) MK_VALUE(generator) MK_VALUE(tiles) MK_VALUE(first) MK_VALUE(last) MK_VALUE(evaluate_every)
-          MK_VALUE(row_capacity) MK_VALUE(optimiser) MK_VALUE(decay1) MK_VALUE(beta2) MK_VALUE(decay2) MK_VALUE(eps)
-              MK_VALUE(momentum) MK_VALUE(weight_penalty_kind) MK_VALUE(gate_penalty_kind) MK_VALUE(norm_order)
-                  MK_VALUE(clamp_weights) MK_VALUE(clamp_gates) MK_VALUE(weight_low) MK_VALUE(weight_high)
-                      MK_VALUE(clip_norm) MK_VALUE(epsilon) MK_VALUE(valid_count) MK_VALUE(test_count) MK_POINTER(step)
-                          MK_POINTER(correction) MK_POINTER(weight_penalty) MK_POINTER(gate_penalty) MK_POINTER(norm)
-                              MK_POINTER(models) MK_POINTER(slots) MK_POINTER(slot) MK_POINTER(slot_seed)
-                                  MK_POINTER(slot_anchor) MK_POINTER(scale) MK_POINTER(offset) MK_POINTER(negative)
-                                      MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
-                                          MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter)
-                                              MK_POINTER(first_moment) MK_POINTER(second_moment) MK_POINTER(best)
-                                                  MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
+  // clang-format off
+  MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(weights) MK_VALUE(parameters)
+  MK_VALUE(batch) MK_VALUE(operation) MK_VALUE(generator) MK_VALUE(tiles) MK_VALUE(first) MK_VALUE(last)
+  MK_VALUE(evaluate_every) MK_VALUE(row_capacity) MK_VALUE(optimiser) MK_VALUE(decay1) MK_VALUE(beta2) MK_VALUE(decay2)
+  MK_VALUE(eps) MK_VALUE(momentum) MK_VALUE(weight_penalty_kind) MK_VALUE(gate_penalty_kind) MK_VALUE(norm_order)
+  MK_VALUE(clamp_weights) MK_VALUE(clamp_gates) MK_VALUE(weight_low) MK_VALUE(weight_high) MK_VALUE(clip_norm)
+  MK_VALUE(epsilon) MK_VALUE(valid_count) MK_VALUE(test_count)
+  MK_POINTER(step) MK_POINTER(correction) MK_POINTER(weight_penalty) MK_POINTER(gate_penalty) MK_POINTER(norm)
+  MK_POINTER(models) MK_POINTER(slots) MK_POINTER(slot) MK_POINTER(slot_seed) MK_POINTER(slot_anchor) MK_POINTER(scale)
+  MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
+  MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter) MK_POINTER(first_moment)
+  MK_POINTER(second_moment) MK_POINTER(best) MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
+  // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
                                                       m.attr("tile_models") = mk::tile_models;
