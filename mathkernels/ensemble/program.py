@@ -60,7 +60,7 @@ def program_key(run: Run) -> Hashable:
 
 
 def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
-    """Split run indices into tiles of nearly equal size, seed by seed, because runs of one seed share their draws.
+    """Split run indices into tiles of nearly equal size, seed by seed, because its runs share their draws.
 
     An even number of tiles keeps an even number of threads busy; what a tile holds changes no result.
     """
