@@ -15,11 +15,12 @@ import pytest
 from ensemble_cases import MODIFIED, run, task
 
 from mathkernels import backends
-from mathkernels.ensemble import NMU, NRU, SGD, Adam, RealNPU, Results, checkpoint, fit, training
+from mathkernels.ensemble import NMRU, NMU, NRU, SGD, Adam, RealNPU, Results, checkpoint, fit, training
 
-# NMU and Real NPU fall into two programs of different length; no run ends where a row is logged
+# Three programs of different length; no run ends where a row is logged; the best row of the last is its first
 RUNS = [run(NMU(), task=task("mul"), seed=seed, iterations=130, evaluate_every=40) for seed in range(3)]
 RUNS += [run(MODIFIED, seed=seed, iterations=90, evaluate_every=40) for seed in range(2)]
+RUNS += [run(NMRU(), Adam(lr=0.05), seed=0, iterations=110, evaluate_every=30, ramp=None, clip_norm=1.0)]
 
 
 def contents(results: Results) -> dict[str, bytes]:
@@ -37,7 +38,9 @@ def contents(results: Results) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole() -> dict[str, bytes]:
-    return contents(fit(RUNS, threads=1))
+    results = fit(RUNS, threads=1)
+    assert results.best_row[-1] == 0  # so that a resumed fit has to know the lowest MSE so far
+    return contents(results)
 
 
 @pytest.fixture
@@ -301,9 +304,9 @@ OTHERS = {
     r"runs\[1\]\.iterations is 130 in the checkpoint and 131 now": other(iterations=131),
     r"runs\[1\]\.ramp is \{.*\} in the checkpoint and None now": other(ramp=None),
     r"runs\[1\]\.clip_norm is None in the checkpoint and 1\.0 now": other(clip_norm=1.0),
-    r"runs\[0\]\.module\.name is 'NMU' in the checkpoint and 'RealNPU' now": RUNS[::-1],
-    "holds 5 runs, 4 were given": RUNS[:4],
-    "holds 5 runs, 6 were given": [*RUNS, run(RealNPU())],
+    r"runs\[0\]\.module\.name is 'NMU' in the checkpoint and 'NMRU' now": RUNS[::-1],
+    "holds 6 runs, 5 were given": RUNS[:5],
+    "holds 6 runs, 7 were given": [*RUNS, run(RealNPU())],
 }
 
 
