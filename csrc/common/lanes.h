@@ -4,7 +4,9 @@
 
 namespace mk::MK_ISA {
 
-#if defined(__AVX512F__)
+#if defined(MK_VECTOR_BYTES)  // for csrc/tests/pack_widths.cpp
+constexpr int vector_bytes = MK_VECTOR_BYTES;
+#elif defined(__AVX512F__)
 constexpr int vector_bytes = 64;
 #elif defined(__AVX2__)
 constexpr int vector_bytes = 32;

@@ -262,15 +262,16 @@ MK_INLINE bool plain_pairs(const Program& p) {
 }
 
 // Loops with the number of inputs known at compile time are made where speed is asked for: float, a wide instruction
-// set. N = 2 also fixes which input is a and which is b.
-template <class Core>
-TrainTile* choose(const Program& p) {
-  if (p.dtype == 1) return train_tile<Core, 0, double>;
+// set, and then of the core Fast, which may ask more of the data than General (`fast` says whether they have it). N = 2
+// also fixes which input is a and which is b.
+template <class General, class Fast = General>
+TrainTile* choose(const Program& p, [[maybe_unused]] bool fast = true) {
+  if (p.dtype == 1) return train_tile<General, 0, double>;
 #if defined(__AVX2__) || defined(__ARM_NEON)
-  if (p.inputs == 10) return train_tile<Core, 10, float>;
-  if (p.inputs == 2 && plain_pairs(p)) return train_tile<Core, 2, float>;
+  if (fast && p.inputs == 10) return train_tile<Fast, 10, float>;
+  if (fast && p.inputs == 2 && plain_pairs(p)) return train_tile<Fast, 2, float>;
 #endif
-  return train_tile<Core, 0, float>;
+  return train_tile<General, 0, float>;
 }
 
 }  // namespace mk::MK_ISA

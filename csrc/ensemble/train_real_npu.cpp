@@ -3,15 +3,15 @@
 
 namespace mk::MK_ISA {
 
-template <Domain domain>
-static TrainTile* choose_signs(const Program& p) {
-  if (p.constant_signs) return choose<RealNpu<Signs::constant, domain>>(p);
-  return choose<RealNpu<Signs::mixed, domain>>(p);
+template <Signs signs>
+static TrainTile* choose_domain(const Program& p) {
+  // the smallest r is epsilon; without one an input of 0 has the logarithm -inf
+  const bool normal = p.epsilon > 1e-30;
+  return choose<RealNpu<signs, Domain::any>, RealNpu<signs, Domain::normal>>(p, normal);
 }
 
 TrainTile* train_real_npu(const Program& p) {
-  // the smallest r is epsilon; without one an input of 0 has the logarithm -inf
-  return p.epsilon > 1e-30 ? choose_signs<Domain::normal>(p) : choose_signs<Domain::any>(p);
+  return p.constant_signs ? choose_domain<Signs::constant>(p) : choose_domain<Signs::mixed>(p);
 }
 
 }  // namespace mk::MK_ISA
