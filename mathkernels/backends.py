@@ -7,6 +7,7 @@ environment variable ``MATHKERNELS_ISA``, read once at import, names another; `f
 from __future__ import annotations
 
 import os
+import platform
 from typing import NamedTuple
 
 from mathkernels import _C
@@ -40,6 +41,11 @@ def available() -> tuple[str, ...]:
 def current() -> str:
     """The instruction set that CPU kernels use now."""
     return _NAMES[_C.isa_current()]
+
+
+def fused() -> bool:
+    """Whether the instruction set in use fuses multiply and add; sets that agree in this agree in every bit."""
+    return current() in ("v3", "v4") or platform.machine() in ("aarch64", "arm64")
 
 
 def reason() -> str:

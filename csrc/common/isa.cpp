@@ -6,9 +6,12 @@
 namespace mk {
 namespace {
 
+#define MK_NAME(isa) #isa,
+constexpr const char* names[] = {MK_FOR_EACH_ISA(MK_NAME)};
+#undef MK_NAME
+
+bool has([[maybe_unused]] int index) {
 #if defined(__x86_64__)
-constexpr const char* names[] = {"generic", "v2", "v3", "v4"};
-bool has(int index) {
   switch (index) {
     case 1:
       return __builtin_cpu_supports("x86-64-v2");
@@ -16,14 +19,10 @@ bool has(int index) {
       return __builtin_cpu_supports("x86-64-v3");
     case 3:
       return __builtin_cpu_supports("x86-64-v4");
-    default:
-      return true;
   }
-}
-#else
-constexpr const char* names[] = {"generic"};
-bool has(int) { return true; }
 #endif
+  return true;
+}
 
 constexpr int count = sizeof names / sizeof names[0];
 

@@ -1,6 +1,13 @@
 // Which instruction sets were built, which this machine has, which one is in use.
 #pragma once
 
+// The instruction sets of the build, narrowest first; CMakeLists.txt compiles the kernels once for each.
+#if defined(__x86_64__)
+#define MK_FOR_EACH_ISA(f) f(generic) f(v2) f(v3) f(v4)
+#else
+#define MK_FOR_EACH_ISA(f) f(generic)
+#endif
+
 namespace mk {
 
 int isa_count();

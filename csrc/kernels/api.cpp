@@ -5,13 +5,6 @@
 
 #include "common/isa.h"
 #include "common/parallel.h"
-
-#if defined(__x86_64__)
-#define MK_FOR_EACH_ISA(f) f(generic) f(v2) f(v3) f(v4)
-#else
-#define MK_FOR_EACH_ISA(f) f(generic)
-#endif
-
 #include "kernels/table.h"
 
 namespace mk {

@@ -4,27 +4,21 @@
 #include "ensemble/program.h"
 #include "python/bind.h"
 
-#if defined(__x86_64__)
-#define MK_ENSEMBLE_TABLES MK_TABLE(generic) MK_TABLE(v2) MK_TABLE(v3) MK_TABLE(v4)
-#else
-#define MK_ENSEMBLE_TABLES MK_TABLE(generic)
-#endif
-
 namespace mk {
 
-#define MK_TABLE(isa)                            \
+#define MK_DECLARE(isa)                          \
   namespace isa {                                \
   extern const EnsembleKernels ensemble_kernels; \
   }
-MK_ENSEMBLE_TABLES
-#undef MK_TABLE
+MK_FOR_EACH_ISA(MK_DECLARE)
+#undef MK_DECLARE
 
+#define MK_ADDRESS(isa) &isa::ensemble_kernels,
 const EnsembleKernels& ensemble_kernels() {
-#define MK_TABLE(isa) &isa::ensemble_kernels,
-  static const EnsembleKernels* const tables[] = {MK_ENSEMBLE_TABLES};  // in the order of isa.cpp
-#undef MK_TABLE
+  static const EnsembleKernels* const tables[] = {MK_FOR_EACH_ISA(MK_ADDRESS)};
   return *tables[isa_current()];
 }
+#undef MK_ADDRESS
 
 }  // namespace mk
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from mathkernels import backends
 from mathkernels.ensemble.describe import NMU, RealNPU, Run
 
 if TYPE_CHECKING:
@@ -80,3 +81,4 @@ class CudaTrainer:
             RuntimeError: a CUDA call failed; the arrays then hold the state before the window.
         """
         self._compiled.train([self._programs.index(program) for program in active])
+        backends.record("ensemble.fit", "cuda", "device='cuda'")

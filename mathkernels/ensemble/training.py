@@ -77,8 +77,7 @@ def fit(
         raise ValueError(f"device: got {device!r}, needs 'cpu' or 'cuda'")
     programs = build_programs(runs, dtype, generator)
     train = CudaTrainer(runs, programs).train if device == "cuda" else _cpu_trainer(programs, threads)
-    fused = device == "cuda" or backends.current() not in ("generic", "v2")
-    settings = {"dtype": dtype, "generator": generator, "fused": fused}
+    settings = {"dtype": dtype, "generator": generator, "fused": device == "cuda" or backends.fused()}
     file = Checkpoint(checkpoint, runs, settings) if checkpoint is not None else None
     before = file.restore(programs) if file else 0.0
     start = saved = time.perf_counter()
@@ -186,6 +185,7 @@ def _cpu_trainer(programs: Sequence[TrainingProgram], threads: int | None) -> Tr
     def train(active: Sequence[TrainingProgram]) -> None:
         aligned = -(-memory.ctypes.data // 64) * 64
         _C.train([program.compiled for program in active], aligned, each, workers)
+        backends.record("ensemble.fit")
 
     return train
 
