@@ -44,7 +44,7 @@ def current() -> str:
 
 
 def fused() -> bool:
-    """Whether the instruction set in use fuses multiply and add; those that agree in it agree in every bit."""
+    """Whether the instruction set in use fuses multiply and add; those that agree in it agree bit by bit."""
     return current() in ("v3", "v4") or platform.machine() in ("aarch64", "arm64")
 
 
