@@ -6,7 +6,7 @@
 
 Participants take turns, so that a change of the machine's speed meets all of them. Each number of threads has
 one process, bound to as many processors. Writes
-benchmarks/results/NAME.json, except in short mode.
+benchmarks/results/NAME.json and the printed tables as NAME.md, except in short mode.
 """
 
 from __future__ import annotations
@@ -136,22 +136,24 @@ def plain_number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def show(entries: list[Entry], memory: dict[str, dict[str, float]]) -> None:
+def markdown(entries: list[Entry], memory: dict[str, dict[str, float]]) -> str:
+    """Return the tables and ratios of every case."""
+    lines: list[str] = []
     for case in dict.fromkeys(entry["case"] for entry in entries):
         mine = [entry for entry in entries if entry["case"] == case]
-        print(f"\n### {case}: model-iterations per second\n")
-        print("| participant | threads | median | best | largest difference |\n|---|---|---|---|---|")
+        lines += [f"### {case}: model-iterations per second", ""]
+        lines += ["| participant | threads | median | best | largest difference |", "|---|---|---|---|---|"]
         for entry in mine:
-            difference = entry["largest difference of parameters"]
-            print(
-                f"| {entry['participant']} | {entry['threads']} | {plain_number(rate(entry))} "
-                f"| {plain_number(best(entry))} | {difference:.1g} |"
-            )
-        print()
-        for label, ratio in ratios(mine).items():
-            print(f"- mathkernels, {label}: **{ratio:.3g}x**")
+            speed = f"{plain_number(rate(entry))} | {plain_number(best(entry))}"
+            difference = f"{entry['largest difference of parameters']:.1g}"
+            lines.append(f"| {entry['participant']} | {entry['threads']} | {speed} | {difference} |")
+        lines.append("")
+        lines += [f"- mathkernels, {label}: **{ratio:.3g}x**" for label, ratio in ratios(mine).items()]
         if case in memory:
-            print("- memory of 225 runs beyond the evaluation sets: {beyond:.1f} MB".format(**memory[case]))
+            beyond = f"{memory[case]['beyond']:.1f} MB"
+            lines.append(f"- memory of 225 runs beyond the evaluation sets: {beyond}")
+        lines.append("")
+    return "\n".join(lines)
 
 
 def memory_of(case: str) -> dict[str, float]:
@@ -165,7 +167,8 @@ def main() -> None:
     where = machine.fingerprint()
     entries = measure(chosen)
     memory = {case: memory_of(case) for case in chosen.case if not chosen.short}
-    show(entries, memory)
+    text = markdown(entries, memory)
+    print(text)
     if chosen.short:  # no figures to keep
         return
     cases = dict.fromkeys(entry["case"] for entry in entries)
@@ -174,7 +177,8 @@ def main() -> None:
     path = HERE / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"\nwritten: {path}")
+    path.with_suffix(".md").write_text(text)
+    print(f"written: {path} and the same tables as {path.stem}.md")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/report_layers.py [--short] [--rounds 7] [--name layers]
 
 Prints microseconds of forward and backward together (median of the rounds). Writes
-benchmarks/results/NAME.json, except in short mode.
+benchmarks/results/NAME.json and the printed table as NAME.md, except in short mode.
 """
 
 from __future__ import annotations
@@ -39,19 +39,17 @@ def measure(rounds: int, length: float, short: bool) -> list[dict[str, Any]]:
     return entries
 
 
-def show(entries: list[dict[str, Any]]) -> None:
+def markdown(entries: list[dict[str, Any]]) -> str:
+    """Return the table of median times."""
     chosen = list(entries[0]["us"])
-    print(
-        "| layer | size (E,B,I,O) | "
-        + " | ".join(f"{which}, µs" for which in chosen)
-        + " | ratio to the best |"
-    )
-    print("|---" * (len(chosen) + 3) + "|")
+    head = ["layer", "size (E,B,I,O)", *(f"{which}, µs" for which in chosen), "ratio to the best"]
+    lines = [head, ["---"] * len(head)]
     for entry in entries:
         medians = [statistics.median(entry["us"][which]) for which in chosen]
         ratio = min(medians[1:]) / medians[0]
-        cells = " | ".join(f"{median:.1f}" for median in medians)
-        print(f"| {entry['layer']} | {entry['size']} {entry['shape']} | {cells} | {ratio:.2f}x |")
+        times = [f"{median:.1f}" for median in medians]
+        lines.append([entry["layer"], f"{entry['size']} {entry['shape']}", *times, f"{ratio:.2f}x"])
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def main() -> None:
@@ -69,13 +67,15 @@ def main() -> None:
     entries = measure(
         chosen.rounds or (2 if chosen.short else 7), 0.01 if chosen.short else 0.1, chosen.short
     )
-    show(entries)
+    text = markdown(entries)
+    print(text)
     if chosen.short:  # no figures to keep
         return
     path = Path(__file__).parent / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n")
-    print(f"\nwritten: {path}")
+    path.with_suffix(".md").write_text(text)
+    print(f"written: {path} and the same table as {path.stem}.md")
 
 
 if __name__ == "__main__":
