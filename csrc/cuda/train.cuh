@@ -8,6 +8,7 @@
 
 #include "common/random.h"
 #include "cuda/kernels.h"
+#include "ensemble/operation.h"
 #include "ensemble/update.h"
 
 namespace mk::MK_ISA {
@@ -91,22 +92,7 @@ struct WarpTrainer {
   MK_INLINE float target(const float* x) const {
     const int32_t* subset = p.subset + index * 4;
     const float a = subset_sum(x, subset[0], subset[1]), b = subset_sum(x, subset[2], subset[3]);
-    switch (static_cast<Operation>(p.operation)) {
-      case Operation::div:
-        return a / b;
-      case Operation::mul:
-        return a * b;
-      case Operation::add:
-        return a + b;
-      case Operation::sub:
-        return a - b;
-      case Operation::reciprocal:
-        return 1 / a;
-      case Operation::squared:
-        return a * a;
-      default:
-        return sqrt(a);
-    }
+    return apply(static_cast<Operation>(p.operation), a, b);
   }
 
   // The gradients of the batch, without the factor 2 / batch of the mean squared error.  Returns this lane's part of

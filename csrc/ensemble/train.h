@@ -6,6 +6,7 @@
 
 #include "ensemble/draw.h"
 #include "ensemble/evaluate.h"
+#include "ensemble/operation.h"
 #include "ensemble/update.h"
 
 namespace mk::MK_ISA {
@@ -69,22 +70,7 @@ struct Trainer {
       b = x[subset[2]];
       for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
     }
-    switch (static_cast<Operation>(operation)) {
-      case Operation::div:
-        return a / b;
-      case Operation::mul:
-        return a * b;
-      case Operation::add:
-        return a + b;
-      case Operation::sub:
-        return a - b;
-      case Operation::reciprocal:
-        return constant<V>(1) / a;
-      case Operation::squared:
-        return a * a;
-      default:
-        return sqrt(a);
-    }
+    return apply(static_cast<Operation>(operation), a, b);
   }
 
   // Calls f with the program's operation, as a compile-time constant where speed is asked for.
