@@ -1,11 +1,13 @@
 """Describe training runs of arithmetic modules and train all of them to the end inside one kernel."""
 
-from mathkernels.data.arithmetic import MIXED_SIGNS, RANGES, Range, Task
+from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, RANGES, Task
+from mathkernels.data.distributions import Benford, Range, TruncatedNormal
 from mathkernels.ensemble.describe import (
     MODULES,
     NAU,
     NMRU,
     NMU,
+    NPU,
     NRU,
     SGD,
     Adam,
@@ -19,15 +21,19 @@ from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.training import Progress, evaluate, fit
 
 __all__ = [
+    "CHALLENGING",
     "MIXED_SIGNS",
     "MODULES",
     "NAU",
+    "NEAR_ZERO",
     "NMRU",
     "NMU",
+    "NPU",
     "NRU",
     "RANGES",
     "SGD",
     "Adam",
+    "Benford",
     "Module",
     "Norm",
     "Progress",
@@ -37,6 +43,7 @@ __all__ = [
     "Results",
     "Run",
     "Task",
+    "TruncatedNormal",
     "evaluate",
     "fit",
 ]

@@ -11,7 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mathkernels.data.arithmetic import MIXED_SIGNS, RANGES, parse_ranges, ranges_text, suggestion
+from mathkernels.data.arithmetic import MIXED_SIGNS, RANGES, suggestion
+from mathkernels.data.distributions import parse_ranges, ranges_text
 from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, SGD, Adam, Ramp, RealNPU
 from mathkernels.ensemble.study import Dataset, Study, Variant
 

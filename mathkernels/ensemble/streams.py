@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mathkernels.data.arithmetic import Range, Task
+from mathkernels.data.arithmetic import Ranges, Task
+from mathkernels.data.distributions import Distribution, Range
 
 HALF = 2**30
 STEPS = 2**31
@@ -38,8 +39,8 @@ def mapping(part: Range) -> Mapping:
     return Mapping(HALF, step, low + (HALF + 0.5) * step)
 
 
-def by_input(ranges: tuple[Range, ...], inputs: int) -> list[Range]:
-    """Return the range of each input: all alike, or first and second half."""
+def by_input(ranges: Ranges, inputs: int) -> list[Distribution]:
+    """Return the distribution of each input: all alike, or first and second half."""
     half = inputs // 2
     return [ranges[0] if i < half or len(ranges) == 1 else ranges[1] for i in range(inputs)]
 

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mathkernels.data.arithmetic import Range, Task, ranges_text
+from mathkernels.data.arithmetic import Ranges, Task
+from mathkernels.data.distributions import ranges_text
 from mathkernels.ensemble.describe import SGD, Adam, Module, Norm, Ramp, RealNPU, Run
 
-Dataset = tuple[tuple[Range, ...], tuple[Range, ...]]  # interpolation, extrapolation
+Dataset = tuple[Ranges, Ranges]  # interpolation, extrapolation
 
 
 @dataclass(frozen=True, kw_only=True)
