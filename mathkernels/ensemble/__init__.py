@@ -18,6 +18,7 @@ from mathkernels.ensemble.describe import (
     Run,
 )
 from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.sharding import LostWorkersError
 from mathkernels.ensemble.training import Progress, evaluate, fit
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SGD",
     "Adam",
     "Benford",
+    "LostWorkersError",
     "Module",
     "Norm",
     "Progress",
