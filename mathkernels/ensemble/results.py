@@ -62,7 +62,7 @@ class Results:
         return {name: self._rows(i)[:, column] for column, name in enumerate(ROW_COLUMNS)}
 
     def weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the parameters of run i where training stands: "weight", and "gate" if there are gates."""
+        """Return the tensors of run i where training stands: "weight"; "imaginary", "gate" if it has them."""
         return self._tensors(i, "parameter")
 
     def best_weights(self, i: int) -> dict[str, np.ndarray]:
@@ -80,8 +80,12 @@ class Results:
 
     def _tensors(self, i: int, name: str) -> dict[str, np.ndarray]:
         program, t, m = self._place[i]
-        values, weights = getattr(program, name)[t, :, m].copy(), program.compiled.weights
-        return {"weight": values[:weights]} | ({"gate": values[weights:]} if len(values) > weights else {})
+        values = getattr(program, name)[t, :, m]
+        ends = np.cumsum([group.count for group in program.groups])
+        return {
+            group.name: values[end - group.count : end].copy()
+            for group, end in zip(program.groups, ends, strict=True)
+        }
 
     def _is_finite(self, i: int) -> bool:
         return all(np.isfinite(tensor).all() for tensor in self.weights(i).values())
