@@ -174,6 +174,14 @@ class Benford:
     def intervals(self) -> tuple[Interval]:
         return ((float(self.low), float(self.high)),)
 
+    def quantile(self, share: np.ndarray) -> np.ndarray:
+        """Return the value (float64) below which a share in [0, 1) of the distribution lies."""
+        starts = np.concatenate([[0.0], np.cumsum(FIRST_DIGITS)[:-1]])
+        digit = np.searchsorted(starts, share, side="right") - 1
+        count = self.low - self.low // 10
+        others = np.rint((share - starts[digit]) / np.array(FIRST_DIGITS)[digit] * count - 0.5)
+        return (digit + 1) * self.low + self.low // 10 + np.clip(others, 0, count - 1)
+
     def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float64 entries: all first digits, then all others."""
         first = random_state.choice(np.arange(1, 10), size=shape, p=FIRST_DIGITS)

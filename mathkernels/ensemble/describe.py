@@ -177,6 +177,7 @@ class NPU:
     """
 
     name: ClassVar[str] = "NPU"
+    weight_target: ClassVar[str] = "signed-unit"
     clip: Literal["none", "g", "w", "i", "wi", "wg", "ig", "wig"] = "none"
     init: Literal["xavier", "xavier-constrained"] = "xavier"
     epsilon: float = EPSILON
@@ -299,6 +300,8 @@ class Run:
         batch: fresh samples per iteration, a multiple of 32.
         ramp: rise of the discretisation penalties, or None for full weight throughout.
         clip_norm: limit of the total gradient norm, or None.
+        wide_norm: compute the limited norm so that it does not overflow. By default its squares overflow in
+            float32 from 1.8e19 on and the update becomes 0, as in the published experiments.
         criterion: what is trained on: "mse"; "pcc", 1 - Pearson's correlation over the batch; or "mape", the
             mean of |(t - z) / t|. The logged errors are mean squared errors in any case.
         threshold: a run is solved if the test MSE at its best row is below this.
@@ -313,6 +316,7 @@ class Run:
     batch: int = 128
     ramp: Ramp | None = None
     clip_norm: float | None = None
+    wide_norm: bool = False
     criterion: Literal["mse", "pcc", "mape"] = "mse"
     threshold: float = 1e-5
 
@@ -332,6 +336,7 @@ class Run:
         if self.clip_norm is not None:
             fits = _is_number(self.clip_norm) and self.clip_norm > 0
             _require(fits, "Run.clip_norm", self.clip_norm, "a positive finite number or None")
+        _flag("Run.wide_norm", self.wide_norm)
         _choice("Run.criterion", self.criterion, CRITERIA)
         _number("Run.threshold", self.threshold, 0, "a finite number of at least 0")
 

@@ -50,9 +50,11 @@ def _record(program: TrainingProgram, t: int, m: int, logged: int) -> Record:
 
 
 def _by_name(program: TrainingProgram, values: np.ndarray) -> dict[str, np.ndarray]:
-    weights = program.compiled.weights
-    parts = {"weight": values[:weights].copy(), "gate": values[weights:].copy()}
-    return {name: part for name, part in parts.items() if len(part)}
+    ends = np.cumsum([group.count for group in program.groups])
+    return {
+        group.name: values[end - group.count : end].copy()
+        for group, end in zip(program.groups, ends, strict=True)
+    }
 
 
 class Results:
@@ -107,7 +109,7 @@ class Results:
         return {name: self.records[i].rows[:, column] for column, name in enumerate(ROW_COLUMNS)}
 
     def weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the parameters of run i where training stands: "weight", and "gate" if there are gates."""
+        """Return the tensors of run i where training stands: "weight"; "imaginary", "gate" if it has them."""
         return {name: values.copy() for name, values in self.records[i].weights.items()}
 
     def best_weights(self, i: int) -> dict[str, np.ndarray]:

@@ -187,7 +187,8 @@ def evaluate(
 
     Args:
         runs: what the parameters belong to; optimiser, schedules and iterations do not matter.
-        parameters: per run "weight" ((I,) or (2I,) for NMRU) and for modules with gates "gate" (I,).
+        parameters: per run "weight" ((I,), or (2I,) for NMRU), and "imaginary" and "gate" where the module
+            has them, in the names and shapes of :meth:`Results.weights`.
         threads, dtype: as in :func:`fit`.
 
     Returns:
@@ -201,12 +202,8 @@ def evaluate(
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")
     for program in programs:
-        names = {
-            "weight": program.compiled.weights,
-            "gate": program.compiled.parameters - program.compiled.weights,
-        }
         for index, t, m in program.places():
-            needed = {name: (count,) for name, count in names.items() if count}
+            needed = {group.name: (group.count,) for group in program.groups}
             if not isinstance(parameters[index], dict):
                 raise TypeError(f"parameters[{index}]: got {parameters[index]!r}, needs a dict of {needed}")
             given = {name: np.shape(values) for name, values in parameters[index].items()}

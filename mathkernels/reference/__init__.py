@@ -3,9 +3,21 @@
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
 from mathkernels.reference.discretisation import discretisation
 from mathkernels.reference.nau import nau
-from mathkernels.reference.nmru import nmru
+from mathkernels.reference.nmru import nmru, nmru_gated
 from mathkernels.reference.nmu import nmu
-from mathkernels.reference.nru import nru
+from mathkernels.reference.npu import npu
+from mathkernels.reference.nru import nru, nru_separate
 from mathkernels.reference.real_npu import real_npu
 
-__all__ = ["clipped_reciprocal", "discretisation", "nau", "nmru", "nmu", "nru", "real_npu"]
+__all__ = [
+    "clipped_reciprocal",
+    "discretisation",
+    "nau",
+    "nmru",
+    "nmru_gated",
+    "nmu",
+    "npu",
+    "nru",
+    "nru_separate",
+    "real_npu",
+]
