@@ -46,4 +46,14 @@ MK_INLINE V sign(V v) {
 
 constexpr double pi = 3.14159265358979323846;
 
+// What is known of the arguments of logarithms.  With Domain::normal they are taken to be normal numbers, as |x| + eps
+// is for finite data and an epsilon that is one: the logarithm then needs no special cases.  A NaN still gives NaN.
+enum class Domain { any, normal };
+
+template <Domain domain, class V>
+MK_INLINE V logarithm(V r) {
+  if constexpr (domain == Domain::any) return log(r);
+  return fma(r, constant<V>(0), log_normal(r));  // adds 0, or NaN
+}
+
 }  // namespace mk::MK_ISA
