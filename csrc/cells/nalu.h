@@ -7,9 +7,9 @@
 //   da = h dz,   dm = (1 - h) dz,   dq = (a - m) h (1 - h) dz  of the sum in h
 //   dv_i = da x_i,   dG_i = dq x_i,   dw_i = dm m ln(|x_i| + eps)  or  dm (x_i - 1) prod_{j != i} f_j
 //   dx_i = da v_i + dq G_i + dm m w_i sign(x_i) / (|x_i| + eps)    or  … + dm w_i prod_{j != i} f_j
-// The parameters are the numbers of v, those of w unless shared, then G.  The G-NALU (Schloer et al. 2020, as read by
-// Mistry et al. 2022) takes tanh and sigma to the base of the golden ratio, in the weights and in the gate; m is the
-// same to any base.
+// The parameters are the numbers of v, those of w unless shared, then G.  The G-NALU (as in
+// the code of Mistry, Farrahi & Hare 2022) takes tanh and sigma to the base of the golden ratio, in the weights and in
+// the gate; m is the same to any base.
 #pragma once
 #include "cells/weights.h"
 

@@ -16,8 +16,3 @@ def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     power = x.sign() * torch.where(nonzero, x.abs(), 1) ** weight
     power = torch.where(nonzero, power, (x.sign() * x.abs() ** weight).detach())
     return torch.prod(power * gate + (1 - gate), dim=-1)
-
-
-def nru_backward(dy: Tensor, x: Tensor, weight: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I)."""
-    return torch.func.vjp(lambda x, weight: nru(x, weight, training), x, weight)[1](dy)
