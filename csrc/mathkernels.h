@@ -14,20 +14,30 @@ namespace mk {
 
 enum class Dtype : int { float32, float64 };
 
-// nmru_unsigned is the NMRU without sign retrieval.
-enum class LayerKind : int { nau, nmu, real_npu, nru, nmru, nmru_unsigned };
-constexpr int layer_kinds = 6;
+// The layers, each under its cell's name in csrc/cells.  nmru_unsigned is the NMRU without sign retrieval; the paths of
+// nalu_separate have weights of their own, those of nalu_nau_nmu are a NAU and an NMU.
+#define MK_LAYER_KINDS(kind)                                                                                          \
+  kind(nau) kind(nmu) kind(real_npu) kind(nru) kind(nmru) kind(nmru_unsigned) kind(nac) kind(nac_mul) kind(nac_sigma) \
+      kind(nac_nmu) kind(nalu) kind(nalu_separate) kind(nalu_nau_nmu) kind(gnalu) kind(inalu)
+
+#define MK_KIND(name) name,
+enum class LayerKind : int { MK_LAYER_KINDS(MK_KIND) };
+#undef MK_KIND
+#define MK_COUNT(name) +1
+constexpr int layer_kinds = MK_LAYER_KINDS(MK_COUNT);
+#undef MK_COUNT
 
 struct LayerCall {
   LayerKind kind;
   Dtype dtype;
   bool training;   // NRU: tanh gate, else |w|.  NMRU: epsilon is added before the reciprocal, else not
-  double epsilon;  // Real NPU and NMRU
+  double epsilon;  // Real NPU, NMRU, NAC., NALU and iNALU
   int64_t models, batch, in, out;
   int threads;
 };
 
-// y (E,B,O) of x (E,B,I), weight (E,O,I) [NMRU (E,O,2I)] and, for the Real NPU only, gate (E,I).
+// y (E,B,O) of x (E,B,I), weight (E,O,P) and, for the Real NPU only, gate (E,I).  P counts the trained numbers of one
+// output, in the order of the cell; the Real NPU's gates are not among them.
 // Float error: that of the cell's own arithmetic (csrc/cells); functions are as csrc/common/math.h states.
 int64_t layer_forward_workspace(const LayerCall& call);
 void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y,

@@ -1,6 +1,27 @@
 """Runs that cover every module and option of the ensemble, small enough for the plain loop to follow."""
 
-from mathkernels.ensemble import NAU, NMRU, NMU, NPU, NRU, SGD, Adam, Norm, Ramp, RealNPU, Run, Task
+from mathkernels.ensemble import (
+    GNALU,
+    INALU,
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SGD,
+    Adam,
+    Linear,
+    NACMul,
+    Norm,
+    Ramp,
+    RealNPU,
+    Run,
+    Stack,
+    Task,
+)
+
 
 RAMP = Ramp(start=200, end=600)
 
@@ -82,6 +103,46 @@ RUNS = {
         clip_norm=1.0,
         iterations=100,
         evaluate_every=50,
+    ),
+    "linear-3": run(Linear(), task=task("add", inputs=3)),
+    "relu-3": run(Linear(activation="relu"), task=task("sub", inputs=3), seed=5),
+    "relu6": run(Linear(activation="relu6"), task=task("add")),
+    "nac": run(NAC(), task=task("sub", **AROUND_ZERO)),
+    "nac-mul": run(NACMul(), task=task("mul")),
+    "nac-sigma-10": run(NACMul(weights="sigma"), task=task("mul", inputs=10), iterations=300),
+    "nac-nmu": run(NACMul(weights="nmu"), task=task("mul")),
+    "nalu": run(NALU(), task=task("add", **AROUND_ZERO), iterations=300),
+    "nalu-separate": run(NALU(weights="separate"), task=task("mul")),
+    "nalu-nau-nmu": run(NALU(weights="nau-nmu"), task=task("mul"), clip_norm=1.0),
+    "gnalu": run(GNALU(), task=task("add")),
+    "inalu": run(INALU(), task=task("div", **NEGATIVE), iterations=300),
+    "stack-nau-nmu": run(
+        Stack(first=NAU(penalty=0.01), second=NMU()),
+        task=task("mul", inputs=12, subset_ratio=0.25, overlap_ratio=0.5),
+        iterations=300,
+    ),
+    "stack-simple": run(
+        Stack(first=NAC(), second=NACMul(), hidden=3),
+        task=task("mul", inputs=4, spans=((0, 4), (0, 2))),
+        iterations=50,
+        evaluate_every=25,
+        clip_norm=1.0,
+    ),
+    "stack-nalu": run(
+        Stack(first=NALU(weights="separate"), second=NALU()),
+        task=task("add", inputs=4, spans=((0, 4), (0, 2))),
+        iterations=50,
+        evaluate_every=25,
+        criterion="pcc",
+    ),
+    "stack-relu": run(
+        Stack(first=Linear(activation="relu"), second=Linear(), hidden=5),
+        task=task("add", inputs=7),
+        iterations=300,
+    ),
+    "stack-npu": run(
+        Stack(first=NAU(), second=RealNPU(norm=None, clip="wg", weight_penalty=1.0)),
+        task=task("div", inputs=4),
     ),
     "nmru-unsigned": run(NMRU(sign_retrieval=False), Adam(lr=1e-2), task=task(**NEGATIVE)),
 }

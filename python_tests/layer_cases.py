@@ -19,6 +19,7 @@ class Case:
     op: str
     options: tuple = ()
     columns: int = 1  # of the weight, per input
+    more: int = 0  # columns of the weight beside those of the inputs
     low: float = -0.9
     high: float = 0.9
     gated: bool = False
@@ -42,7 +43,9 @@ class Case:
         E, B, I, O = shape
         x = torch.empty(E, B, I, dtype=torch.float64).uniform_(0.3, 1.7)
         x = x * (torch.rand(E, B, I) < 0.5).double().mul(2).sub(1)
-        weight = torch.empty(E, O, self.columns * I, dtype=torch.float64).uniform_(self.low, self.high)
+        weight = torch.empty(E, O, self.columns * I + self.more, dtype=torch.float64).uniform_(
+            self.low, self.high
+        )
         leaves = [x, weight]
         if self.gated:
             leaves.append(torch.empty(E, I, dtype=torch.float64).uniform_(-0.2, 1.2))
@@ -59,4 +62,13 @@ CASES = [
     Case("nmru-evaluation", "nmru", (EPSILON, False, True), columns=2, low=0.0, high=1.0),
     Case("nmru-no-retrieval", "nmru", (EPSILON, True, False), columns=2, low=0.0, high=1.0),
     Case("nmru-no-retrieval-evaluation", "nmru", (EPSILON, False, False), columns=2, low=0.0, high=1.0),
+    Case("nac", "nac", columns=2, low=-1.5, high=1.5),
+    Case("nac_mul", "nac_mul", (1e-7,), columns=2, low=-1.5, high=1.5),
+    Case("nac_sigma", "nac_sigma", (1e-7,), low=-1.5, high=1.5),
+    Case("nac_nmu", "nac_nmu", (1e-7,), low=0.0, high=1.0),
+    Case("nalu", "nalu", (1e-7,), columns=3, low=-1.5, high=1.5),
+    Case("nalu_separate", "nalu_separate", (1e-7,), columns=5, low=-1.5, high=1.5),
+    Case("nalu_nau_nmu", "nalu_nau_nmu", columns=3),
+    Case("gnalu", "gnalu", (1e-7,), columns=3, low=-1.5, high=1.5),
+    Case("inalu", "inalu", (1e-7,), columns=4, more=1, low=-1.5, high=1.5),
 ]

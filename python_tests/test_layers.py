@@ -259,7 +259,8 @@ def guarded(tensor):
 def test_kernels_write_inside_their_outputs_and_workspace_only(kind, dtype, shape, isa):
     E, B, I, O = shape
     real = (torch.float32, torch.float64)[dtype]
-    K = 2 * I if "nmru" in kind else I
+    case = next(case for case in CASES if case.op == kind.removesuffix("_unsigned"))
+    K = case.columns * I + case.more
     x, weight, gate, dy = (torch.rand(s, dtype=real) + 0.2 for s in [(E, B, I), (E, O, K), (E, I), (E, B, O)])
     outputs = [guarded(torch.zeros(s, dtype=real)) for s in [(E, B, O), (E, B, I), (E, O, K), (E, I)]]
     y, dx, dweight, dgate = (inner.data_ptr() for inner, _ in outputs)

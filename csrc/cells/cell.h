@@ -6,6 +6,9 @@
 //   int saved(n)        numbers that forward keeps for backward
 //   int gradients(n)    numbers that backward adds up over the samples
 //   int groups, int group(n, k)   how many tensors the parameters form, and to which of them parameter k belongs
+//   int weights(n), int weight(n, k), int term(n, k)
+//                       how many weights count in the sparsity error, where among the derived numbers the k-th stands,
+//                       and to which term it belongs (each term counts by its maximum; 0 or 1)
 //   prepare<Mode>(n, options, signs, p, d)          parameters p -> derived d
 //   forward<Mode>(n, options, x, d, s) -> z         inputs x, derived d -> output z, saved s
 //   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx
@@ -23,8 +26,15 @@ enum class Mode { training, evaluation };
 // Whether the sign of each input is the same for all samples of a run (then it is a constant of the step).
 enum class Signs { mixed, constant };
 
-// For cells with a single tensor of parameters.
-struct OneGroup {
+// For cells whose weights are the first of their derived numbers and count together.
+struct PlainWeights {
+  static constexpr int weights(int n) { return n; }
+  static constexpr int weight(int, int k) { return k; }
+  static constexpr int term(int, int) { return 0; }
+};
+
+// For cells with a single tensor of parameters besides.
+struct OneGroup : PlainWeights {
   static constexpr int groups = 1;
   static constexpr int group(int, int) { return 0; }
 };
@@ -52,5 +62,15 @@ MK_INLINE V sign(V v) {
 }
 
 constexpr double pi = 3.14159265358979323846;
+
+// What is known of the arguments of logarithms.  With Domain::normal they are taken to be normal numbers, as |x| + eps
+// is for finite data and an epsilon that is one: the logarithm then needs no special cases.  A NaN still gives NaN.
+enum class Domain { any, normal };
+
+template <Domain domain, class V>
+MK_INLINE V logarithm(V r) {
+  if constexpr (domain == Domain::any) return log(r);
+  return fma(r, constant<V>(0), log_normal(r));  // adds 0, or NaN
+}
 
 }  // namespace mk::MK_ISA

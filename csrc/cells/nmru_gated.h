@@ -8,7 +8,8 @@
 
 namespace mk::MK_ISA {
 
-struct NmruGated {
+struct NmruGated : PlainWeights {
+  static constexpr int weights(int n) { return 2 * n; }
   static constexpr int groups = 2;
   static constexpr int group(int n, int k) { return k < 2 * n ? 0 : 1; }
   static constexpr int parameters(int n) { return 4 * n; }

@@ -10,7 +10,9 @@
 
 namespace mk::MK_ISA {
 
-struct Npu {
+struct Npu : PlainWeights {
+  static constexpr int weights(int n) { return 2 * n; }
+  static constexpr int term(int n, int k) { return k / n; }  // the real and the imaginary part
   static constexpr int groups = 3;
   static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return 3 * n; }

@@ -6,18 +6,14 @@
 //   dz/dx_i = E cos B w_i h_i sign(x_i) / r_i
 // B is carried in half turns.  With constant signs B is a constant of the step: its sine and cosine are taken once per
 // step, and the sums over the samples need only E ln r_i, E q_i and E.
-//
-// With Domain::normal every r_i is taken to be a normal number, as it is for finite data, an epsilon that is one and a
-// gate in [0, 1]: the logarithm then needs no special cases.  A NaN still gives NaN.
+// With Domain::normal every r_i is taken to be a normal number, as it is for a gate in [0, 1].
 #pragma once
 #include "cells/cell.h"
 
 namespace mk::MK_ISA {
 
-enum class Domain { any, normal };
-
 template <Signs signs_kind, Domain domain = Domain::any>
-struct RealNpu {
+struct RealNpu : PlainWeights {
   static constexpr bool mixed = signs_kind == Signs::mixed;
   static constexpr int parameters(int n) { return 2 * n; }
   static constexpr int groups = 2;
@@ -46,12 +42,6 @@ struct RealNpu {
     }
   }
 
-  template <class V>
-  static MK_INLINE V logarithm(V r) {
-    if constexpr (domain == Domain::any) return log(r);
-    return fma(r, constant<V>(0), log_normal(r));  // adds 0, or NaN
-  }
-
   template <Mode, class V>
   static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     const V epsilon = splat<V>(options.epsilon), one = constant<V>(1);
@@ -60,7 +50,7 @@ struct RealNpu {
       // not h (|x| + eps - 1) + 1: that rounds |x| to multiples of 2^-24, and with it ln r near x = 0
       const V r = fma(d[n + i], abs(x[i]) + epsilon, one - d[n + i]);
       s[n + i] = r;
-      s[i] = logarithm(r);
+      s[i] = logarithm<domain>(r);
       power = fma(d[i], s[i], power);
       if constexpr (mixed) turns = turns + select(x[i] < constant<V>(0), d[2 * n + i], constant<V>(0));
     }

@@ -46,6 +46,7 @@ struct WarpTrainer {
   // Constants of the compiler where N is known: only then do arrays stay in registers.
   MK_INLINE int inputs() const { return N ? N : static_cast<int>(p.inputs); }
   MK_INLINE int parameters() const { return Core::parameters(inputs()); }
+  MK_INLINE CoreGrouping<Core, N> grouping() const { return {inputs()}; }
 
   template <class Pointer>
   MK_INLINE float* per_model(Pointer base, int rows) const {
@@ -126,9 +127,11 @@ struct WarpTrainer {
     Core::finish(inputs(), raw, derived, gradient, dp);
     MK_UNROLL
     for (int k = 0; k < parameters(); ++k) dp[k] = dp[k] * mean;
-    add_penalties<Core>(p, at, inputs(), raw, dp);
+    add_penalties(p, at, grouping(), raw, dp);
     if (p.clip_norm > 0) clip_gradient(p, parameters(), dp);
-    step_parameters<Core>(p, at, inputs(), dp, raw, first, second);
+    MK_UNROLL
+    for (int k = 0; k < parameters(); ++k)
+      step_parameter(p, at, grouping().group(k), dp[k], raw[k], first[k], second[k]);
   }
 
   // The mean squared error on an evaluation set, added as in sum_gradients.
@@ -167,10 +170,8 @@ struct WarpTrainer {
     double* out = row_of(iteration);
     out[0] = valid;
     out[1] = test;
-    double measured[2];
-    measure_penalties<Core>(p, iteration - p.first, inputs(), raw, 1, measured);
-    out[2] = measured[0];
-    out[4] = measured[1];
+    out[2] = sparsity_error<Core>(inputs(), derived, 1);
+    out[4] = total_penalty(p, iteration - p.first, grouping(), raw, 1);
     if (valid < p.best_valid[index]) {
       p.best_valid[index] = valid;
       p.best_row[index] = static_cast<int32_t>(iteration / p.evaluate_every);

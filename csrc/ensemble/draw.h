@@ -1,5 +1,5 @@
-// Fills a tile's streams for one iteration, [slot][input][sample]: anchored integers as reals for uniform numbers (see
-// random.h), the numbers themselves for the other distributions.
+// The numbers that a tile draws in one iteration, [slot][input][sample]: anchored integers as reals for uniform numbers
+// (see random.h), the numbers themselves for the other distributions.
 //
 // shape_numbers for an input of a slot:
 //   truncated normal   step and shift of the distribution function: P - 1/2 = integer * step + shift; mean, standard
@@ -43,22 +43,20 @@ MK_INLINE void draw_philox(uint64_t seed, int64_t iteration, int inputs, int bat
     }
 }
 
+// One slot's numbers, [input][sample].
 template <class R>
-MK_INLINE void draw_tile(const Program& p, int64_t tile, int64_t iteration, R* streams) {
+MK_INLINE void draw_slot(const Program& p, int64_t tile, int slot, int64_t iteration, R* out) {
   const int inputs = static_cast<int>(p.inputs), batch = static_cast<int>(p.batch);
-  for (int k = 0; k < p.slots[tile]; ++k) {
-    const int64_t index = tile * tile_models + k;
-    const uint32_t* anchor = p.slot_anchor + index * inputs;
-    R* out = streams + int64_t{k} * inputs * batch;
-    if (p.generator == static_cast<int64_t>(Generator::hash))
-      draw_hash(p.slot_seed[index], iteration, inputs, batch, anchor, out);
-    else
-      draw_philox(p.slot_seed[index], iteration, inputs, batch, anchor, out);
-    if (p.distribution != static_cast<int64_t>(Distribution::uniform))
-      for (int i = 0; i < inputs; ++i)
-        distribute(static_cast<Distribution>(p.distribution), batch, out + i * batch,
-                   static_cast<const R*>(p.slot_shape) + (index * inputs + i) * shape_numbers);
-  }
+  const int64_t index = tile * tile_models + slot;
+  const uint32_t* anchor = p.slot_anchor + index * inputs;
+  if (p.generator == static_cast<int64_t>(Generator::hash))
+    draw_hash(p.slot_seed[index], iteration, inputs, batch, anchor, out);
+  else
+    draw_philox(p.slot_seed[index], iteration, inputs, batch, anchor, out);
+  if (p.distribution == static_cast<int64_t>(Distribution::uniform)) return;
+  for (int i = 0; i < inputs; ++i)
+    distribute(static_cast<Distribution>(p.distribution), batch, out + i * batch,
+               static_cast<const R*>(p.slot_shape) + (index * inputs + i) * shape_numbers);
 }
 
 }  // namespace mk::MK_ISA

@@ -9,11 +9,33 @@
 namespace mk {
 
 constexpr int tile_models = 16;
-constexpr int max_inputs = 128;
+constexpr int max_inputs = 512, max_hidden = 16;
 constexpr int shape_numbers = 6;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
 
-enum class Cell : int64_t { nau, nmu, real_npu, nru, nmru, nmru_unsigned, nmru_gated, nru_separate, npu };
+enum class Cell : int64_t {
+  nau,
+  nmu,
+  real_npu,
+  nru,
+  nmru,
+  nmru_unsigned,
+  nmru_gated,
+  nru_separate,
+  npu,
+  linear,
+  relu,
+  relu6,
+  nac,
+  nac_mul,
+  nac_sigma,
+  nac_nmu,
+  nalu,
+  nalu_separate,
+  nalu_nau_nmu,
+  gnalu,
+  inalu,
+};
 enum class Operation : int64_t { add, sub, mul, div, reciprocal, squared, root };
 enum class OptimiserKind : int64_t { adam, sgd };
 enum class Generator : int64_t { hash, philox };
@@ -25,17 +47,18 @@ struct Group {
   int64_t penalty;  // Penalty
   int64_t clamped;
   double low, high;
-  int64_t sparsity;  // groups of one number count together in the sparsity error, by their maximum; 0: not at all
 };
-constexpr int max_groups = 6;
-constexpr int sparsity_terms = 2;  // the error is the sum of the maxima of terms 1 and 2
+constexpr int max_groups = 12;
+constexpr int sparsity_terms = 2;
 
 struct Program {
   int64_t dtype;           // 0 float, 1 double
   int64_t cell;            // Cell
+  int64_t hidden;          // 0: one layer.  H: H units of `cell` on the inputs, then one unit of `second` on these
+  int64_t second;          // Cell
   int64_t constant_signs;  // 1: every input of every run keeps its sign (real_npu, nmru)
   int64_t inputs;          // I
-  int64_t parameters;      // P
+  int64_t parameters;      // P: those of each unit of the first layer, then those of the second
   int64_t batch;           // a multiple of 32
   int64_t operation;       // Operation
   int64_t generator;       // Generator
@@ -51,8 +74,8 @@ struct Program {
   int64_t norm_order;                           // of the norm penalty of every group; 0: none
   double clip_norm;                             // 0: none
   int64_t wide_norm;                            // 1: the norm that clip_norm limits does not overflow
-  double epsilon;
-  int64_t groups;
+  double epsilon, second_epsilon;               // of the two layers
+  int64_t groups;                               // those of the first layer, then those of the second
   Group group[max_groups];
 
   // per iteration, [last - first] of R
@@ -88,30 +111,28 @@ struct Program {
   double* rows;         // [tiles][16][row_capacity][row_columns]
 };
 
-// Memory a worker needs, in bytes, 64-byte aligned.
-inline int64_t program_scratch_bytes(const Program& p) {
-  const int64_t real = p.dtype == 0 ? 4 : 8;
-  return real * p.batch * (p.inputs * tile_models + p.inputs + 2) + 64;
-}
-
 // Trains one tile; `scratch` belongs to the calling worker.
 using TrainTile = void(const Program&, int64_t tile, void* scratch);
 
 #ifdef MK_ISA
 namespace MK_ISA {
-// The loop for a program, or nullptr if its fields are out of range.
+// The loop of one cell for a program, or nullptr if there is none.
 TrainTile* train_nau(const Program&);
 TrainTile* train_nmu(const Program&);
 TrainTile* train_real_npu(const Program&);
 TrainTile* train_nru(const Program&);
 TrainTile* train_nmru(const Program&);
 TrainTile* train_npu(const Program&);
+// The loop for any cells, one or two layers; nullptr if the program names a cell that does not exist.
+TrainTile* train_any(const Program&);
+int64_t any_scratch_bytes(const Program&);
 }  // namespace MK_ISA
 #endif
 
-// What an instruction set offers.
+// What an instruction set offers.  A worker needs `scratch` bytes, 64-byte aligned, which do not depend on the set.
 struct EnsembleKernels {
   TrainTile* (*train)(const Program&);
+  int64_t (*scratch)(const Program&);
 };
 const EnsembleKernels& ensemble_kernels();  // of the instruction set in use
 

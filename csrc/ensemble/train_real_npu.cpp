@@ -3,15 +3,10 @@
 
 namespace mk::MK_ISA {
 
-template <Signs signs>
-static TrainTile* choose_domain(const Program& p) {
-  // the smallest r is epsilon; without one an input of 0 has the logarithm -inf
-  const bool normal = p.epsilon > 1e-30;
-  return choose<RealNpu<signs, Domain::any>, RealNpu<signs, Domain::normal>>(p, normal);
-}
-
 TrainTile* train_real_npu(const Program& p) {
-  return p.constant_signs ? choose_domain<Signs::constant>(p) : choose_domain<Signs::mixed>(p);
+  if (p.epsilon <= 1e-30) return nullptr;  // the smallest r is epsilon; without one an input of 0 has no logarithm
+  return p.constant_signs ? choose<RealNpu<Signs::constant, Domain::normal>>(p)
+                          : choose<RealNpu<Signs::mixed, Domain::normal>>(p);
 }
 
 }  // namespace mk::MK_ISA

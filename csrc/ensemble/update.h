@@ -6,6 +6,15 @@
 
 namespace mk::MK_ISA {
 
+// How many parameters a model of one cell has, and to which group each belongs.  N = 0: `inputs` says how many inputs.
+template <class Core, int N>
+struct CoreGrouping {
+  static constexpr int groups = Core::groups;
+  int inputs = N;
+  MK_INLINE constexpr int parameters() const { return Core::parameters(N ? N : inputs); }
+  MK_INLINE constexpr int group(int k) const { return Core::group(N ? N : inputs, k); }
+};
+
 // The entries of a program's schedules for one iteration.
 template <class V, int groups>
 struct Schedule {
@@ -14,30 +23,32 @@ struct Schedule {
   MK_INLINE Schedule(const Program& p, int64_t at)
       : step(entry(p.step, at)), correction(entry(p.correction, at)), norm(entry(p.norm, at)) {
     MK_UNROLL
-    for (int g = 0; g < groups; ++g) penalty[g] = entry(p.penalty, g * (p.last - p.first) + at);
+    for (int g = 0; g < groups; ++g)
+      if (g < p.groups) penalty[g] = entry(p.penalty, g * (p.last - p.first) + at);
   }
 
   static MK_INLINE V entry(const void* table, int64_t at) { return splat<V>(static_cast<const Real<V>*>(table)[at]); }
 };
 
 // Adds the slopes of the discretisation and norm penalties to dp.
-template <class Core, class V>
-MK_INLINE void add_penalties(const Program& p, const Schedule<V, Core::groups>& at, int n, const V* raw, V* dp) {
-  V norm[Core::groups];
+template <class Grouping, class V>
+MK_INLINE void add_penalties(const Program& p, const Schedule<V, Grouping::groups>& at, const Grouping& grouping,
+                             const V* raw, V* dp) {
+  V norm[Grouping::groups];
   if (p.norm_order == 2) {
     MK_UNROLL
-    for (int g = 0; g < Core::groups; ++g) norm[g] = constant<V>(0);
+    for (int g = 0; g < Grouping::groups; ++g) norm[g] = constant<V>(0);
     MK_UNROLL
-    for (int k = 0; k < Core::parameters(n); ++k) {
-      V& sum = norm[Core::group(n, k)];
+    for (int k = 0; k < grouping.parameters(); ++k) {
+      V& sum = norm[grouping.group(k)];
       sum = fma(raw[k], raw[k], sum);
     }
     MK_UNROLL
-    for (int g = 0; g < Core::groups; ++g) norm[g] = sqrt(norm[g]);
+    for (int g = 0; g < Grouping::groups; ++g) norm[g] = sqrt(norm[g]);
   }
   MK_UNROLL
-  for (int k = 0; k < Core::parameters(n); ++k) {
-    const int g = Core::group(n, k);
+  for (int k = 0; k < grouping.parameters(); ++k) {
+    const int g = grouping.group(k);
     const auto kind = static_cast<Penalty>(p.group[g].penalty);
     if (kind != Penalty::none) dp[k] = fma(at.penalty[g], penalty_slope(kind, raw[k]), dp[k]);
     if (p.norm_order == 1) dp[k] = fma(at.norm, sign(raw[k]), dp[k]);
@@ -69,46 +80,58 @@ MK_INLINE void clip_gradient(const Program& p, int parameters, V* dp) {
   for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * factor;
 }
 
-// The sparsity error and the penalty of one model's parameters, in double: out[0] and out[1].
-template <class Core, class R>
-MK_INLINE void measure_penalties(const Program& p, int64_t at, int n, const R* parameter, int64_t stride, double* out) {
-  double furthest[sparsity_terms + 1] = {}, norm[Core::groups] = {}, total = 0;
+// The optimiser's step of one parameter and the clamp that follows it.
+template <class V, int groups>
+MK_INLINE void step_parameter(const Program& p, const Schedule<V, groups>& at, int group, V dp, V& raw, V& first,
+                              V& second) {
+  if (p.optimiser == static_cast<int64_t>(OptimiserKind::adam)) {
+    const AdamStep<V> adam{
+        constant<V>(p.decay1), constant<V>(p.beta2), constant<V>(p.decay2), constant<V>(p.eps), at.step, at.correction};
+    adam(dp, raw, first, second);
+  } else {
+    SgdStep<V>{constant<V>(p.momentum), at.step}(dp, raw, first);
+  }
+  const Group& to = p.group[group];
+  if (to.clamped) raw = clamp(raw, constant<V>(to.low), constant<V>(to.high));
+}
+
+// The sum of the penalties of one model's parameters, in double.
+template <class Grouping, class R>
+MK_INLINE double total_penalty(const Program& p, int64_t at, const Grouping& grouping, const R* parameter,
+                               int64_t stride) {
+  double norm[Grouping::groups] = {}, total = 0;
   const auto entry = [&](const void* table, int64_t index) {
     return static_cast<double>(static_cast<const R*>(table)[index]);
   };
   MK_UNROLL
-  for (int k = 0; k < Core::parameters(n); ++k) {
-    const int g = Core::group(n, k);
-    const double w = static_cast<double>(parameter[k * stride]), distance = penalty(Penalty::ternary, w);
-    double& far = furthest[p.group[g].sparsity];
-    if (!(distance <= far)) far = distance;  // a NaN stays
+  for (int k = 0; k < grouping.parameters(); ++k) {
+    const int g = grouping.group(k);
+    const double w = static_cast<double>(parameter[k * stride]);
     total += entry(p.penalty, g * (p.last - p.first) + at) * penalty(static_cast<Penalty>(p.group[g].penalty), w);
     norm[g] += p.norm_order == 1 ? abs(w) : w * w;
   }
-  if (p.norm_order) {
-    MK_UNROLL
-    for (int g = 0; g < Core::groups; ++g) total += entry(p.norm, at) * (p.norm_order == 2 ? sqrt(norm[g]) : norm[g]);
-  }
-  out[0] = furthest[1] + furthest[2];
-  out[1] = total;
+  if (p.norm_order == 0) return total;
+  MK_UNROLL
+  for (int g = 0; g < Grouping::groups; ++g) total += entry(p.norm, at) * (p.norm_order == 2 ? sqrt(norm[g]) : norm[g]);
+  return total;
 }
 
-// The optimiser's step and the clamp that follows it.
-template <class Core, class V>
-MK_INLINE void step_parameters(const Program& p, const Schedule<V, Core::groups>& at, int n, const V* dp, V* raw,
-                               V* first, V* second) {
-  const AdamStep<V> adam{
-      constant<V>(p.decay1), constant<V>(p.beta2), constant<V>(p.decay2), constant<V>(p.eps), at.step, at.correction};
-  const SgdStep<V> sgd{constant<V>(p.momentum), at.step};
+// Keeps the larger of `furthest` and the distance of a weight from -1, 0 and 1; a NaN stays.
+template <class R>
+MK_INLINE void measure_sparsity(R weight, double& furthest) {
+  const double distance = penalty(Penalty::ternary, static_cast<double>(weight));
+  if (!(distance <= furthest)) furthest = distance;
+}
+
+// The sparsity error of one model of one cell, from the derived numbers of evaluation: the largest distance of a weight
+// from -1, 0 and 1, added over the cell's terms.
+template <class Core, class R>
+MK_INLINE double sparsity_error(int n, const R* derived, int64_t stride) {
+  double furthest[sparsity_terms] = {};
   MK_UNROLL
-  for (int k = 0; k < Core::parameters(n); ++k) {
-    if (p.optimiser == static_cast<int64_t>(OptimiserKind::adam))
-      adam(dp[k], raw[k], first[k], second[k]);
-    else
-      sgd(dp[k], raw[k], first[k]);
-    const Group& group = p.group[Core::group(n, k)];
-    if (group.clamped) raw[k] = clamp(raw[k], constant<V>(group.low), constant<V>(group.high));
-  }
+  for (int k = 0; k < Core::weights(n); ++k)
+    measure_sparsity(derived[Core::weight(n, k) * stride], furthest[Core::term(n, k)]);
+  return furthest[0] + furthest[1];
 }
 
 }  // namespace mk::MK_ISA

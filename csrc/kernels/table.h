@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "mathkernels.h"
+
 namespace mk {
 
 // Rows are taken in blocks of block_rows, a multiple of chunk_rows that depends on the batch alone.
@@ -36,7 +38,7 @@ struct LayerKernels {
 constexpr int64_t block_values = 8192;
 template <class T>
 struct Kernels {
-  const LayerKernels<T>* layer[6];  // by LayerKind
+  const LayerKernels<T>* layer[layer_kinds];  // by LayerKind
   void (*clipped_reciprocal_forward)(int64_t count, T limit, T bound, const T* x, T* y);
   void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
   T (*discretisation_sum)(int kind, int64_t count, const T* weight);
@@ -49,9 +51,11 @@ const Kernels<T>& kernels();  // of the instruction set in use
 
 #ifdef MK_ISA
 namespace MK_ISA {
-extern const LayerKernels<float> nau_float, nmu_float, real_npu_float, nru_float, nmru_float, nmru_unsigned_float;
-extern const LayerKernels<double> nau_double, nmu_double, real_npu_double, nru_double, nmru_double,
-    nmru_unsigned_double;
+#define MK_DECLARE_LAYER(name)                   \
+  extern const LayerKernels<float> name##_float; \
+  extern const LayerKernels<double> name##_double;
+MK_LAYER_KINDS(MK_DECLARE_LAYER)
+#undef MK_DECLARE_LAYER
 
 template <class T>
 void clipped_reciprocal_forward(int64_t count, T limit, T bound, const T* x, T* y);

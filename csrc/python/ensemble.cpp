@@ -36,7 +36,7 @@ void train(const py::list& programs, uint64_t scratch, int64_t scratch_bytes, in
   for (const auto& item : programs) {
     const auto& program = item.cast<const mk::Program&>();
     mk::TrainTile* kernel = mk::ensemble_kernels().train(program);
-    if (kernel == nullptr || mk::program_scratch_bytes(program) > scratch_bytes || program.inputs > mk::max_inputs)
+    if (kernel == nullptr || mk::ensemble_kernels().scratch(program) > scratch_bytes || program.inputs > mk::max_inputs)
       throw py::value_error("ensemble: a program names no kernel or its scratch is too small");
     for (int64_t tile = 0; tile < program.tiles; ++tile) work.push_back({&program, kernel, tile});
   }
@@ -64,8 +64,7 @@ void bind_ensemble(py::module_& m) {
       .def_readwrite("penalty", &mk::Group::penalty)
       .def_readwrite("clamped", &mk::Group::clamped)
       .def_readwrite("low", &mk::Group::low)
-      .def_readwrite("high", &mk::Group::high)
-      .def_readwrite("sparsity", &mk::Group::sparsity);
+      .def_readwrite("high", &mk::Group::high);
   py::class_<P> c(m, "Program");
   c.def(py::init([] { return P{}; }));
   c.def(
@@ -84,7 +83,7 @@ void bind_ensemble(py::module_& m) {
   MK_VALUE(evaluate_every) MK_VALUE(row_capacity) MK_VALUE(optimiser) MK_VALUE(decay1) MK_VALUE(beta2) MK_VALUE(decay2)
   MK_VALUE(eps) MK_VALUE(momentum) MK_VALUE(norm_order) MK_VALUE(clip_norm)
   MK_VALUE(wide_norm) MK_VALUE(distribution) MK_VALUE(criterion) MK_VALUE(groups)
-  MK_VALUE(epsilon) MK_VALUE(valid_count) MK_VALUE(test_count)
+  MK_VALUE(epsilon) MK_VALUE(second_epsilon) MK_VALUE(hidden) MK_VALUE(second) MK_VALUE(valid_count) MK_VALUE(test_count)
   MK_POINTER(step) MK_POINTER(correction) MK_POINTER(penalty) MK_POINTER(slot_shape) MK_POINTER(norm)
   MK_POINTER(models) MK_POINTER(slots) MK_POINTER(slot) MK_POINTER(slot_seed) MK_POINTER(slot_anchor) MK_POINTER(scale)
   MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
@@ -93,11 +92,13 @@ void bind_ensemble(py::module_& m) {
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
-                                              m.attr("tile_models") = mk::tile_models;
+                                                  m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
   m.attr("shape_numbers") = mk::shape_numbers;
   m.attr("program_bytes") = sizeof(P);
-  m.def("program_scratch_bytes", &mk::program_scratch_bytes);
+  m.def("program_scratch_bytes", [](const P& p) { return mk::ensemble_kernels().scratch(p); });
+  m.attr("max_hidden") = mk::max_hidden;
+  m.attr("max_groups") = mk::max_groups;
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));
 }

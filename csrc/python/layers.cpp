@@ -24,7 +24,9 @@ mk::LayerCall layer_call(int kind, int dtype, bool training, double epsilon, int
 
 void bind_kinds(py::module_& m) {
   py::dict kinds;
-  const char* names[mk::layer_kinds] = {"nau", "nmu", "real_npu", "nru", "nmru", "nmru_unsigned"};
+#define MK_NAME(name) #name,
+  const char* names[mk::layer_kinds] = {MK_LAYER_KINDS(MK_NAME)};
+#undef MK_NAME
   for (int k = 0; k < mk::layer_kinds; ++k) kinds[names[k]] = k;
   m.attr("layer_kinds") = kinds;
   py::dict functions;

@@ -40,7 +40,7 @@ void train(const char* name, Operation operation) {
   p.operation = static_cast<int64_t>(operation);
   p.tiles = 1, p.last = iterations, p.evaluate_every = iterations - 1, p.row_capacity = 2;
   p.decay1 = 0.1, p.beta2 = 0.999, p.decay2 = 0.001, p.eps = 1e-8, p.epsilon = 1.1920929e-7;
-  for (int g = 0; g < Core::groups; ++g) p.group[g] = {static_cast<int64_t>(Penalty::ternary), 0, 0, 0, 1};
+  for (int g = 0; g < Core::groups; ++g) p.group[g].penalty = static_cast<int64_t>(Penalty::ternary);
   p.norm_order = 2, p.clip_norm = 0.5;
   const std::vector<float> step(iterations, 1e-2f), correction(iterations, 3.0f),
       coefficient(iterations * max_groups, 1e-3f);
@@ -69,7 +69,7 @@ void train(const char* name, Operation operation) {
   std::vector<double> best_valid(tile_models, 1e300), rows(tile_models * 2 * row_columns);
   std::vector<int32_t> best_row(tile_models, -1);
   p.best_valid = best_valid.data(), p.best_row = best_row.data(), p.rows = rows.data();
-  std::vector<float> scratch(static_cast<size_t>(program_scratch_bytes(p)) / sizeof(float));
+  std::vector<float> scratch(static_cast<size_t>(p.batch * (inputs * tile_models + 2)));
   train_tile<Core, inputs, float>(p, 0, scratch.data());
   print_bits(name, state);
   print_bits(name, second);

@@ -8,6 +8,7 @@ Validation and test sets therefore equal the papers' own sets.
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -93,6 +94,13 @@ NEAR_ZERO: dict[str, tuple[Ranges, Ranges]] = _table(
 )
 
 
+@functools.lru_cache(maxsize=4096)
+def _first_draws(seed: int, offsets: int) -> tuple[int, int]:
+    """Offset of the subsets and seed of the training stream, in the order of the published generator."""
+    random_state = np.random.RandomState(seed)
+    return int(random_state.randint(0, offsets)), int(random_state.randint(0, 2**32 - 1))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a module learns: target = a op b, where a and b sum two subsets of I independent inputs.
@@ -105,8 +113,9 @@ class Task:
             Kept as a tuple of one or two.
         subset_ratio: size of a subset is floor(ratio * I); None means one element.
         overlap_ratio: neighbouring subsets share floor(ratio * size) inputs.
+        spans: (first, size) of a's inputs and of b's, in place of subsets drawn from the two ratios.
 
-    The position of the subsets among the inputs is drawn once per seed.
+    Without spans the position of the subsets among the inputs is drawn once per seed.
     """
 
     interpolation: Ranges
@@ -115,6 +124,7 @@ class Task:
     inputs: int = 2
     subset_ratio: float | None = None
     overlap_ratio: float = 0.0
+    spans: tuple[tuple[int, int], tuple[int, int]] | None = None
 
     if TYPE_CHECKING:  # the fields are tuples, but text and single ranges are accepted
 
@@ -127,6 +137,7 @@ class Task:
             inputs: int = 2,
             subset_ratio: float | None = None,
             overlap_ratio: float = 0.0,
+            spans: tuple[tuple[int, int], tuple[int, int]] | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
@@ -146,7 +157,10 @@ class Task:
             )
         if not (isinstance(overlap, (int, float)) and 0 <= overlap <= 1):
             raise ValueError(f"Task.overlap_ratio: got {self.overlap_ratio!r}, needs a number in [0, 1]")
-        self._check_subsets()
+        if self.spans is None:
+            self._check_subsets()
+        else:
+            self._check_spans()
 
     def _check_ranges(self, what: str) -> None:
         ranges = parse_ranges(getattr(self, what))
@@ -158,6 +172,17 @@ class Task:
         if self.operation == "root" and any(low < 0 for part in ranges for low, _ in part.intervals):
             raise ValueError(f"Task.{what}: got {ranges_text(ranges)!r}, needs no negative values for 'root'")
         object.__setattr__(self, what, ranges)
+
+    def _check_spans(self) -> None:
+        try:
+            spans = tuple((int(first), int(size)) for first, size in self.spans or ())
+            fits = all(first >= 0 and size >= 1 and first + size <= self.inputs for first, size in spans)
+        except (TypeError, ValueError):
+            spans, fits = (), False
+        if not fits or len(spans) != 2:
+            needed = f"two pairs (first, size) that lie within {self.inputs} inputs, or None"
+            raise ValueError(f"Task.spans: got {self.spans!r}, needs {needed}")
+        object.__setattr__(self, "spans", spans)
 
     def _check_subsets(self) -> None:
         if self._size < 1:
@@ -188,12 +213,12 @@ class Task:
         return (self._count - 1) * self._stride + self._size
 
     def _drawn(self, seed: int) -> tuple[int, int]:
-        random_state = np.random.RandomState(seed)
-        offset = int(random_state.randint(0, self.inputs - self._used + 1))
-        return offset, int(random_state.randint(0, 2**32 - 1))
+        return _first_draws(seed, 1 if self.spans else self.inputs - self._used + 1)
 
     def subsets(self, seed: int) -> list[tuple[int, ...]]:
         """Return the inputs that form a, and b where a second subset fits, for the run of this seed."""
+        if self.spans:
+            return [tuple(range(first, first + size)) for first, size in self.spans]
         offset, _ = self._drawn(seed)
         starts = [offset + number * self._stride for number in range(self._count)]
         return [tuple(range(start, start + self._size)) for start in starts]
@@ -232,9 +257,15 @@ class Task:
 
         Both are drawn and computed in float64 before they are rounded.
         """
+        x = self.evaluation_inputs(which, n)
+        return x.astype(np.float32), self.target(x, seed).astype(np.float32)
+
+    def evaluation_inputs(
+        self, which: Literal["validation", "test"], n: int = EVALUATION_SAMPLES
+    ) -> np.ndarray:
+        """Return the inputs (N, I) of a fixed set in float64; they depend on the ranges alone."""
         if which not in ("validation", "test"):
             raise ValueError(f"which: got {which!r}, needs 'validation' or 'test'")
         validation = which == "validation"
         random_state = np.random.RandomState(VALIDATION_SEED if validation else TEST_SEED)
-        x = self.samples(random_state, n, "interpolation" if validation else "extrapolation")
-        return x.astype(np.float32), self.target(x, seed).astype(np.float32)
+        return self.samples(random_state, n, "interpolation" if validation else "extrapolation")

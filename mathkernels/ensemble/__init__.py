@@ -3,7 +3,11 @@
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, RANGES, Task
 from mathkernels.data.distributions import Benford, Range, TruncatedNormal
 from mathkernels.ensemble.describe import (
+    GNALU,
+    INALU,
     MODULES,
+    NAC,
+    NALU,
     NAU,
     NMRU,
     NMU,
@@ -11,11 +15,14 @@ from mathkernels.ensemble.describe import (
     NRU,
     SGD,
     Adam,
+    Linear,
     Module,
+    NACMul,
     Norm,
     Ramp,
     RealNPU,
     Run,
+    Stack,
 )
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.sharding import LostWorkersError
@@ -23,8 +30,12 @@ from mathkernels.ensemble.training import Progress, evaluate, fit
 
 __all__ = [
     "CHALLENGING",
+    "GNALU",
+    "INALU",
     "MIXED_SIGNS",
     "MODULES",
+    "NAC",
+    "NALU",
     "NAU",
     "NEAR_ZERO",
     "NMRU",
@@ -35,8 +46,10 @@ __all__ = [
     "SGD",
     "Adam",
     "Benford",
+    "Linear",
     "LostWorkersError",
     "Module",
+    "NACMul",
     "Norm",
     "Progress",
     "Ramp",
@@ -44,6 +57,7 @@ __all__ = [
     "RealNPU",
     "Results",
     "Run",
+    "Stack",
     "Task",
     "TruncatedNormal",
     "evaluate",

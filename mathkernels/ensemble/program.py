@@ -4,84 +4,49 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
-from mathkernels.ensemble.describe import CRITERIA, NAU, NMRU, NMU, NPU, NRU, Adam, RealNPU, Run
-from mathkernels.ensemble.initial import initial_parameters
+from mathkernels.ensemble.describe import CRITERIA, Adam, Run
 from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.streams import by_input, constant_signs, distribution_kind, mapping
+from mathkernels.ensemble.tensors import initial_parameters, join, layers, split
 
 LANES: int = _C.tile_models
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
-_CELLS = (
-    "nau",
-    "nmu",
-    "real_npu",
-    "nru",
-    "nmru",
-    "nmru_unsigned",
-    "nmru_gated",
-    "nru_separate",
-    "npu",
+_CELLS = (  # of csrc/ensemble/program.h, and the relative cost of one of its inputs
+    ("nau", 1),
+    ("nmu", 1),
+    ("real_npu", 4),
+    ("nru", 8),
+    ("nmru", 3),
+    ("nmru_unsigned", 3),
+    ("nmru_gated", 6),
+    ("nru_separate", 8),
+    ("npu", 6),
+    ("linear", 2),
+    ("relu", 2),
+    ("relu6", 2),
+    ("nac", 2),
+    ("nac_mul", 5),
+    ("nac_sigma", 5),
+    ("nac_nmu", 5),
+    ("nalu", 6),
+    ("nalu_separate", 6),
+    ("nalu_nau_nmu", 4),
+    ("gnalu", 6),
+    ("inalu", 7),
 )
+_CELL_INDEX = {name: index for index, (name, _) in enumerate(_CELLS)}
 _PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4}
 _OPERATIONS = ("add", "sub", "mul", "div", "reciprocal", "squared", "root")
 GENERATORS = {"hash": 0, "philox": 1}
 DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 SIGN_MARGIN = 1e-6
-# relative cost of one input of one model for one iteration
-_COSTS = {"nau": 1, "nmu": 1, "nmru": 3, "nmru_unsigned": 3, "nmru_gated": 6, "real_npu": 4, "npu": 6}
-
-
-class Group(NamedTuple):
-    """One tensor of a module: its entries, their penalty and its strength, and where they are clamped to.
-
-    ``mean``: the penalty is averaged over the entries, not summed. ``sparsity``: groups of one number count
-    together in the sparsity error, which adds what 1 and 2 come to; 0 does not count.
-    """
-
-    name: str
-    count: int
-    penalty: str = "none"
-    strength: float = 0.0
-    clamp: tuple[float, float] | None = None
-    sparsity: int = 0
-    mean: bool = True
-
-
-def layout(run: Run) -> tuple[str, tuple[Group, ...]]:
-    """Return the compiled cell of a run and its tensors in the order of its parameters."""
-    n, unit = run.task.inputs, (0.0, 1.0)
-    match run.module:
-        case NAU(penalty=strength):
-            return "nau", (Group("weight", n, "ternary", strength, (-1.0, 1.0), 1),)
-        case NMU(penalty=strength):
-            return "nmu", (Group("weight", n, "unit", strength, unit, 1),)
-        case NRU(penalty=strength, separate_signs=separate):
-            cell = "nru_separate" if separate else "nru"
-            return cell, (Group("weight", n, "ternary", strength, (-1.0, 1.0), 1),)
-        case NMRU() as nmru:
-            weight = Group("weight", 2 * n, "unit", nmru.penalty, unit, 1)
-            if nmru.gated:
-                return "nmru_gated", (weight, Group("gate", 2 * n, "unit", nmru.gate_penalty, unit))
-            return "nmru" if nmru.sign_retrieval else "nmru_unsigned", (weight,)
-        case RealNPU() | NPU() as npu:
-            both = (-1.0, 1.0)
-            weight = Group(
-                "weight", n, npu.weight_target, npu.weight_penalty, both if "w" in npu.clip else None, 1
-            )
-            gate = Group("gate", n, "unit", npu.gate_penalty, unit if "g" in npu.clip else None)
-            if isinstance(npu, RealNPU):
-                return "real_npu", (weight, gate)
-            clamp = both if "i" in npu.clip else None
-            imaginary = Group("imaginary", n, "absolute", npu.imaginary_penalty, clamp, 2, mean=False)
-            return "npu", (weight, imaginary, gate)
-    raise TypeError(f"Run.module: got {run.module!r}, which has no compiled trainer")
 
 
 def program_key(run: Run) -> Hashable:
@@ -141,7 +106,9 @@ class TrainingProgram:
     @property
     def cost(self) -> int:
         """Relative cost of one iteration of one tile, to start the longest work first."""
-        return _COSTS.get(self.cell, 8) * self.run.task.inputs
+        sizes = (self.run.task.inputs, *(layer.outputs for layer in self.layers))
+        each = zip(self.layers, sizes, strict=False)
+        return sum(_CELLS[_CELL_INDEX[layer.cell]][1] * layer.outputs * inputs for layer, inputs in each)
 
     def places(self) -> list[tuple[int, int, int]]:
         """Return (run index, tile, lane) of every run."""
@@ -152,7 +119,11 @@ class TrainingProgram:
         t = np.arange(self.position, last)
         run = self.run
         ramp = run.ramp.over(t) if run.ramp else np.ones(len(t))
-        each = [group.strength / (group.count if group.mean else 1) for group in self.groups]
+        each = [
+            tensor.strength / (layer.outputs * tensor.columns if tensor.mean else 1)
+            for layer in self.layers
+            for tensor in layer.tensors
+        ]
         self._set("penalty", np.outer(each, ramp))
         norm = getattr(run.module, "norm", None)
         self._set("norm", norm.over(t) if norm else np.zeros(len(t)))
@@ -164,6 +135,14 @@ class TrainingProgram:
             self._set("step", np.full(len(t), run.optimizer.lr))
             self._set("correction", np.ones(len(t)))
         self.compiled.first, self.compiled.last = self.position, last
+
+    def tensors(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        """Return parameters (P,) of one model as copies by name; see :func:`split` for shapes."""
+        return split(self.layers, values)
+
+    def parameters(self, tensors: dict[str, np.ndarray]) -> np.ndarray:
+        """Inverse of :meth:`tensors`."""
+        return join(self.layers, tensors)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the arrays that a checkpoint holds; writing into them restores."""
@@ -187,24 +166,29 @@ class TrainingProgram:
 
     def _describe(self, dtype: str, generator: str) -> None:
         run, c = self.run, self.compiled
-        self.cell, self.groups = layout(run)
-        c.dtype, c.cell, c.generator = (
-            list(DTYPES).index(dtype),
-            _CELLS.index(self.cell),
-            GENERATORS[generator],
-        )
-        c.inputs, c.parameters, c.batch = run.task.inputs, sum(g.count for g in self.groups), run.batch
+        self.layers = layers(run.module, run.task.inputs)
+        first, *second = self.layers
+        c.dtype, c.generator = list(DTYPES).index(dtype), GENERATORS[generator]
+        c.cell, c.epsilon = _CELL_INDEX[first.cell], first.epsilon
+        if second:
+            c.hidden, c.second, c.second_epsilon = (
+                first.outputs,
+                _CELL_INDEX[second[0].cell],
+                second[0].epsilon,
+            )
+        c.inputs, c.batch = run.task.inputs, run.batch
+        c.parameters = sum(layer.outputs * layer.unit_size for layer in self.layers)
         c.operation, c.criterion = _OPERATIONS.index(run.task.operation), CRITERIA.index(run.criterion)
         c.distribution = distribution_kind(run.task)
         c.evaluate_every, c.row_capacity, c.tiles = run.evaluate_every, run.rows, len(self.tiles)
-        c.groups = len(self.groups)
-        for index, group in enumerate(self.groups):
-            compiled = c.group(index)
-            compiled.penalty = _PENALTIES[group.penalty if group.strength else "none"]
-            compiled.clamped, compiled.sparsity = int(group.clamp is not None), group.sparsity
-            compiled.low, compiled.high = group.clamp or (0.0, 0.0)
+        tensors = [tensor for layer in self.layers for tensor in layer.tensors]
+        c.groups = len(tensors)
+        for index, tensor in enumerate(tensors):
+            group = c.group(index)
+            group.penalty = _PENALTIES[tensor.penalty if tensor.strength else "none"]
+            group.clamped = int(tensor.clamp is not None)
+            group.low, group.high = tensor.clamp or (0.0, 0.0)
         c.clip_norm, c.wide_norm = run.clip_norm or 0.0, int(run.wide_norm)
-        c.epsilon = getattr(run.module, "epsilon", 0.0)
         norm = getattr(run.module, "norm", None)
         c.norm_order = norm.order if norm else 0
         if isinstance(run.optimizer, Adam):
@@ -279,7 +263,7 @@ class TrainingProgram:
         tiles, parameters = len(self.tiles), self.compiled.parameters
         start = np.zeros((tiles, parameters, LANES))
         for index, t, m in self.places():
-            start[t, :, m] = initial_parameters(runs[index])
+            start[t, :, m] = initial_parameters(runs[index].module, runs[index].task.inputs, runs[index].seed)
         self.parameter = self._set("parameter", start)
         self.first_moment = self._set("first_moment", np.zeros_like(start))
         self.second_moment = self._set("second_moment", np.zeros_like(start))

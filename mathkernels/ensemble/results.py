@@ -44,17 +44,9 @@ def _record(program: TrainingProgram, t: int, m: int, logged: int) -> Record:
         position=program.position,
         rows=program.rows[t, m, :logged].copy(),
         best_row=int(program.best_row[t, m]),
-        weights=_by_name(program, program.parameter[t, :, m]),
-        best_weights=_by_name(program, program.best[t, :, m]),
+        weights=program.tensors(program.parameter[t, :, m]),
+        best_weights=program.tensors(program.best[t, :, m]),
     )
-
-
-def _by_name(program: TrainingProgram, values: np.ndarray) -> dict[str, np.ndarray]:
-    ends = np.cumsum([group.count for group in program.groups])
-    return {
-        group.name: values[end - group.count : end].copy()
-        for group, end in zip(program.groups, ends, strict=True)
-    }
 
 
 class Results:

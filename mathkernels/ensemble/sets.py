@@ -16,20 +16,23 @@ class EvaluationSets:
     def __init__(self) -> None:
         self._sets: dict[object, tuple[np.ndarray, np.ndarray]] = {}
         self._inputs: dict[object, np.ndarray] = {}
+        self._drawn: tuple[object, np.ndarray] | None = None  # the latest inputs in float64
 
     def get(
         self, run: Run, which: Literal["validation", "test"], real: np.dtype
     ) -> tuple[np.ndarray, np.ndarray]:
         task: Task = run.task
-        subsets = tuple(task.subsets(run.seed))
-        key = (task, which, real, subsets)
+        ranges = task.interpolation if which == "validation" else task.extrapolation
+        drawn = (ranges, which, task.inputs)
+        key = (drawn, task.operation, real, tuple(task.subsets(run.seed)))
         if key not in self._sets:
-            x, target = task.evaluation_set(which, run.seed)
-            ranges = task.interpolation if which == "validation" else task.extrapolation
-            inputs = self._inputs.setdefault(
-                (ranges, which, task.inputs, real), np.ascontiguousarray(x.T, dtype=real)
-            )
-            self._sets[key] = (inputs, target.astype(real))
+            if self._drawn is None or self._drawn[0] != drawn:
+                self._drawn = (drawn, task.evaluation_inputs(which))
+            x = self._drawn[1]
+            if (drawn, real) not in self._inputs:
+                self._inputs[drawn, real] = np.ascontiguousarray(x.T.astype(np.float32), dtype=real)
+            target = task.target(x, run.seed).astype(np.float32)  # the published sets are float32
+            self._sets[key] = (self._inputs[drawn, real], target.astype(real))
         return self._sets[key]
 
     @property

@@ -203,13 +203,13 @@ def evaluate(
     programs = build_programs(runs, dtype, "hash")
     for program in programs:
         for index, t, m in program.places():
-            needed = {group.name: (group.count,) for group in program.groups}
+            needed = {name: part.shape for name, part in program.tensors(program.parameter[t, :, m]).items()}
             if not isinstance(parameters[index], dict):
                 raise TypeError(f"parameters[{index}]: got {parameters[index]!r}, needs a dict of {needed}")
             given = {name: np.shape(values) for name, values in parameters[index].items()}
             if given != needed:
                 raise ValueError(f"parameters[{index}]: got shapes {given}, needs {needed}")
-            program.parameter[t, :, m] = np.concatenate([parameters[index][name] for name in needed])
+            program.parameter[t, :, m] = program.parameters(parameters[index])
     start = time.perf_counter()
     for _ in _calls(programs, _cpu_trainer(programs, threads)):
         pass

@@ -1,6 +1,21 @@
 """Arithmetic layers as torch modules under their papers' names; ``models=E`` makes E independent ones."""
 
+from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
+from mathkernels.nn.nalu import GNALU, INALU, NALU
 from mathkernels.nn.real_npu import RealNPU
 from mathkernels.nn.units import NAU, NMRU, NMU, NRU
 
-__all__ = ["NAU", "NMRU", "NMU", "NRU", "RealNPU"]
+__all__ = [
+    "GNALU",
+    "INALU",
+    "NAC",
+    "NACNMU",
+    "NALU",
+    "NAU",
+    "NMRU",
+    "NMU",
+    "NRU",
+    "NACMul",
+    "NACSigma",
+    "RealNPU",
+]

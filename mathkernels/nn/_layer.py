@@ -12,7 +12,12 @@ from mathkernels.ops import discretisation
 
 def constrained_bound(in_features: int, out_features: int) -> float:
     """Half-width of the uniform distribution of Madsen & Johansen 2020 for weights in [-1, 1]."""
-    return min(0.5, math.sqrt(6 / (in_features + out_features)))
+    return min(0.5, glorot_bound(in_features, out_features))
+
+
+def glorot_bound(in_features: int, out_features: int) -> float:
+    """Half-width of the uniform distribution of Glorot & Bengio 2010 with gain 1."""
+    return math.sqrt(6 / (in_features + out_features))
 
 
 class ArithmeticLayer(nn.Module):
@@ -84,6 +89,35 @@ class ArithmeticLayer(nn.Module):
     def extra_repr(self) -> str:
         models = "" if self.models is None else f", models={self.models}"
         return f"in_features={self.in_features}, out_features={self.out_features}{models}"
+
+
+class PackedLayer(ArithmeticLayer):
+    """A layer of several tensors that its op takes as one, side by side for each output.
+
+    Subclasses name the tensors in the order of the op and define ``operate``. There is nothing to clamp and
+    no term of the loss unless a subclass says so.
+    """
+
+    tensors: tuple[str, ...]
+
+    def packed(self) -> Tensor:
+        """The trained numbers of each output, (E,O,P)."""
+        tensors = [self._leading(getattr(self, name)) for name in self.tensors]
+        return torch.cat([t if t.dim() == 3 else t[..., None] for t in tensors], dim=-1)
+
+    def operate(self, x: Tensor, weight: Tensor) -> Tensor:
+        """x (E,B,I), weight (E,O,P) -> (E,B,O)."""
+        raise NotImplementedError
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        return self.operate(x, self.packed())
+
+    def regularizer(self, ramp: float = 1.0) -> Tensor:
+        """The module's term of the loss, which is 0: (E,), or a scalar without ``models``."""
+        return self.get_parameter(self.tensors[0]).new_zeros(() if self.models is None else (self.models,))
+
+    def clamp_(self) -> None:
+        """Leave the parameters as they are: none has limits."""
 
 
 def check_number(layer: str, name: str, value: float) -> float:

@@ -9,7 +9,7 @@ from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, c
 from mathkernels.ops import nau, nmru, nmu, nru
 
 
-class _Unit(ArithmeticLayer):
+class Unit(ArithmeticLayer):
     """A layer whose only term of the loss is ``penalty`` times the discretisation of its weight."""
 
     columns = 1  # of the weight, per input
@@ -37,7 +37,7 @@ class _Unit(ArithmeticLayer):
         return f"{super().extra_repr()}, penalty={self.penalty:g}"
 
 
-class NAU(_Unit):
+class NAU(Unit):
     """Neural addition unit: learns sums and differences, z = W x with W drawn to -1, 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
@@ -63,7 +63,7 @@ class NAU(_Unit):
         return nau(x, self._leading(self.weight))
 
 
-class NMU(_Unit):
+class NMU(Unit):
     """Neural multiplication unit: learns products, z = prod_i (W_i x_i + 1 - W_i) with W drawn to 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
@@ -87,7 +87,7 @@ class NMU(_Unit):
         return nmu(x, self._leading(self.weight))
 
 
-class NRU(_Unit):
+class NRU(Unit):
     """Neural reciprocal unit: learns products and quotients, z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
 
     T = tanh(1000 W)^2 in training mode, |W| in evaluation mode; W is drawn to -1, 0 and 1.
@@ -115,7 +115,7 @@ class NRU(_Unit):
         return nru(x, self._leading(self.weight), self.training)
 
 
-class NMRU(_Unit):
+class NMRU(Unit):
     """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.

@@ -7,10 +7,31 @@ Second order comes from the plain torch of ``mathkernels.reference``. Forward mo
 
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
 from mathkernels.ops.discretisation import discretisation
+from mathkernels.ops.inalu import inalu
+from mathkernels.ops.nac import nac
+from mathkernels.ops.nac_mul import nac_mul, nac_nmu, nac_sigma
+from mathkernels.ops.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
 from mathkernels.ops.nau import nau
 from mathkernels.ops.nmru import nmru
 from mathkernels.ops.nmu import nmu
 from mathkernels.ops.nru import nru
 from mathkernels.ops.real_npu import real_npu
 
-__all__ = ["clipped_reciprocal", "discretisation", "nau", "nmru", "nmu", "nru", "real_npu"]
+__all__ = [
+    "clipped_reciprocal",
+    "discretisation",
+    "gnalu",
+    "inalu",
+    "nac",
+    "nac_mul",
+    "nac_nmu",
+    "nac_sigma",
+    "nalu",
+    "nalu_nau_nmu",
+    "nalu_separate",
+    "nau",
+    "nmru",
+    "nmu",
+    "nru",
+    "real_npu",
+]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -54,8 +56,15 @@ def keep_signature(forward: Callable) -> Callable:
     return forward
 
 
+@cache
+def _axes(axes: str) -> list[tuple[int, str, int]]:
+    """Factor, letter and added columns of each axis: "E,4I+1" is (1, E, 0), (4, I, 1)."""
+    found = [re.fullmatch(r"(\d*)([A-Z])(?:\+(\d+))?", axis) for axis in axes.split(",")]
+    return [(int(match[1] or 1), match[2], int(match[3] or 0)) for match in found if match]
+
+
 def check(op: str, **tensors: tuple[Tensor, str]) -> dict[str, int]:
-    """Bind each axis letter to one size. Axes are letters with commas; "2I" is twice an earlier I.
+    """Bind each axis letter to one size. Axes are letters with commas; "4I+1" is made of an earlier I.
 
     Raises:
         ValueError: shapes disagree; the message names every tensor, its letters and its shape.
@@ -64,10 +73,11 @@ def check(op: str, **tensors: tuple[Tensor, str]) -> dict[str, int]:
     size: dict[str, int] = {}
     first: Tensor | None = None
     for name, (tensor, axes) in tensors.items():
-        letters = axes.split(",")
-        fits = tensor.dim() == len(letters)
-        for letter, n in zip(letters, tensor.shape, strict=False):
-            fits = fits and n == (2 * size[letter[1:]] if letter[0] == "2" else size.setdefault(letter, n))
+        parts = _axes(axes)
+        fits = tensor.dim() == len(parts)
+        for (factor, letter, added), n in zip(parts, tensor.shape, strict=False):
+            plain = factor == 1 and added == 0
+            fits = fits and n == (size.setdefault(letter, n) if plain else factor * size[letter] + added)
         if not fits:
             told = ", ".join(f"{name} ({axes})={tuple(t.shape)}" for name, (t, axes) in tensors.items())
             raise ValueError(f"{op}: shapes disagree: {told}")

@@ -1,75 +1,11 @@
 """Neural addition unit (Madsen & Johansen 2020) for E independent models."""
 
-import torch
 from torch import Tensor
 
-from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models, keep_signature
-from mathkernels.reference.nau import nau_backward as reference_backward
+from mathkernels import reference
+from mathkernels.ops._units import apply_unit, define_unit
 
-
-def _fake(x: Tensor, weight: Tensor) -> Tensor:
-    size = check("nau", x=(x, "E,B,I"), weight=(weight, "E,O,I"))
-    return x.new_empty(size["E"], size["B"], size["O"])
-
-
-def _cpu(x: Tensor, weight: Tensor) -> Tensor:
-    return layer_forward("nau", x, weight, _fake(x, weight))
-
-
-def _fake_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    check("nau_backward", x=(x, "E,B,I"), weight=(weight, "E,O,I"), dy=(dy, "E,B,O"))
-    return x.new_empty(x.shape), weight.new_empty(weight.shape)
-
-
-def _cpu_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-    return layer_backward("nau", dy, x, weight, _fake_backward(dy, x, weight))
-
-
-_forward_op = define("nau(Tensor x, Tensor weight) -> Tensor", _fake, _cpu)
-_backward_op = define(
-    "nau_backward(Tensor dy, Tensor x, Tensor weight) -> (Tensor, Tensor)", _fake_backward, _cpu_backward
-)
-
-
-class _Nau(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(x, weight):
-        return _forward_op(x, weight)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        return _NauBackward.apply(*grads, *ctx.saved_tensors)
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Nau, info, in_dims, inputs)
-
-
-class _NauBackward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference."""
-
-    @staticmethod
-    @keep_signature
-    def forward(dy, x, weight):
-        return _backward_op(dy, x, weight)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        return torch.func.vjp(reference_backward, *ctx.saved_tensors)[1](grads)
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_NauBackward, info, in_dims, inputs)
+define_unit("nau", reference.nau, {"weight": "E,O,I"})
 
 
 def nau(x: Tensor, weight: Tensor) -> Tensor:
@@ -86,4 +22,4 @@ def nau(x: Tensor, weight: Tensor) -> Tensor:
         ValueError: shapes disagree; the message names each of them.
         TypeError: dtypes or devices differ or are not supported.
     """
-    return _Nau.apply(x, weight)
+    return apply_unit("nau", x, weight)

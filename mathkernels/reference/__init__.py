@@ -2,6 +2,10 @@
 
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
 from mathkernels.reference.discretisation import discretisation
+from mathkernels.reference.inalu import inalu
+from mathkernels.reference.nac import nac
+from mathkernels.reference.nac_mul import nac_mul, nac_nmu, nac_sigma
+from mathkernels.reference.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
 from mathkernels.reference.nau import nau
 from mathkernels.reference.nmru import nmru, nmru_gated
 from mathkernels.reference.nmu import nmu
@@ -12,6 +16,15 @@ from mathkernels.reference.real_npu import real_npu
 __all__ = [
     "clipped_reciprocal",
     "discretisation",
+    "gnalu",
+    "inalu",
+    "nac",
+    "nac_mul",
+    "nac_nmu",
+    "nac_sigma",
+    "nalu",
+    "nalu_nau_nmu",
+    "nalu_separate",
     "nau",
     "nmru",
     "nmru_gated",

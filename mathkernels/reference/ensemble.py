@@ -8,6 +8,7 @@ come from :mod:`mathkernels.reference.random`.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,18 +16,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mathkernels import reference
 from mathkernels.reference import random
+from mathkernels.reference.nac import nac_weight
 
 if TYPE_CHECKING:
-    from mathkernels.ensemble.describe import Module, Run
+    from mathkernels.ensemble.describe import Run
 
 Samples = Callable[[int], np.ndarray]  # iteration -> inputs (B,I)
-Parameters = dict[
-    str, Tensor
-]  # "weight", and "imaginary" and "gate" where the module has one; with a leading model axis of 1
+Parameters = dict[str, Tensor]  # tensors by name, with a leading model axis of 1
 
 
 class Row(NamedTuple):
@@ -42,58 +42,133 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Trained:
-    """The logged rows of a run, and its parameters as vectors after the last update."""
+    """The logged rows of a run, and its parameters after the last update: vectors, of stacks (O,columns)."""
 
     rows: list[Row]
     parameters: Parameters
 
 
+def _uniform(low: float, high: float) -> Callable[..., Any]:
+    return lambda values, generator: values.uniform_(low, high, generator=generator)
+
+
+def _initial(unit: Any, inputs: int, outputs: int) -> dict[str, tuple[int, Callable[..., Any]]]:
+    """Return the columns of each tensor of a unit and what draws it; a constant draws nothing."""
+    glorot = math.sqrt(6 / (inputs + outputs))
+    wide, signed = _uniform(-glorot, glorot), _uniform(-min(0.5, glorot), min(0.5, glorot))
+    middle, hat = _uniform(0.25, 0.75), _uniform(*_accumulator_range(inputs, outputs))
+    n, name = inputs, unit.name
+    half = 2 * n if name == "NMRU" else n, lambda values, generator: values.fill_(0.5)
+    if name == "NMRU":
+        return {"weight": (2 * n, middle)} | ({"gate": half} if unit.gated else {})
+    if name in ("RealNPU", "NPU"):
+        weight = {"weight": (n, wide if unit.init == "xavier" else signed)}
+        zero = {"imaginary": (n, lambda values, generator: values.zero_())} if name == "NPU" else {}
+        return weight | zero | {"gate": half}
+    if name == "Linear":
+        bound = glorot if unit.activation == "none" else math.sqrt(6 / n)
+        return {"weight": (n, _uniform(-bound, bound)), "bias": (1, lambda values, generator: values.zero_())}
+    if name == "NACMul" and unit.weights == "sigma":
+        deviation = math.sqrt(2 / (inputs + outputs))
+        return {"weight_hat": (n, lambda v, generator: v.normal_(0.0, deviation, generator=generator))}
+    if name == "NALU" and unit.weights == "nau-nmu":
+        return {"weight": (n, signed), "mul_weight": (n, middle), "gate": (n, wide)}
+    if name == "INALU":
+        means = {"weight_hat": 0.88, "m_hat": 0.5, "mul_weight_hat": 0.88, "mul_m_hat": 0.5, "gate": 0.0}
+        return {
+            key: (
+                1 if key == "gate" else n,
+                lambda v, generator, mean=mean: v.normal_(mean, 0.2, generator=generator),
+            )
+            for key, mean in means.items()
+        }
+    if name in ("NAC", "NACMul", "NALU", "GNALU") and getattr(unit, "weights", "") != "nmu":
+        separate = name == "NALU" and unit.weights == "separate"
+        names = ["weight_hat", "m_hat"] + (["mul_weight_hat", "mul_m_hat"] if separate else [])
+        gate = {"gate": (n, wide)} if name in ("NALU", "GNALU") else {}
+        return {key: (n, hat) for key in names} | gate
+    return {"weight": (n, middle if name in ("NMU", "NACMul") else signed)}
+
+
+@functools.cache
+def _accumulator_range(inputs: int, outputs: int) -> tuple[float, float]:
+    """Where tanh(a) sigmoid(b) of uniform a and b has the variance 2 / (I + O) (Madsen & Johansen 2020)."""
+    wanted = 2 / max(inputs + outputs, 5)
+    r = np.linspace(1e-4, 10, 1_000_001)
+    variance = (1 - np.tanh(r) / r) * (r - np.tanh(r / 2)) / (2 * r)
+    bound = float(np.interp(wanted, variance, r))
+    return -bound, bound
+
+
+def layers_of(run: Run) -> list[tuple[str, Any, int, int]]:
+    """Return name, unit, inputs and outputs of the layers of a run; the name is empty if there is one."""
+    module: Any = run.module
+    if module.name != "Stack":
+        return [("", module, run.task.inputs, 1)]
+    return [
+        ("first.", module.first, run.task.inputs, module.hidden),
+        ("second.", module.second, module.hidden, 1),
+    ]
+
+
 def initial_parameters(run: Run) -> Parameters:
-    """Return "weight" (1,1,I), "imaginary" (1,1,I) for NPU and "gate" (1,I), float32; NMRU has 2I for I.
+    """Return the tensors of all layers, (1,O,columns), float32; the gate of an NPU or NMRU is (1,columns).
 
     The published scripts initialise twice from torch's generator, so that the second draw counts.
     """
-    inputs, module = run.task.inputs, cast(Any, run.module)
-    xavier = math.sqrt(6 / (inputs + 1))
-    if module.name in ("NMU", "NMRU"):
-        low, high = 0.25, 0.75
-    else:
-        high = xavier if getattr(module, "init", None) == "xavier" else min(0.5, xavier)
-        low = -high
-    columns = 2 * inputs if module.name == "NMRU" else inputs
-    weight = torch.empty(1, 1, columns)
     source = torch.Generator().manual_seed(run.seed)
+    parameters: Parameters = {}
     for _ in range(2):
-        weight.uniform_(low, high, generator=source)
-    parameters = {"weight": weight}
-    if module.name == "NPU":
-        parameters["imaginary"] = torch.zeros_like(weight)
-    if module.name in ("RealNPU", "NPU") or getattr(module, "gated", False):
-        parameters["gate"] = torch.full((1, columns), 0.5)
+        for prefix, unit, inputs, outputs in layers_of(run):
+            for name, (columns, fill) in _initial(unit, inputs, outputs).items():
+                values = torch.empty(1, outputs, columns)
+                fill(values, generator=source)
+                shared_gate = name == "gate" and unit.name in ("RealNPU", "NPU", "NMRU")
+                parameters[prefix + name] = values[:, 0] if shared_gate else values
     return parameters
 
 
-def predict(module: Module, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+def apply_unit(unit: Any, tensors: list[Tensor], x: Tensor, training: bool) -> Tensor:
+    """Return the outputs (1,B,O) of one layer for inputs x (1,B,I); the tensors stand in their order."""
+    name = unit.name
+    if name in ("NAU", "NMU"):
+        return (reference.nau if name == "NAU" else reference.nmu)(x, *tensors)
+    if name in ("RealNPU", "NPU"):
+        return (reference.npu if name == "NPU" else reference.real_npu)(x, *tensors, epsilon=unit.epsilon)
+    if name == "NRU":
+        return (reference.nru_separate if unit.separate_signs else reference.nru)(x, *tensors, training)
+    if name == "NMRU" and unit.gated:
+        return reference.nmru_gated(x, *tensors, unit.epsilon, training)
+    if name == "NMRU":
+        return reference.nmru(x, *tensors, unit.epsilon, training, unit.sign_retrieval)
+    if name == "Linear":
+        weight, bias = tensors
+        z = torch.einsum("ebi,eoi->ebo", x, weight) + bias.transpose(1, 2)
+        return {"none": lambda v: v, "relu": torch.relu, "relu6": nn.functional.relu6}[unit.activation](z)
+    packed = torch.cat(tensors, dim=-1)
+    if name == "NAC":
+        return reference.nac(x, packed)
+    if name == "NALU" and unit.weights == "nau-nmu":
+        return reference.nalu_nau_nmu(x, packed)
+    functions = {
+        "NACMul normal": reference.nac_mul,
+        "NACMul sigma": reference.nac_sigma,
+        "NACMul nmu": reference.nac_nmu,
+        "NALU shared": reference.nalu,
+        "NALU separate": reference.nalu_separate,
+        "GNALU": reference.gnalu,
+        "INALU": reference.inalu,
+    }
+    return functions[f"{name} {getattr(unit, 'weights', '')}".strip()](x, packed, unit.epsilon)
+
+
+def predict(run: Run, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
     """Return the module's output (B) for inputs x (B,I)."""
-    samples, given = x[None], cast(Any, module)
-    tensors = parameters.values()  # in the order of the references' arguments
-    if module.name == "NAU":
-        z = reference.nau(samples, *tensors)
-    elif module.name == "NMU":
-        z = reference.nmu(samples, *tensors)
-    elif module.name == "RealNPU":
-        z = reference.real_npu(samples, *tensors, epsilon=given.epsilon)
-    elif module.name == "NPU":
-        z = reference.npu(samples, *tensors, epsilon=given.epsilon)
-    elif module.name == "NRU":
-        z = (reference.nru_separate if given.separate_signs else reference.nru)(samples, *tensors, training)
-    elif module.name == "NMRU" and given.gated:
-        z = reference.nmru_gated(samples, *tensors, given.epsilon, training)
-    elif module.name == "NMRU":
-        z = reference.nmru(samples, *tensors, given.epsilon, training, given.sign_retrieval)
-    else:
-        raise TypeError(f"module: got {module!r}, which has no reference")
-    return z[0, :, 0]
+    values = x[None]
+    for prefix, unit, inputs, outputs in layers_of(run):
+        names = _initial(unit, inputs, outputs)
+        values = apply_unit(unit, [parameters[prefix + name] for name in names], values, training)
+    return values[0, :, 0]
 
 
 def criterion(run: Run, z: Tensor, target: Tensor) -> Tensor:
@@ -110,42 +185,77 @@ def criterion(run: Run, z: Tensor, target: Tensor) -> Tensor:
 
 def penalty(run: Run, parameters: Parameters, t: int) -> Tensor:
     """Return what iteration t adds to the loss: discretisation, times the ramp, and norms."""
-    module: Any = run.module
-    weight = parameters["weight"]
     ramp = 1.0 if run.ramp is None else run.ramp.at(t)
-    if module.name not in ("RealNPU", "NPU"):
-        kind = "unit" if module.name in ("NMU", "NMRU") else "ternary"
-        total = module.penalty * ramp * reference.discretisation(weight, kind)[0]
-        if "gate" in parameters:
-            total = (
-                total + module.gate_penalty * ramp * reference.discretisation(parameters["gate"], "unit")[0]
-            )
-        return total
-    total = module.weight_penalty * ramp * reference.discretisation(weight, module.weight_target)[0]
-    total = total + module.gate_penalty * ramp * reference.discretisation(parameters["gate"], "unit")[0]
-    if module.name == "NPU":
-        total = total + module.imaginary_penalty * ramp * parameters["imaginary"].abs().sum()
-    if module.norm is not None:
-        norms = [torch.linalg.vector_norm(p, module.norm.order) for p in parameters.values()]
-        total = total + module.norm.at(t) * torch.stack(norms).sum()
+    total = torch.zeros((), dtype=next(iter(parameters.values())).dtype)
+    for prefix, unit, _, _ in layers_of(run):
+        own = {name.removeprefix(prefix): p for name, p in parameters.items() if name.startswith(prefix)}
+        for name, strength, kind in _penalties(unit):
+            p = own[name]
+            value = p.abs().sum() if kind == "absolute" else reference.discretisation(p, kind)[0]
+            total = total + strength * ramp * value
+        if getattr(unit, "norm", None) is not None:
+            norms = [torch.linalg.vector_norm(p, unit.norm.order) for p in own.values()]
+            total = total + unit.norm.at(t) * torch.stack(norms).sum()
     return total
 
 
-def sparsity(parameters: Parameters) -> float:
+def _penalties(unit: Any) -> list[tuple[str, float, str]]:
+    """Return tensor, strength and kind of the discretisation penalties of a unit."""
+    if unit.name in ("RealNPU", "NPU"):
+        found = [("weight", unit.weight_penalty, unit.weight_target), ("gate", unit.gate_penalty, "unit")]
+        return found + ([("imaginary", unit.imaginary_penalty, "absolute")] if unit.name == "NPU" else [])
+    if unit.name == "NMRU":
+        return [("weight", unit.penalty, "unit")] + (
+            [("gate", unit.gate_penalty, "unit")] if unit.gated else []
+        )
+    if unit.name in ("NAU", "NRU"):
+        return [("weight", unit.penalty, "ternary")]
+    if unit.name == "NMU" or (unit.name == "NACMul" and unit.weights == "nmu"):
+        return [("weight", unit.penalty, "unit")]
+    if unit.name == "NALU" and unit.weights == "nau-nmu":
+        return [("weight", unit.penalty, "ternary"), ("mul_weight", unit.penalty, "unit")]
+    return []
+
+
+def _weights(unit: Any, own: Parameters) -> list[Tensor]:
+    """Return the weights that count in the sparsity error of a layer; each tensor counts by its maximum."""
+    if "weight_hat" not in own:
+        names = ["weight", "imaginary", "mul_weight"]
+        found = [own[name] for name in names if name in own]
+        return found if unit.name == "NPU" else [torch.cat([p.flatten() for p in found])]
+    if unit.name == "NACMul" and unit.weights == "sigma":
+        return [torch.sigmoid(own["weight_hat"])]
+    base = (1 + math.sqrt(5)) / 2 if unit.name == "GNALU" else math.e
+    pairs = [("weight_hat", "m_hat"), ("mul_weight_hat", "mul_m_hat")]
+    found = [nac_weight(own[a], own[b], base).flatten() for a, b in pairs if a in own]
+    return [torch.cat(found)]
+
+
+def sparsity(run: Run, parameters: Parameters) -> float:
     """Return the largest distance of a weight from -1, 0 and 1; an NPU adds that of its imaginary part."""
-    tensors = [p for name, p in parameters.items() if name != "gate"]
-    return sum(torch.minimum(p.abs(), (1 - p.abs()).abs()).max().item() for p in tensors)
+    errors = []
+    for prefix, unit, _, _ in layers_of(run):
+        own = {name.removeprefix(prefix): p for name, p in parameters.items() if name.startswith(prefix)}
+        tensors = _weights(unit, own)
+        errors.append(sum(torch.minimum(p.abs(), (1 - p.abs()).abs()).max().item() for p in tensors))
+    return max(errors)
 
 
-def clamp_(module: Module, parameters: Parameters) -> None:
+def clamp_(run: Run, parameters: Parameters) -> None:
     """Bring the parameters back into their intervals after a step."""
-    clip = getattr(module, "clip", "wg")
-    if "w" in clip:
-        parameters["weight"].clamp_(0 if module.name in ("NMU", "NMRU") else -1, 1)
-    if "i" in clip:
-        parameters["imaginary"].clamp_(-1, 1)
-    if "g" in clip and "gate" in parameters:
-        parameters["gate"].clamp_(0, 1)
+    for prefix, unit, _, _ in layers_of(run):
+        clip = getattr(unit, "clip", "wg" if unit.name in ("NAU", "NMU", "NRU", "NMRU") else "")
+        low = 0 if unit.name in ("NMU", "NMRU") else -1
+        if getattr(unit, "weights", "") in ("nmu", "nau-nmu"):
+            clip, low = "w", 0 if unit.weights == "nmu" else -1
+        if "w" in clip:
+            parameters[prefix + "weight"].clamp_(low, 1)
+        if getattr(unit, "weights", "") == "nau-nmu":
+            parameters[prefix + "mul_weight"].clamp_(0, 1)
+        if "i" in clip:
+            parameters[prefix + "imaginary"].clamp_(-1, 1)
+        if "g" in clip and prefix + "gate" in parameters:
+            parameters[prefix + "gate"].clamp_(0, 1)
 
 
 def _optimizer(run: Run, parameters: list[Tensor]) -> torch.optim.Optimizer:
@@ -171,7 +281,7 @@ def _samples(run: Run, dtype: torch.dtype, generator: str) -> Samples:
 
 def _error(run: Run, parameters: Parameters, which: Any, dtype: torch.dtype) -> float:
     x, target = (torch.from_numpy(v).to(dtype) for v in run.task.evaluation_set(which, run.seed))
-    return (predict(run.module, parameters, x, training=False) - target).square().mean().item()
+    return (predict(run, parameters, x, training=False) - target).square().mean().item()
 
 
 def train(
@@ -195,19 +305,22 @@ def train(
         drawn = draw(t)
         x = torch.from_numpy(drawn).to(dtype)
         target = torch.from_numpy(run.task.target(drawn, run.seed)).to(dtype)  # computed in float64
-        loss = criterion(run, predict(run.module, parameters, x, training=True), target)
+        loss = criterion(run, predict(run, parameters, x, training=True), target)
         extra = penalty(run, parameters, t)
         if t % run.evaluate_every == 0:
             with torch.no_grad():
                 valid, test = (_error(run, parameters, which, dtype) for which in ("validation", "test"))
-            rows.append(Row(t, valid, test, sparsity(parameters), loss.item(), extra.item()))
+            rows.append(Row(t, valid, test, sparsity(run, parameters), loss.item(), extra.item()))
         optimizer.zero_grad()
         (loss + extra).backward()
         if run.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters.values(), run.clip_norm)
         optimizer.step()
         with torch.no_grad():
-            clamp_(run.module, parameters)
+            clamp_(run, parameters)
         if any(p.isnan().any() for p in parameters.values()):
             break
-    return Trained(rows, {name: p.detach().flatten() for name, p in parameters.items()})
+    stacked = len(layers_of(run)) > 1
+    return Trained(
+        rows, {n: p.detach().reshape((-1, p.shape[-1]) if stacked else -1) for n, p in parameters.items()}
+    )

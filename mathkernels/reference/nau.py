@@ -7,8 +7,3 @@ from torch import Tensor
 def nau(x: Tensor, weight: Tensor) -> Tensor:
     """x (E,B,I), weight (E,O,I) -> (E,B,O):  z = sum_i clamp(W_i, -1, 1) x_i."""
     return torch.einsum("ebi,eoi->ebo", x, weight.clamp(-1, 1))
-
-
-def nau_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I); the clamp passes gradient inside [-1, 1], ends included."""
-    return torch.func.vjp(nau, x, weight)[1](dy)

@@ -26,14 +26,3 @@ def nmru_gated(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float, training
     u, weight = u[:, :, None], weight[:, None]
     magnitude = torch.prod(u.abs() * weight + 1 - weight, dim=-1)
     return magnitude * torch.cos(math.pi * (weight * (u < 0)).sum(dim=-1))
-
-
-def nmru_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retrieval: bool
-) -> tuple[Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,2I)."""
-
-    def function(x: Tensor, weight: Tensor) -> Tensor:
-        return nmru(x, weight, epsilon, training, sign_retrieval)
-
-    return torch.func.vjp(function, x, weight)[1](dy)

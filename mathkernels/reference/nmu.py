@@ -8,8 +8,3 @@ def nmu(x: Tensor, weight: Tensor) -> Tensor:
     """x (E,B,I), weight (E,O,I) -> (E,B,O):  z = prod_i (W_i x_i + 1 - W_i)."""
     x, weight = x[:, :, None], weight[:, None]
     return torch.prod(weight * x + 1 - weight, dim=-1)
-
-
-def nmu_backward(dy: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I)."""
-    return torch.func.vjp(nmu, x, weight)[1](dy)

@@ -27,8 +27,3 @@ def nru_separate(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     gate = torch.tanh(1000 * weight) ** 2 if training else weight.abs()
     magnitude = torch.prod(x.abs() ** weight * gate + (1 - gate), dim=-1)
     return magnitude * torch.prod(x.sign() ** weight.round(), dim=-1).detach()
-
-
-def nru_backward(dy: Tensor, x: Tensor, weight: Tensor, training: bool) -> tuple[Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I)."""
-    return torch.func.vjp(lambda x, weight: nru(x, weight, training), x, weight)[1](dy)

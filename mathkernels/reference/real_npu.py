@@ -17,10 +17,3 @@ def real_npu(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float) -> Tensor:
     angle = math.pi * relevance * (x < 0).to(x.dtype)
     power = torch.einsum("ebi,eoi->ebo", magnitude.log(), weight)
     return power.exp() * torch.einsum("ebi,eoi->ebo", angle, weight).cos()
-
-
-def real_npu_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, gate: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight (E,O,I), dgate (E,I)."""
-    return torch.func.vjp(lambda x, weight, gate: real_npu(x, weight, gate, epsilon), x, weight, gate)[1](dy)
