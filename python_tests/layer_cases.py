@@ -72,3 +72,8 @@ CASES = [
     Case("gnalu", "gnalu", (1e-7,), columns=3, low=-1.5, high=1.5),
     Case("inalu", "inalu", (1e-7,), columns=4, more=1, low=-1.5, high=1.5),
 ]
+
+
+def case_of(op: str) -> Case:
+    """The first case of an op."""
+    return next(case for case in CASES if case.op == op)
