@@ -1,6 +1,6 @@
 """Runs that cover every module and option of the ensemble, small enough for the plain loop to follow."""
 
-from mathkernels.ensemble import NAU, NMRU, NMU, NRU, SGD, Adam, Norm, Ramp, RealNPU, Run, Task
+from mathkernels.ensemble import NAU, NMRU, NMU, NPU, NRU, SGD, Adam, Norm, Ramp, RealNPU, Run, Task
 
 RAMP = Ramp(start=200, end=600)
 
@@ -19,6 +19,8 @@ def run(module, optimizer=None, iterations=1000, seed=3, **more):
 NEGATIVE = {"interpolation": "U[-2,-1]", "extrapolation": "U[-6,-2]"}
 AROUND_ZERO = {"interpolation": "U[-2,2]", "extrapolation": "U[-6,-2] or U[2,6]"}
 BY_POSITION = {"interpolation": "U[-2,-1] ; U[1,2]", "extrapolation": "U[-6,-2] ; U[2,6]"}
+BENFORD = {"interpolation": "B[10,100]", "extrapolation": "B[100,1000]"}
+TRUNCATED = {"interpolation": "TN(1,3)[-10,5]", "extrapolation": "TN(10,3)[5,15]"}
 MODIFIED = RealNPU.modified()
 
 # name -> run, over as many iterations as float64 trajectories can be compared; chaotic ones have fewer
@@ -57,5 +59,29 @@ RUNS = {
     ),
     "nmru-10": run(NMRU(), Adam(lr=1e-2), task=task(inputs=10), clip_norm=1.0),
     "nmru-no-clip-sgd": run(NMRU(), SGD(lr=1e-4)),
+    "complex": run(NPU()),
+    "complex-around-zero-10": run(
+        NPU.modified(constrain_imaginary=True), task=task(inputs=10, **AROUND_ZERO), iterations=300
+    ),
+    "complex-free-negative": run(NPU.modified(), task=task(**NEGATIVE)),
+    "npu-pcc": run(MODIFIED, criterion="pcc"),
+    "npu-mape-10": run(MODIFIED, task=task(inputs=10), criterion="mape"),
+    "npu-benford": run(MODIFIED, task=task(**BENFORD)),
+    "npu-truncated-normal": run(MODIFIED, task=task(**TRUNCATED), iterations=100, evaluate_every=50),
+    "nru-separate": run(NRU(separate_signs=True), Adam(lr=1e-2)),
+    "nru-separate-negative": run(
+        NRU(separate_signs=True), Adam(lr=1e-3), task=task(**NEGATIVE), iterations=50, evaluate_every=25
+    ),
+    "nru-pcc-10": run(NRU(), Adam(lr=1e-3), task=task(inputs=10), iterations=200, criterion="pcc"),
+    "nmru-mape": run(NMRU(), Adam(lr=1e-2), clip_norm=1.0, wide_norm=True, criterion="mape"),
+    "nmru-gated": run(NMRU(gated=True), Adam(lr=1e-2), clip_norm=1.0),
+    "nmru-gated-negative-10": run(
+        NMRU(gated=True),
+        Adam(lr=1e-2),
+        task=task(inputs=10, **NEGATIVE),
+        clip_norm=1.0,
+        iterations=100,
+        evaluate_every=50,
+    ),
     "nmru-unsigned": run(NMRU(sign_retrieval=False), Adam(lr=1e-2), task=task(**NEGATIVE)),
 }

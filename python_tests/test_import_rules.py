@@ -17,8 +17,8 @@ ALLOWED = {
     "ops": ("_C", "backends", "ops", "reference"),
     "nn": ("nn", "ops"),
     "data": ("data",),
-    "experiment": ("data", "ensemble", "experiment"),
-    "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "ops"),
+    "experiment": ("data", "ensemble", "experiment", "files"),
+    "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "files", "ops"),
 }
 ONLY_TYPES = {
     "cstdint",

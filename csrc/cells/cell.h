@@ -5,6 +5,7 @@
 //   int derived(n)      numbers that forward and backward need, made once per step from the parameters
 //   int saved(n)        numbers that forward keeps for backward
 //   int gradients(n)    numbers that backward adds up over the samples
+//   int groups, int group(n, k)   how many tensors the parameters form, and to which of them parameter k belongs
 //   prepare<Mode>(n, options, signs, p, d)          parameters p -> derived d
 //   forward<Mode>(n, options, x, d, s) -> z         inputs x, derived d -> output z, saved s
 //   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx
@@ -21,6 +22,12 @@ enum class Mode { training, evaluation };
 
 // Whether the sign of each input is the same for all samples of a run (then it is a constant of the step).
 enum class Signs { mixed, constant };
+
+// For cells with a single tensor of parameters.
+struct OneGroup {
+  static constexpr int groups = 1;
+  static constexpr int group(int, int) { return 0; }
+};
 
 template <class R>
 struct CellOptions {

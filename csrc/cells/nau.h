@@ -4,7 +4,7 @@
 
 namespace mk::MK_ISA {
 
-struct Nau {
+struct Nau : OneGroup {
   static constexpr int parameters(int n) { return n; }
   static constexpr int derived(int n) { return n; }
   static constexpr int saved(int) { return 0; }

@@ -11,7 +11,7 @@
 namespace mk::MK_ISA {
 
 template <bool retrieval, Signs signs_kind>
-struct Nmru {
+struct Nmru : OneGroup {
   static_assert(retrieval || signs_kind == Signs::mixed, "without retrieval the signs need no constant");
   static constexpr bool mixed = signs_kind == Signs::mixed;
   static constexpr int parameters(int n) { return 2 * n; }

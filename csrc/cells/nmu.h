@@ -6,7 +6,7 @@
 
 namespace mk::MK_ISA {
 
-struct Nmu {
+struct Nmu : OneGroup {
   static constexpr int parameters(int n) { return n; }
   static constexpr int derived(int n) { return n; }
   static constexpr int saved(int n) { return 2 * n; }  // factors, prefix products

@@ -1,7 +1,8 @@
 // Neural reciprocal unit (Mistry et al. 2021):  z = prod_i f_i,  f_i = sign(x_i) |x_i|^w_i T_i + 1 - T_i
-//   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T)
-//   evaluation  T = |w|,  T' = sign(w)
-//   df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) - T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
+//   with separate signs  f_i = |x_i|^w_i T_i + 1 - T_i,  z = prod_i f_i prod_i sign(x_i)^round(w_i), where the product
+//   of the signs is constant in backward and round takes halves to even training    T = tanh(1000 w)^2,  T' = dT/dw =
+//   2000 tanh(1000 w) (1 - T) evaluation  T = |w|,  T' = sign(w) df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) -
+//   T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
 // No epsilon; sign(0) = 0.  A factor is evaluated as power T + (1 - T), as the original does: at T = 1 it is the power,
 // where (power T + 1) - T would round it to multiples of 2^-24 and lose small inputs.
 #pragma once
@@ -9,10 +10,11 @@
 
 namespace mk::MK_ISA {
 
-struct Nru {
+template <bool separate>
+struct Nru : OneGroup {
   static constexpr int parameters(int n) { return n; }
-  static constexpr int derived(int n) { return 3 * n; }  // w, T, T'
-  static constexpr int saved(int n) { return 4 * n; }    // factors, prefix products, signed powers, logarithms
+  static constexpr int derived(int n) { return separate ? 5 * n : 3 * n; }  // w, T, T'; (-1)^r, 0^r of r = round(w)
+  static constexpr int saved(int n) { return 4 * n; }  // factors, prefix products, (signed) powers, logarithms
   static constexpr int gradients(int n) { return n; }
 
   template <Mode mode, class V>
@@ -27,15 +29,34 @@ struct Nru {
         d[n + i] = abs(p[i]);
         d[2 * n + i] = sign(p[i]);
       }
+      if constexpr (separate) {
+        const V one = constant<V>(1), half = constant<V>(0.5) * round_half_even(p[i]);
+        d[3 * n + i] = select(half == round_half_even(half), one, -one);
+        d[4 * n + i] = power_of_zero(half);
+      }
     }
+  }
+
+  template <class V>
+  static MK_INLINE V power_of_zero(V exponent) {
+    const V zero = constant<V>(0), one = constant<V>(1);
+    return select(exponent > zero, zero, select(exponent == zero, one, one / zero));
   }
 
   template <Mode, class V>
   static MK_INLINE V forward(int n, CellOptions<Real<V>>, const V* x, const V* d, V* s) {
+    const V zero = constant<V>(0);
     V z = constant<V>(1);
+    if constexpr (separate)
+      for (int i = 0; i < n; ++i)
+        z = z * select(x[i] < zero, d[3 * n + i], select(x[i] == zero, d[4 * n + i], constant<V>(1)));
     for (int i = 0; i < n; ++i) {
       const V magnitude = abs(x[i]);
-      const V power = sign(x[i]) * pow_positive(magnitude, d[i]);
+      V power = pow_positive(magnitude, d[i]);
+      if constexpr (separate)
+        power = select(x[i] == zero, power_of_zero(d[i]), power);
+      else
+        power = sign(x[i]) * power;
       s[i] = fma(power, d[n + i], constant<V>(1) - d[n + i]);
       s[n + i] = z;
       s[2 * n + i] = power;
@@ -52,7 +73,8 @@ struct Nru {
       const V others = suffix * s[n + i], power = s[2 * n + i];
       const V slope = fma(power, d[2 * n + i], -d[2 * n + i]);
       // at x = 0 the power is 0 and its product with ln 0 is taken as 0, as sign(0) = 0 has it
-      const V moving = select(power == constant<V>(0), constant<V>(0), power * (d[n + i] * s[3 * n + i]));
+      V moving = select(power == constant<V>(0), constant<V>(0), power * (d[n + i] * s[3 * n + i]));
+      if constexpr (separate) moving = select(d[n + i] == constant<V>(0), constant<V>(0), moving);
       g[i] = fma(others, slope + moving, g[i]);
       if constexpr (Dx) {
         const V steep = others * d[n + i] * d[i] * (power / x[i]);

@@ -16,6 +16,8 @@ template <Signs signs_kind, Domain domain = Domain::any>
 struct RealNpu {
   static constexpr bool mixed = signs_kind == Signs::mixed;
   static constexpr int parameters(int n) { return 2 * n; }
+  static constexpr int groups = 2;
+  static constexpr int group(int n, int k) { return k < n ? 0 : 1; }
   // mixed: w, h, w h;  constant: w, h, [x < 0], then cos B, sin B
   static constexpr int derived(int n) { return mixed ? 3 * n : 3 * n + 2; }
   static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r, then E cos B, E sin B (mixed) or E (constant)

@@ -35,6 +35,14 @@ MK_INLINE Rounded<V> round_even(V x) {
   return {shifted - splat<V>(round_magic), bits(shifted) - bits(splat<V>(round_magic))};
 }
 
+// x rounded to the nearest integer, halves to even; |x| < 2^22, for double 2^51.
+template <class V>
+MK_INLINE V round_half_even(V x) {
+  if constexpr (is_float<V>) return round_even(x).real;
+  const V magic = splat<V>(static_cast<Real<V>>(6755399441055744.0));  // 1.5 * 2^52
+  return (x + magic) - magic;
+}
+
 // c[0] + c[1] x + c[2] x^2 + …, at most 8 coefficients, by Estrin's scheme: its chain of dependent operations is a
 // third of Horner's, and it is latency that bounds the kernels.
 template <class V, int N>

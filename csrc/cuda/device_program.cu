@@ -67,7 +67,8 @@ void DeviceProgram::place_sets(const uint64_t* Program::* field, int64_t element
 }
 
 DeviceProgram::DeviceProgram(const Program& host, SharedSets& sets) : host_(host), device_(host) {
-  if (host.dtype != 0 || kernel_of(host) == nullptr || host.inputs > cuda_max_inputs)
+  if (host.dtype != 0 || kernel_of(host) == nullptr || host.inputs > cuda_max_inputs || host.distribution != 0 ||
+      host.criterion != 0)
     throw CudaError("CUDA: no kernel for this program");
   const auto models = static_cast<size_t>(host.tiles * tile_models), inputs = static_cast<size_t>(host.inputs);
   const auto parameters = models * static_cast<size_t>(host.parameters);
@@ -104,9 +105,10 @@ void DeviceProgram::start() {
   device_.last = host_.last;
   if (device_.first == device_.last) return;
   schedules_.clear();
-  for (const auto field :
-       {&Program::step, &Program::correction, &Program::weight_penalty, &Program::gate_penalty, &Program::norm})
-    place(field, static_cast<size_t>(host_.last - host_.first), sizeof(float), &schedules_);
+  const auto span = static_cast<size_t>(host_.last - host_.first);
+  for (const auto field : {&Program::step, &Program::correction, &Program::norm})
+    place(field, span, sizeof(float), &schedules_);
+  place(&Program::penalty, span * static_cast<size_t>(host_.groups), sizeof(float), &schedules_);
   for (const auto* group : {&schedules_, &state_})
     for (const Copy& copy : *group) to_device(*copy.device, copy.host, stream);
   int device = 0, processors = 0;

@@ -120,15 +120,15 @@ struct WarpTrainer {
   }
 
   MK_INLINE void update(const float* gradient, int64_t step) {
-    const Schedule<float> at(p, step);
+    const Schedule<float, Core::groups> at(p, step);
     const float mean = static_cast<float>(2.0 / static_cast<double>(p.batch));
     float dp[parameter_capacity];
     Core::finish(inputs(), raw, derived, gradient, dp);
     MK_UNROLL
     for (int k = 0; k < parameters(); ++k) dp[k] = dp[k] * mean;
-    add_penalties(p, at, parameters(), raw, dp);
+    add_penalties<Core>(p, at, inputs(), raw, dp);
     if (p.clip_norm > 0) clip_gradient(p, parameters(), dp);
-    step_parameters(p, at, parameters(), dp, raw, first, second);
+    step_parameters<Core>(p, at, inputs(), dp, raw, first, second);
   }
 
   // The mean squared error on an evaluation set, added as in sum_gradients.
@@ -146,29 +146,6 @@ struct WarpTrainer {
       squares += static_cast<double>(square);
     }
     return lane_sum(squares) / static_cast<double>(count);
-  }
-
-  MK_INLINE void write_penalties(int64_t step, double* out) const {
-    double sparsity = 0, total = 0, weight_norm = 0, gate_norm = 0;
-    const Schedule<float> at(p, step);
-    MK_UNROLL
-    for (int k = 0; k < parameters(); ++k) {
-      const bool weight = k < p.weights;
-      const double w = static_cast<double>(raw[k]), distance = penalty(Penalty::ternary, w);
-      if (weight && !(distance <= sparsity)) sparsity = distance;  // a NaN stays
-      const auto kind = static_cast<Penalty>(weight ? p.weight_penalty_kind : p.gate_penalty_kind);
-      total += static_cast<double>(weight ? at.weight_penalty : at.gate_penalty) * penalty(kind, w);
-      const double size = p.norm_order == 1 ? abs(w) : w * w;
-      weight_norm += weight ? size : 0;
-      gate_norm += weight ? 0 : size;
-    }
-    if (p.norm_order == 2) {
-      weight_norm = sqrt(weight_norm);
-      gate_norm = sqrt(gate_norm);
-    }
-    if (p.norm_order) total += static_cast<double>(at.norm) * (weight_norm + gate_norm);
-    out[2] = sparsity;
-    out[4] = total;
   }
 
   MK_INLINE double* row_of(int64_t iteration) const {
@@ -190,7 +167,10 @@ struct WarpTrainer {
     double* out = row_of(iteration);
     out[0] = valid;
     out[1] = test;
-    write_penalties(iteration - p.first, out);
+    double measured[2];
+    measure_penalties<Core>(p, iteration - p.first, inputs(), raw, 1, measured);
+    out[2] = measured[0];
+    out[4] = measured[1];
     if (valid < p.best_valid[index]) {
       p.best_valid[index] = valid;
       p.best_row[index] = static_cast<int32_t>(iteration / p.evaluate_every);

@@ -1,7 +1,15 @@
-// Fills a tile's streams for one iteration: [slot][input][sample] anchored integers as reals (see random.h).
+// Fills a tile's streams for one iteration, [slot][input][sample]: anchored integers as reals for uniform numbers (see
+// random.h), the numbers themselves for the other distributions.
+//
+// shape_numbers for an input of a slot:
+//   truncated normal   step and shift of the distribution function: P - 1/2 = integer * step + shift; mean, standard
+//                      deviation, low, high
+//   Benford            step and shift of the share in [0, 1); the power of ten of the first digit; how many values the
+//                      digits behind it take, the smallest of them; unused
 #pragma once
 #include "common/lanes.h"
 #include "common/random.h"
+#include "ensemble/distribution.h"
 #include "ensemble/program.h"
 
 namespace mk::MK_ISA {
@@ -46,6 +54,10 @@ MK_INLINE void draw_tile(const Program& p, int64_t tile, int64_t iteration, R* s
       draw_hash(p.slot_seed[index], iteration, inputs, batch, anchor, out);
     else
       draw_philox(p.slot_seed[index], iteration, inputs, batch, anchor, out);
+    if (p.distribution != static_cast<int64_t>(Distribution::uniform))
+      for (int i = 0; i < inputs; ++i)
+        distribute(static_cast<Distribution>(p.distribution), batch, out + i * batch,
+                   static_cast<const R*>(p.slot_shape) + (index * inputs + i) * shape_numbers);
   }
 }
 

@@ -10,23 +10,37 @@ namespace mk {
 
 constexpr int tile_models = 16;
 constexpr int max_inputs = 128;
+constexpr int shape_numbers = 6;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
 
-enum class Cell : int64_t { nau, nmu, real_npu, nru, nmru, nmru_unsigned };
+enum class Cell : int64_t { nau, nmu, real_npu, nru, nmru, nmru_unsigned, nmru_gated, nru_separate, npu };
 enum class Operation : int64_t { add, sub, mul, div, reciprocal, squared, root };
 enum class OptimiserKind : int64_t { adam, sgd };
 enum class Generator : int64_t { hash, philox };
+enum class Criterion : int64_t { mse, pcc, mape };
+enum class Distribution : int64_t { uniform, truncated_normal, benford };
+
+// What the parameters of one tensor share; Core::group says to which of them a parameter belongs.
+struct Group {
+  int64_t penalty;  // Penalty
+  int64_t clamped;
+  double low, high;
+  int64_t sparsity;  // groups of one number count together in the sparsity error, by their maximum; 0: not at all
+};
+constexpr int max_groups = 6;
+constexpr int sparsity_terms = 2;  // the error is the sum of the maxima of terms 1 and 2
 
 struct Program {
   int64_t dtype;           // 0 float, 1 double
   int64_t cell;            // Cell
   int64_t constant_signs;  // 1: every input of every run keeps its sign (real_npu, nmru)
   int64_t inputs;          // I
-  int64_t weights;         // parameters per model that are weights; the rest, up to `parameters`, are gates
   int64_t parameters;      // P
   int64_t batch;           // a multiple of 32
   int64_t operation;       // Operation
   int64_t generator;       // Generator
+  int64_t distribution;    // Distribution
+  int64_t criterion;       // Criterion
   int64_t tiles;
   int64_t first, last;     // iterations [first, last)
   int64_t evaluate_every;  // a row is written before the update of every iteration that this divides
@@ -34,18 +48,18 @@ struct Program {
 
   int64_t optimiser;                            // OptimiserKind
   double decay1, beta2, decay2, eps, momentum;  // decay = 1 - beta
-  int64_t weight_penalty_kind, gate_penalty_kind, norm_order;
-  int64_t clamp_weights, clamp_gates;
-  double weight_low, weight_high;  // gates are clamped to [0, 1]
-  double clip_norm;                // 0: none
+  int64_t norm_order;                           // of the norm penalty of every group; 0: none
+  double clip_norm;                             // 0: none
+  int64_t wide_norm;                            // 1: the norm that clip_norm limits does not overflow
   double epsilon;
+  int64_t groups;
+  Group group[max_groups];
 
   // per iteration, [last - first] of R
-  const void* step;            // Adam: lr / (1 - beta1^(t+1));  SGD: lr
-  const void* correction;      // Adam: 1 / sqrt(1 - beta2^(t+1))
-  const void* weight_penalty;  // coefficient of one weight's penalty: lambda ramp(t) / weights
-  const void* gate_penalty;    // of one gate's
-  const void* norm;            // beta(t)
+  const void* step;        // Adam: lr / (1 - beta1^(t+1));  SGD: lr
+  const void* correction;  // Adam: 1 / sqrt(1 - beta2^(t+1))
+  const void* penalty;     // [groups][last - first]: coefficient of one parameter's penalty, lambda ramp(t) / count
+  const void* norm;        // beta(t)
 
   // per tile
   const int32_t* models;         // [tiles] how many models the tile holds
@@ -53,6 +67,7 @@ struct Program {
   const int32_t* slot;           // [tiles][16] the stream of each model
   const uint64_t* slot_seed;     // [tiles][16]
   const uint32_t* slot_anchor;   // [tiles][16][I] see random.h
+  const void* slot_shape;        // [tiles][16][I][shape_numbers] of R, see draw.h; not read for uniform numbers
   const void* scale;             // [tiles][I][16] of R
   const void* offset;            // [tiles][I][16] of R
   const void* negative;          // [tiles][I][16] of R, 1 or 0; read with constant_signs
@@ -76,7 +91,7 @@ struct Program {
 // Memory a worker needs, in bytes, 64-byte aligned.
 inline int64_t program_scratch_bytes(const Program& p) {
   const int64_t real = p.dtype == 0 ? 4 : 8;
-  return real * p.batch * (p.inputs * tile_models + p.inputs + 1) + 64;
+  return real * p.batch * (p.inputs * tile_models + p.inputs + 2) + 64;
 }
 
 // Trains one tile; `scratch` belongs to the calling worker.
@@ -90,6 +105,7 @@ TrainTile* train_nmu(const Program&);
 TrainTile* train_real_npu(const Program&);
 TrainTile* train_nru(const Program&);
 TrainTile* train_nmru(const Program&);
+TrainTile* train_npu(const Program&);
 }  // namespace MK_ISA
 #endif
 

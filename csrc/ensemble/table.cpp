@@ -11,10 +11,14 @@ static TrainTile* train(const Program& p) {
       return train_nmu(p);
     case Cell::real_npu:
       return train_real_npu(p);
+    case Cell::npu:
+      return train_npu(p);
     case Cell::nru:
+    case Cell::nru_separate:
       return train_nru(p);
     case Cell::nmru:
     case Cell::nmru_unsigned:
+    case Cell::nmru_gated:
       return train_nmru(p);
   }
   return nullptr;

@@ -73,42 +73,125 @@ struct Trainer {
     return apply(static_cast<Operation>(operation), a, b);
   }
 
-  // Calls f with the program's operation, as a compile-time constant where speed is asked for.
+  // Calls f with the program's operation and criterion, as compile-time constants where speed is asked for.
   template <class F>
-  MK_INLINE void with_operation(F f) const {
+  MK_INLINE void with_loss(F f) const {
     const auto operation = static_cast<Operation>(p.operation);
+    const auto criterion = static_cast<Criterion>(p.criterion);
     if constexpr (N != 0) {
-      if (operation == Operation::div) return f(std::integral_constant<Operation, Operation::div>{});
-      if (operation == Operation::mul) return f(std::integral_constant<Operation, Operation::mul>{});
+      const std::integral_constant<Criterion, Criterion::mse> mse;
+      if (criterion == mse && operation == Operation::div)
+        return f(std::integral_constant<Operation, Operation::div>{}, mse);
+      if (criterion == mse && operation == Operation::mul)
+        return f(std::integral_constant<Operation, Operation::mul>{}, mse);
     }
-    f(operation);
+    f(operation, criterion);
   }
 
-  // The sums over the batch of one model's gradients, without the factor 2 / batch of the mean squared error.
-  template <class O>
-  __attribute__((noinline)) void sum_gradients(int m, O operation) {
+  // What a model reads in the loops over the batch.
+  struct Batch {
+    const R* stream;
+    const int32_t* subset;
+    V d[Core::derived(capacity)], scale[capacity], offset[capacity];
+
+    MK_INLINE Batch(const Trainer& t, int m)
+        : stream(t.streams + int64_t{t.p.slot[t.tile * tile_models + m]} * t.inputs() * t.p.batch),
+          subset(t.p.subset + (t.tile * tile_models + m) * 4) {
+      const int n = t.inputs();
+      const R *scales = t.per_model(t.p.scale, n) + m, *offsets = t.per_model(t.p.offset, n) + m;
+      for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(t.derived[k * tile_models + m]);
+      for (int i = 0; i < n; ++i) {
+        scale[i] = splat<V>(scales[i * tile_models]);
+        offset[i] = splat<V>(offsets[i * tile_models]);
+      }
+    }
+    MK_INLINE void sample(int n, int batch, int s, V* x) const {
+      for (int i = 0; i < n; ++i) x[i] = fma(V::load(stream + i * batch + s), scale[i], offset[i]);
+    }
+  };
+
+  // f(s) added over the batch in the order of every sum: 32 columns, then a balanced tree.
+  template <class F>
+  MK_INLINE R batch_sum(F f) const {
+    constexpr int packs = columns / width;
+    V partial[packs];
+    for (int first = 0; first < packs; ++first) {
+      partial[first] = constant<V>(0);
+      for (int s = first * width; s < p.batch; s += columns) partial[first] = partial[first] + f(s);
+    }
+    for (int half = packs / 2; half > 0; half /= 2)
+      for (int a = 0; a < half; ++a) partial[a] = partial[a] + partial[a + half];
+    return lane_sum(partial[0]);
+  }
+
+  // What the slope of the loss needs of the whole batch, and the loss itself.
+  struct Moments {
+    V mean_z, mean_t, along_z, along_t;  // Pearson's correlation: dz = along_z (z - mean_z) + along_t (t - mean_t)
+    R loss;
+  };
+
+  // Forward over the batch in training mode.  Pearson's correlation as the published criterion has it:
+  //   rho = mean(vz / (sz + e) * vt / (st + e)),  v = values - mean,  s = sqrt(max(mean v^2, e)),  e = 2^-23
+  __attribute__((noinline)) Moments moments(int m) {
+    const int n = inputs(), batch = static_cast<int>(p.batch);
+    const Batch b(*this, m);
+    R* z = streams + int64_t{tile_models} * n * batch;
+    R* t = z + batch;
+    for (int s = 0; s < batch; s += width) {
+      V x[capacity], saved[Core::saved(capacity) + 1];
+      b.sample(n, batch, s, x);
+      Core::template forward<Mode::training>(n, options, x, b.d, saved).store(z + s);
+      target(static_cast<Operation>(p.operation), x, b.subset).store(t + s);
+    }
+    const V e = constant<V>(0x1p-23), share = constant<V>(1) / splat<V>(static_cast<R>(p.batch));
+    const auto mean = [&](auto f) { return splat<V>(batch_sum(f)) * share; };
+    if (p.criterion == static_cast<int64_t>(Criterion::mape)) {
+      const V loss = mean([&](int s) { return abs((V::load(t + s) - V::load(z + s)) / V::load(t + s)); });
+      return {e, e, e, e, loss[0]};
+    }
+    const V mean_z = mean([&](int s) { return V::load(z + s); }), mean_t = mean([&](int s) { return V::load(t + s); });
+    const auto vz = [&](int s) { return V::load(z + s) - mean_z; };
+    const auto vt = [&](int s) { return V::load(t + s) - mean_t; };
+    const V square_z = mean([&](int s) { return vz(s) * vz(s); }),
+            square_t = mean([&](int s) { return vt(s) * vt(s); });
+    const V sz = sqrt(select(square_z < e, e, square_z)), st = sqrt(select(square_t < e, e, square_t));
+    const V rho = mean([&](int s) { return vz(s) / (sz + e) * (vt(s) / (st + e)); });
+    const V along_z = select(square_z < e, constant<V>(0), rho / ((sz + e) * sz));
+    return {mean_z, mean_t, along_z, constant<V>(-1) / ((sz + e) * (st + e)), R{1} - rho[0]};
+  }
+
+  // The slope of the loss at one sample, without the factor of the mean (2 / batch or 1 / batch).
+  template <class C>
+  static MK_INLINE V slope(C criterion, const Moments& at, V z, V t) {
+    switch (static_cast<Criterion>(criterion)) {
+      case Criterion::pcc:
+        return fma(at.along_z, z - at.mean_z, at.along_t * (t - at.mean_t));
+      case Criterion::mape:
+        return sign(z - t) / abs(t);
+      default:
+        return z - t;
+    }
+  }
+
+  // The sums over the batch of one model's gradients, without the factor of the mean.
+  template <class O, class C>
+  __attribute__((noinline)) void sum_gradients(int m, O operation, C criterion) {
     constexpr int packs = columns / width;
     const int n = inputs();
     const int batch = static_cast<int>(p.batch), count = Core::gradients(n);
-    const int64_t index = tile * tile_models + m;
-    const R* stream = streams + int64_t{p.slot[index]} * n * batch;
-    const R* scales = per_model(p.scale, n) + m;
-    const R* offsets = per_model(p.offset, n) + m;
-    V d[Core::derived(capacity)], scale[capacity], offset[capacity], partial[packs][Core::gradients(capacity)];
-    for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
-    for (int i = 0; i < n; ++i) {
-      scale[i] = splat<V>(scales[i * tile_models]);
-      offset[i] = splat<V>(offsets[i * tile_models]);
-    }
+    const Batch b(*this, m);
+    [[maybe_unused]] Moments at;
+    if (static_cast<Criterion>(criterion) == Criterion::pcc) at = moments(m);
+    V partial[packs][Core::gradients(capacity)];
     for (int first = 0; first < packs; ++first) {
       V g[Core::gradients(capacity)];
       for (int k = 0; k < count; ++k) g[k] = constant<V>(0);
       for (int s = first * width; s < batch; s += columns) {
         V x[capacity], saved[Core::saved(capacity) + 1];
-        for (int i = 0; i < n; ++i) x[i] = fma(V::load(stream + i * batch + s), scale[i], offset[i]);
-        const V error = Core::template forward<Mode::training>(n, options, x, d, saved) -
-                        target(operation, x, p.subset + index * 4);
-        Core::template backward<false>(n, options, x, d, saved, error, g, static_cast<V*>(nullptr));
+        b.sample(n, batch, s, x);
+        const V z = Core::template forward<Mode::training>(n, options, x, b.d, saved);
+        const V dz = slope(criterion, at, z, target(operation, x, b.subset));
+        Core::template backward<false>(n, options, x, b.d, saved, dz, g, static_cast<V*>(nullptr));
       }
       for (int k = 0; k < count; ++k) partial[first][k] = g[k];
     }
@@ -124,8 +207,9 @@ struct Trainer {
     R* parameter = per_model(p.parameter, parameters);
     R* first_moment = per_model(p.first_moment, parameters);
     R* second_moment = per_model(p.second_moment, parameters);
-    const Schedule<M> at(p, t - p.first);
-    const M mean = splat<M>(R{2} / static_cast<R>(p.batch));
+    const Schedule<M, Core::groups> at(p, t - p.first);
+    const R factor = p.criterion == static_cast<int64_t>(Criterion::mse) ? R{2} : R{1};
+    const M mean = splat<M>(factor / static_cast<R>(p.batch));
     for (int m = 0; m < models; m += M::lanes) {
       M raw[Core::parameters(capacity)], first[Core::parameters(capacity)], second[Core::parameters(capacity)];
       M made[Core::derived(capacity)], sum[Core::gradients(capacity)], dp[Core::parameters(capacity)];
@@ -138,9 +222,9 @@ struct Trainer {
       for (int k = 0; k < Core::gradients(n); ++k) sum[k] = M::load(gradient + k * tile_models + m);
       Core::finish(n, raw, made, sum, dp);
       for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
-      add_penalties(p, at, parameters, raw, dp);
+      add_penalties<Core>(p, at, n, raw, dp);
       if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
-      step_parameters(p, at, parameters, dp, raw, first, second);
+      step_parameters<Core>(p, at, n, dp, raw, first, second);
       for (int k = 0; k < parameters; ++k) {
         raw[k].store(parameter + k * tile_models + m);
         first[k].store(first_moment + k * tile_models + m);
@@ -162,26 +246,10 @@ struct Trainer {
     };
     out[0] = error(p.valid_inputs, p.valid_target, p.valid_count);
     out[1] = error(p.test_inputs, p.test_target, p.test_count);
-    double sparsity = 0, total = 0, norms[2] = {0, 0};
-    const auto at = [&](const void* table) {
-      return static_cast<double>(static_cast<const R*>(table)[iteration - p.first]);
-    };
-    for (int k = 0; k < parameters; ++k) {
-      const bool weight = k < p.weights;
-      const double w = static_cast<double>(parameter[k * tile_models]);
-      const double distance = penalty(Penalty::ternary, w);
-      if (weight && !(distance <= sparsity)) sparsity = distance;  // a NaN stays
-      const auto kind = static_cast<Penalty>(weight ? p.weight_penalty_kind : p.gate_penalty_kind);
-      total += at(weight ? p.weight_penalty : p.gate_penalty) * penalty(kind, w);
-      norms[weight ? 0 : 1] += p.norm_order == 1 ? abs(w) : w * w;
-    }
-    if (p.norm_order == 2) {
-      norms[0] = sqrt(norms[0]);
-      norms[1] = sqrt(norms[1]);
-    }
-    if (p.norm_order) total += at(p.norm) * (norms[0] + norms[1]);
-    out[2] = sparsity;
-    out[4] = total;
+    double measured[2];
+    measure_penalties<Core>(p, iteration - p.first, n, parameter, tile_models, measured);
+    out[2] = measured[0];
+    out[4] = measured[1];
     if (out[0] < p.best_valid[index]) {
       p.best_valid[index] = out[0];
       p.best_row[index] = static_cast<int32_t>(row);
@@ -192,26 +260,22 @@ struct Trainer {
 
   // The training loss of the batch that the coming update uses, in training mode.
   __attribute__((noinline)) void write_loss(int m, int64_t iteration) {
-    const int n = inputs();
-    const int64_t index = tile * tile_models + m, row = iteration / p.evaluate_every;
-    const int batch = static_cast<int>(p.batch);
-    const R* stream = streams + int64_t{p.slot[index]} * n * batch;
-    R* x = streams + int64_t{tile_models} * n * batch;
-    R* t = x + n * batch;
-    for (int s = 0; s < batch; s += width) {
-      V sample[capacity];
-      for (int i = 0; i < n; ++i) {
-        const R scale = per_model(p.scale, n)[i * tile_models + m],
-                offset = per_model(p.offset, n)[i * tile_models + m];
-        sample[i] = fma(V::load(stream + i * batch + s), splat<V>(scale), splat<V>(offset));
-        sample[i].store(x + i * batch + s);
-      }
-      target(static_cast<Operation>(p.operation), sample, p.subset + index * 4).store(t + s);
+    const int n = inputs(), batch = static_cast<int>(p.batch);
+    double& loss = p.rows[((tile * tile_models + m) * p.row_capacity + iteration / p.evaluate_every) * row_columns + 3];
+    if (p.criterion != static_cast<int64_t>(Criterion::mse)) {
+      loss = static_cast<double>(moments(m).loss);
+      return;
     }
-    V d[Core::derived(capacity)];
-    for (int k = 0; k < Core::derived(n); ++k) d[k] = splat<V>(derived[k * tile_models + m]);
-    p.rows[(index * p.row_capacity + row) * row_columns + 3] =
-        mean_squared_error<Core, Mode::training, N>(n, options, x, t, batch, d);
+    const Batch b(*this, m);
+    R* inside = streams + int64_t{tile_models} * n * batch;
+    R* wanted = inside + n * batch;
+    for (int s = 0; s < batch; s += width) {
+      V x[capacity];
+      b.sample(n, batch, s, x);
+      for (int i = 0; i < n; ++i) x[i].store(inside + i * batch + s);
+      target(static_cast<Operation>(p.operation), x, b.subset).store(wanted + s);
+    }
+    loss = mean_squared_error<Core, Mode::training, N>(n, options, inside, wanted, batch, b.d);
   }
 
   void run() {
@@ -224,8 +288,8 @@ struct Trainer {
         for (int m = 0; m < models; ++m) write_loss(m, t);
       }
       prepare<Mode::training>();
-      with_operation([&](auto operation) {
-        for (int m = 0; m < models; ++m) sum_gradients(m, operation);
+      with_loss([&](auto operation, auto criterion) {
+        for (int m = 0; m < models; ++m) sum_gradients(m, operation, criterion);
       });
       update(t);
     }

@@ -4,7 +4,7 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nru_float = layer_kernels<Nru, float, true>();
-constexpr LayerKernels<double> nru_double = layer_kernels<Nru, double, true>();
+constexpr LayerKernels<float> nru_float = layer_kernels<Nru<false>, float, true>();
+constexpr LayerKernels<double> nru_double = layer_kernels<Nru<false>, double, true>();
 
 }  // namespace mk::MK_ISA

@@ -60,19 +60,32 @@ void pointer(py::class_<mk::Program>& c, const char* name) {
 
 void bind_ensemble(py::module_& m) {
   using P = mk::Program;
+  py::class_<mk::Group>(m, "Group")
+      .def_readwrite("penalty", &mk::Group::penalty)
+      .def_readwrite("clamped", &mk::Group::clamped)
+      .def_readwrite("low", &mk::Group::low)
+      .def_readwrite("high", &mk::Group::high)
+      .def_readwrite("sparsity", &mk::Group::sparsity);
   py::class_<P> c(m, "Program");
   c.def(py::init([] { return P{}; }));
+  c.def(
+      "group",
+      [](P& p, int index) -> mk::Group& {
+        if (index < 0 || index >= mk::max_groups) throw py::index_error("ensemble: no such group");
+        return p.group[index];
+      },
+      py::return_value_policy::reference_internal);
   c.def_property_readonly("address", [](const P& p) { return reinterpret_cast<uint64_t>(&p); });  // for _C_cuda
 #define MK_VALUE(name) c.def_readwrite(#name, &P::name);
 #define MK_POINTER(name) pointer<&P::name>(c, #name);
   // clang-format off
-  MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(weights) MK_VALUE(parameters)
+  MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(parameters)
   MK_VALUE(batch) MK_VALUE(operation) MK_VALUE(generator) MK_VALUE(tiles) MK_VALUE(first) MK_VALUE(last)
   MK_VALUE(evaluate_every) MK_VALUE(row_capacity) MK_VALUE(optimiser) MK_VALUE(decay1) MK_VALUE(beta2) MK_VALUE(decay2)
-  MK_VALUE(eps) MK_VALUE(momentum) MK_VALUE(weight_penalty_kind) MK_VALUE(gate_penalty_kind) MK_VALUE(norm_order)
-  MK_VALUE(clamp_weights) MK_VALUE(clamp_gates) MK_VALUE(weight_low) MK_VALUE(weight_high) MK_VALUE(clip_norm)
+  MK_VALUE(eps) MK_VALUE(momentum) MK_VALUE(norm_order) MK_VALUE(clip_norm)
+  MK_VALUE(wide_norm) MK_VALUE(distribution) MK_VALUE(criterion) MK_VALUE(groups)
   MK_VALUE(epsilon) MK_VALUE(valid_count) MK_VALUE(test_count)
-  MK_POINTER(step) MK_POINTER(correction) MK_POINTER(weight_penalty) MK_POINTER(gate_penalty) MK_POINTER(norm)
+  MK_POINTER(step) MK_POINTER(correction) MK_POINTER(penalty) MK_POINTER(slot_shape) MK_POINTER(norm)
   MK_POINTER(models) MK_POINTER(slots) MK_POINTER(slot) MK_POINTER(slot_seed) MK_POINTER(slot_anchor) MK_POINTER(scale)
   MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
   MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter) MK_POINTER(first_moment)
@@ -80,9 +93,10 @@ void bind_ensemble(py::module_& m) {
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
-                                                      m.attr("tile_models") = mk::tile_models;
+                                              m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
+  m.attr("shape_numbers") = mk::shape_numbers;
   m.attr("program_bytes") = sizeof(P);
   m.def("program_scratch_bytes", &mk::program_scratch_bytes);
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));

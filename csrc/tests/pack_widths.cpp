@@ -8,7 +8,9 @@
 
 #include "cells/nau.h"
 #include "cells/nmru.h"
+#include "cells/nmru_gated.h"
 #include "cells/nmu.h"
+#include "cells/npu.h"
 #include "cells/nru.h"
 #include "cells/real_npu.h"
 #include "ensemble/train.h"
@@ -34,15 +36,16 @@ template <class Core>
 void train(const char* name, Operation operation) {
   const int parameters = Core::parameters(inputs);
   Program p{};
-  p.inputs = inputs, p.parameters = parameters, p.weights = parameters, p.batch = 128;
+  p.inputs = inputs, p.parameters = parameters, p.groups = Core::groups, p.batch = 128;
   p.operation = static_cast<int64_t>(operation);
   p.tiles = 1, p.last = iterations, p.evaluate_every = iterations - 1, p.row_capacity = 2;
   p.decay1 = 0.1, p.beta2 = 0.999, p.decay2 = 0.001, p.eps = 1e-8, p.epsilon = 1.1920929e-7;
-  p.weight_penalty_kind = static_cast<int64_t>(Penalty::ternary);
+  for (int g = 0; g < Core::groups; ++g) p.group[g] = {static_cast<int64_t>(Penalty::ternary), 0, 0, 0, 1};
   p.norm_order = 2, p.clip_norm = 0.5;
-  const std::vector<float> step(iterations, 1e-2f), correction(iterations, 3.0f), coefficient(iterations, 1e-3f);
+  const std::vector<float> step(iterations, 1e-2f), correction(iterations, 3.0f),
+      coefficient(iterations * max_groups, 1e-3f);
   p.step = step.data(), p.correction = correction.data();
-  p.weight_penalty = p.gate_penalty = p.norm = coefficient.data();
+  p.penalty = p.norm = coefficient.data();
   const int32_t held = models, drawn = slots;
   std::vector<int32_t> slot(tile_models), subset(tile_models * 4);
   std::vector<uint64_t> seed(tile_models), x(tile_models), t(tile_models);
@@ -80,7 +83,10 @@ int main() {
   train<Nmu>("nmu", Operation::mul);
   train<RealNpu<Signs::mixed>>("real_npu mixed", Operation::div);
   train<RealNpu<Signs::constant, Domain::normal>>("real_npu constant", Operation::div);
-  train<Nru>("nru", Operation::div);
+  train<Nru<false>>("nru", Operation::div);
+  train<Nru<true>>("nru separate", Operation::div);
+  train<Npu>("npu", Operation::div);
+  train<NmruGated>("nmru gated", Operation::div);
   train<Nmru<true, Signs::mixed>>("nmru mixed", Operation::div);
   train<Nmru<true, Signs::constant>>("nmru constant", Operation::div);
   train<Nmru<false, Signs::mixed>>("nmru unsigned", Operation::div);

@@ -1,5 +1,16 @@
-"""Data generators. They need numpy only and know nothing of the kernels."""
+"""Data generators. They need numpy and torch only and know nothing of the kernels."""
 
-from mathkernels.data.arithmetic import MIXED_SIGNS, OPERATIONS, RANGES, Range, Task
+from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, OPERATIONS, RANGES, Task
+from mathkernels.data.distributions import Benford, Range, TruncatedNormal
 
-__all__ = ["MIXED_SIGNS", "OPERATIONS", "RANGES", "Range", "Task"]
+__all__ = [
+    "CHALLENGING",
+    "MIXED_SIGNS",
+    "NEAR_ZERO",
+    "OPERATIONS",
+    "RANGES",
+    "Benford",
+    "Range",
+    "Task",
+    "TruncatedNormal",
+]

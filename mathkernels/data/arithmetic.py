@@ -1,4 +1,4 @@
-"""Arithmetic tasks on uniform ranges: a = sum of one index subset, b = sum of another, target = a op b.
+"""Arithmetic tasks: a = sum of one index subset, b = sum of another, target = a op b.
 
 The streams are numpy's legacy ``RandomState`` (MT19937), seeded and drawn as in the published experiments of
 Mistry, Farrahi & Hare 2021 (arXiv 2110.05177), whose generator goes back to Madsen & Johansen 2020.
@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from mathkernels.data.distributions import Distribution, Range, parse_ranges, ranges_text
+
 VALIDATION_SEED = 43953907
 TEST_SEED = 8689336
 EVALUATION_SAMPLES = 10_000
-
-_NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
-_INTERVAL = re.compile(rf"\s*U\s*:?\s*\[{_NUMBER},{_NUMBER}[\])]\s*")
 
 # operation -> (how many subsets it reads, its meaning)
 OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
@@ -42,105 +40,31 @@ def suggestion(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
-def _plain(number: float) -> str:
-    return repr(float(number)).removesuffix(".0")
+Ranges = tuple[Distribution, ...]  # of all inputs, or of each half of them
 
 
-@dataclass(frozen=True)
-class Range:
-    """Uniform distribution on one interval, or on two of which each entry picks one with probability 1/2.
-
-    Args:
-        intervals: one or two pairs (low, high), finite, low < high.
-
-    ``Range.parse(str(r)) == r`` for every range r.
-    """
-
-    intervals: tuple[tuple[float, float], ...]
-
-    def __post_init__(self) -> None:
-        try:
-            intervals = tuple((float(low), float(high)) for low, high in self.intervals)
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"Range.intervals: got {self.intervals!r}, needs pairs (low, high) of numbers"
-            ) from None
-        if len(intervals) not in (1, 2):
-            raise ValueError(f"Range.intervals: got {len(intervals)} intervals, needs one or two")
-        for low, high in intervals:
-            if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise ValueError(f"Range.intervals: got ({low}, {high}), needs finite bounds with low < high")
-        object.__setattr__(self, "intervals", intervals)
-
-    @classmethod
-    def parse(cls, text: str) -> Range:
-        """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; the papers' closing parenthesis is read too."""
-        matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
-        try:
-            intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
-        except ValueError:
-            intervals = ()
-        if len(intervals) != len(matches):
-            raise ValueError(f"range: got {text!r}, needs the form 'U[-2,2]' or 'U[-6,-2] or U[2,6]'")
-        return cls(intervals)
-
-    def __str__(self) -> str:
-        return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
-
-    def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
-        """Draw float64 entries: each interval's array in turn, then 0/1 where 1 picks the first."""
-        drawn = [random_state.uniform(low, high, size=shape) for low, high in self.intervals]
-        if len(drawn) == 1:
-            return drawn[0]
-        return np.where(random_state.randint(2, size=shape) == 1, drawn[0], drawn[1])
-
-
-def parse_ranges(given: str | Range | Sequence[str | Range]) -> tuple[Range, ...]:
-    """Return one Range for all inputs, or one for each half of them, from text, a Range or a sequence.
-
-    Text separates the halves by a semicolon: "U[-2,-1] ; U[1,2]".
-    """
-    if isinstance(given, Range):
-        return (given,)
-    if isinstance(given, str):
-        return tuple(Range.parse(part) for part in given.split(";"))
-    try:
-        return tuple(part if isinstance(part, Range) else Range.parse(part) for part in given)
-    except (TypeError, AttributeError):
-        raise TypeError(
-            f"ranges: got {given!r}, needs a Range, text like 'U[1,2]', or a sequence of these"
-        ) from None
-
-
-def ranges_text(ranges: Sequence[Range]) -> str:
-    """Inverse of :func:`parse_ranges`."""
-    return " ; ".join(str(part) for part in ranges)
-
-
-def _table(rows: Sequence[tuple[str, str]]) -> dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]]:
+def _table(rows: Sequence[tuple[str, str]]) -> dict[str, tuple[Ranges, Ranges]]:
     return {inside: (parse_ranges(inside), parse_ranges(outside)) for inside, outside in rows}
 
 
 # Interpolation (training, validation) and extrapolation (test) ranges of the division papers, by the former.
 RANGES: dict[str, tuple[Range, Range]] = {
-    text: (inside[0], outside[0])
-    for text, (inside, outside) in _table(
-        [
-            ("U[-20,-10]", "U[-40,-20]"),
-            ("U[-2,-1]", "U[-6,-2]"),
-            ("U[-1.2,-1.1]", "U[-6.1,-1.2]"),
-            ("U[-0.2,-0.1]", "U[-2,-0.2]"),
-            ("U[-2,2]", "U[-6,-2] or U[2,6]"),
-            ("U[0.1,0.2]", "U[0.2,2]"),
-            ("U[1,2]", "U[2,6]"),
-            ("U[1.1,1.2]", "U[1.2,6]"),
-            ("U[10,20]", "U[20,40]"),
-        ]
-    ).items()
+    inside: (Range.parse(inside), Range.parse(outside))
+    for inside, outside in [
+        ("U[-20,-10]", "U[-40,-20]"),
+        ("U[-2,-1]", "U[-6,-2]"),
+        ("U[-1.2,-1.1]", "U[-6.1,-1.2]"),
+        ("U[-0.2,-0.1]", "U[-2,-0.2]"),
+        ("U[-2,2]", "U[-6,-2] or U[2,6]"),
+        ("U[0.1,0.2]", "U[0.2,2]"),
+        ("U[1,2]", "U[2,6]"),
+        ("U[1.1,1.2]", "U[1.2,6]"),
+        ("U[10,20]", "U[20,40]"),
+    ]
 }
 
 # Data sets whose sign is fixed by position: first half of the inputs ; second half.
-MIXED_SIGNS: dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]] = _table(
+MIXED_SIGNS: dict[str, tuple[Ranges, Ranges]] = _table(
     [
         ("U[-2,2]", "U[-6,-2] or U[2,6]"),
         ("U[-2,-0.1] ; U[0.1,2]", "U[-6,-2] ; U[2,6]"),
@@ -151,6 +75,24 @@ MIXED_SIGNS: dict[str, tuple[tuple[Range, ...], tuple[Range, ...]]] = _table(
 )
 
 
+# Distributions that are harder to learn division on: integers, values near 0 in the divisor, wide ranges.
+CHALLENGING: dict[str, tuple[Ranges, Ranges]] = _table(
+    [
+        ("B[10,100]", "B[100,1000]"),
+        ("TN(-1,3)[-5,10]", "TN(-10,3)[-15,-5]"),
+        ("TN(1,3)[-10,5]", "TN(10,3)[5,15]"),
+        ("TN(0,1)[-5,5]", "TN(10,1)[5,15]"),
+        ("U[-50,50]", "U[-100,-50] or U[50,100]"),
+        ("U[-100,100]", "U[-200,-100] or U[100,200]"),
+    ]
+)
+
+# Division by small numbers: trained, validated and tested on the same range.
+NEAR_ZERO: dict[str, tuple[Ranges, Ranges]] = _table(
+    [(f"U[0,{high}]", f"U[0,{high}]") for high in ("0.0001", "0.001", "0.01", "0.1", "1")]
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
     """What a module learns: target = a op b, where a and b sum two subsets of I independent inputs.
@@ -158,16 +100,17 @@ class Task:
     Args:
         operation: "add", "sub", "mul", "div", or of a alone "reciprocal", "squared", "root".
         inputs: I.
-        interpolation, extrapolation: ranges of training and validation, and of the test set; a Range, text,
-            or two of them (first and second half of the inputs). Kept as a tuple of one or two Range.
+        interpolation, extrapolation: distributions of training and validation, and of the test set; a
+            Range, a TruncatedNormal, a Benford, text, or two of them (first and second half of the inputs).
+            Kept as a tuple of one or two.
         subset_ratio: size of a subset is floor(ratio * I); None means one element.
         overlap_ratio: neighbouring subsets share floor(ratio * size) inputs.
 
     The position of the subsets among the inputs is drawn once per seed.
     """
 
-    interpolation: tuple[Range, ...]
-    extrapolation: tuple[Range, ...]
+    interpolation: Ranges
+    extrapolation: Ranges
     operation: str = "div"
     inputs: int = 2
     subset_ratio: float | None = None
@@ -178,8 +121,8 @@ class Task:
         def __init__(
             self,
             *,
-            interpolation: str | Range | Sequence[str | Range],
-            extrapolation: str | Range | Sequence[str | Range],
+            interpolation: str | Distribution | Sequence[str | Distribution],
+            extrapolation: str | Distribution | Sequence[str | Distribution],
             operation: str = "div",
             inputs: int = 2,
             subset_ratio: float | None = None,

@@ -19,6 +19,7 @@ import numpy as np
 
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import TrainingProgram
+from mathkernels.files import remove_leftovers, replacing
 
 FORMAT = 1
 
@@ -45,6 +46,29 @@ def _difference(path: str, saved: Any, given: Any) -> str | None:
     return None if saved == given else f"{path} is {saved!r} in the checkpoint and {given!r} now"
 
 
+def header(runs: Sequence[Run], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a file of a fit says of itself.
+
+    Args:
+        runs: what the fit trains.
+        settings: what else its bits depend on (dtype, generator, whether products are fused).
+    """
+    return {"format": FORMAT, "settings": settings, "runs": describe(runs)}
+
+
+def compare(path: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
+    """Raise ValueError at the first difference between the saved header of a file and the one given now."""
+    for part in ("format", "settings"):
+        if found := _difference(part, saved.get(part), given[part]):
+            raise ValueError(f"checkpoint: {path} does not fit: {found}")
+    if len(saved["runs"]) != len(given["runs"]):
+        what = f"holds {len(saved['runs'])} runs, {len(given['runs'])} were given"
+        raise ValueError(f"checkpoint: {path} {what}")
+    for i, (one, other) in enumerate(zip(saved["runs"], given["runs"], strict=True)):
+        if found := _difference("", one, other):
+            raise ValueError(f"checkpoint: {path} belongs to other runs: runs[{i}].{found}")
+
+
 class Checkpoint:
     """The file of one fit.
 
@@ -61,7 +85,7 @@ class Checkpoint:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"checkpoint: got {path!r}, needs a path or None")
         self.path = Path(path)
-        self._header = {"format": FORMAT, "settings": settings, "runs": describe(runs)}
+        self._header = header(runs, settings)
         folder = self.path.absolute().parent
         if not folder.is_dir():
             raise ValueError(
@@ -76,6 +100,7 @@ class Checkpoint:
             raise ValueError(
                 f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not ({error})"
             ) from error
+        remove_leftovers(self.path)
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
@@ -85,18 +110,11 @@ class Checkpoint:
             for name, array in program.state().items()
         }
         positions = [program.position for program in programs]
-        header = json.dumps({**self._header, "positions": positions, "seconds": seconds})
+        text = json.dumps({**self._header, "positions": positions, "seconds": seconds})
         memory = io.BytesIO()
-        np.savez(memory, header=np.frombuffer(header.encode(), np.uint8), **arrays)
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            with open(temporary, "wb") as file:
-                file.write(memory.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        np.savez(memory, header=np.frombuffer(text.encode(), np.uint8), **arrays)
+        with replacing(self.path) as temporary:
+            temporary.write_bytes(memory.getbuffer())
 
     def restore(self, programs: Sequence[TrainingProgram]) -> float:
         """Load the state into the programs and return the seconds trained before; 0 if there is no file yet.
@@ -109,41 +127,28 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            header = json.loads(arrays.pop("header").tobytes().decode())
+            saved = json.loads(arrays.pop("header").tobytes().decode())
         except Exception as error:  # zipfile, zlib, struct and numpy each have their own for a damaged zip
             raise ValueError(
                 f"checkpoint: {self.path} is damaged or no checkpoint ({error}); "
                 "remove it to start anew, or give another path"
             ) from error
-        self._compare(header)
-        self._check_arrays(programs, header, arrays)
+        compare(self.path, saved, self._header)
+        self._check_arrays(programs, saved, arrays)
         for k, program in enumerate(programs):
-            program.position = header["positions"][k]
+            program.position = saved["positions"][k]
             for name, array in program.state().items():
                 array[...] = arrays[f"{k}/{name}"]
-        return float(header["seconds"])
-
-    def _compare(self, header: dict[str, Any]) -> None:
-        for part in ("format", "settings"):
-            if found := _difference(part, header.get(part), self._header[part]):
-                raise ValueError(f"checkpoint: {self.path} does not fit: {found}")
-        saved, given = header["runs"], self._header["runs"]
-        if len(saved) != len(given):
-            raise ValueError(f"checkpoint: {self.path} holds {len(saved)} runs, {len(given)} were given")
-        for i, (one, other) in enumerate(zip(saved, given, strict=True)):
-            if found := _difference("", one, other):
-                raise ValueError(f"checkpoint: {self.path} belongs to other runs: runs[{i}].{found}")
+        return float(saved["seconds"])
 
     def _check_arrays(
-        self, programs: Sequence[TrainingProgram], header: dict[str, Any], arrays: dict[str, np.ndarray]
+        self, programs: Sequence[TrainingProgram], saved: dict[str, Any], arrays: dict[str, np.ndarray]
     ) -> None:
-        fits = len(header.get("positions", ())) == len(programs)
+        fits = len(saved.get("positions", ())) == len(programs)
         for k, program in enumerate(programs):
             for name, array in program.state().items():
-                saved = arrays.get(f"{k}/{name}")
-                fits = (
-                    fits and saved is not None and saved.shape == array.shape and saved.dtype == array.dtype
-                )
+                held = arrays.get(f"{k}/{name}")
+                fits = fits and held is not None and held.shape == array.shape and held.dtype == array.dtype
         if not fits:
             raise ValueError(
                 f"checkpoint: {self.path} was written by another version of mathkernels; remove it"

@@ -11,7 +11,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from mathkernels import backends
+from mathkernels.data.distributions import Range, ranges_text
 from mathkernels.ensemble.describe import NMU, RealNPU, Run
+from mathkernels.ensemble.streams import KINDS, distribution_kind
 
 if TYPE_CHECKING:
     from mathkernels.ensemble.program import TrainingProgram
@@ -50,6 +52,12 @@ def check_runs(runs: Sequence[Run], dtype: str, max_inputs: int) -> None:
             names = " or ".join(module.name for module in TRAINED)
             what = f"runs[{index}].module: got {run.module.name}"
             raise ValueError(f"{what}, device='cuda' needs {names}, {OTHERWISE}")
+        if run.criterion != "mse":
+            what = f"runs[{index}].criterion: got {run.criterion!r}"
+            raise ValueError(f"{what}, device='cuda' needs 'mse', {OTHERWISE}")
+        if distribution_kind(run.task) != KINDS[Range]:
+            what = f"runs[{index}].task.interpolation: got {ranges_text(run.task.interpolation)!r}"
+            raise ValueError(f"{what}, device='cuda' needs uniform ranges, {OTHERWISE}")
         if run.task.inputs > max_inputs:
             what = f"runs[{index}].task.inputs: got {run.task.inputs}"
             raise ValueError(f"{what}, device='cuda' needs at most {max_inputs}, {OTHERWISE}")

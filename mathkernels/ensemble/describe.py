@@ -39,6 +39,10 @@ def _count(what: str, given: object, low: int) -> None:
     _require(fits, what, given, f"an integer of at least {low}")
 
 
+def _flag(what: str, given: object) -> None:
+    _require(isinstance(given, bool), what, given, "True or False")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ramp:
     """Linear rise of the discretisation penalties: clip((t - start) / (end - start), 0, 1) at iteration t."""
@@ -158,13 +162,65 @@ class RealNPU:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NPU:
+    """Neural power unit (Heim et al. 2020): complex weights W_re + i W_im behind gates g.
+
+    Args:
+        clip: what is clamped after each step: any of "w" (W_re to [-1,1]), "i" (W_im to [-1,1]) and "g"
+            (gates to [0,1]), in the order "wig", or "none".
+        init: of W_re, see :class:`RealNPU`; W_im starts at 0.
+        epsilon: added to |x| in training and evaluation.
+        weight_penalty: weighs mean |1 - |W_re||, times the run's ramp.
+        imaginary_penalty: weighs the sum of |W_im|, times the run's ramp.
+        gate_penalty: weighs mean(min(|g|, |1 - g|)), times the run's ramp.
+        norm: the norm penalty over W_re, W_im and g, or None.
+    """
+
+    name: ClassVar[str] = "NPU"
+    weight_target: ClassVar[str] = "signed-unit"
+    clip: Literal["none", "g", "w", "i", "wi", "wg", "ig", "wig"] = "none"
+    init: Literal["xavier", "xavier-constrained"] = "xavier"
+    epsilon: float = EPSILON
+    weight_penalty: float = 0.0
+    imaginary_penalty: float = 0.0
+    gate_penalty: float = 0.0
+    norm: Norm | None = field(default_factory=Norm)
+
+    def __post_init__(self) -> None:
+        _choice("NPU.clip", self.clip, ("none", "g", "w", "i", "wi", "wg", "ig", "wig"))
+        _choice("NPU.init", self.init, ("xavier", "xavier-constrained"))
+        for what in ("epsilon", "weight_penalty", "imaginary_penalty", "gate_penalty"):
+            _number(f"NPU.{what}", getattr(self, what), 0, "a finite number of at least 0")
+        fits = self.norm is None or isinstance(self.norm, Norm)
+        _require(fits, "NPU.norm", self.norm, "a Norm or None")
+
+    @classmethod
+    def modified(cls, *, constrain_imaginary: bool = False) -> NPU:
+        """The NPU changed as :meth:`RealNPU.modified`, with W_im free, or clamped and penalised as well."""
+        return cls(
+            clip="wig" if constrain_imaginary else "wg",
+            init="xavier-constrained",
+            weight_penalty=1.0,
+            imaginary_penalty=1.0 if constrain_imaginary else 0.0,
+            gate_penalty=1.0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class NRU:
-    """Neural reciprocal unit (Mistry et al. 2021): signed powers behind a tanh gate (|W| in evaluation)."""
+    """Neural reciprocal unit (Mistry et al. 2021): signed powers behind a tanh gate (|W| in evaluation).
+
+    Args:
+        separate_signs: multiply magnitudes, and signs to the power of the rounded weight, apart.
+        penalty: weighs mean(min(|W|, |1 - |W||)), times the run's ramp.
+    """
 
     name: ClassVar[str] = "NRU"
+    separate_signs: bool = False
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
+        _flag("NRU.separate_signs", self.separate_signs)
         _number("NRU.penalty", self.penalty, 0, "a finite number of at least 0")
 
 
@@ -174,25 +230,31 @@ class NMRU:
 
     Args:
         sign_retrieval: multiply magnitudes and bring the sign back by a cosine (the paper's NMRU).
+        gated: multiply [x, 1/x] by trained gates first; they start at 0.5 and are clamped to [0, 1]. Needs
+            sign retrieval.
         epsilon: added to x before the reciprocal, in training only.
         penalty: weighs mean(min(|W|, |1 - W|)), times the run's ramp.
+        gate_penalty: weighs mean(min(|g|, |1 - g|)), times the run's ramp.
     """
 
     name: ClassVar[str] = "NMRU"
     sign_retrieval: bool = True
+    gated: bool = False
     epsilon: float = EPSILON
     penalty: float = 10.0
+    gate_penalty: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(
-            isinstance(self.sign_retrieval, bool), "NMRU.sign_retrieval", self.sign_retrieval, "True or False"
-        )
-        _number("NMRU.epsilon", self.epsilon, 0, "a finite number of at least 0")
-        _number("NMRU.penalty", self.penalty, 0, "a finite number of at least 0")
+        _flag("NMRU.sign_retrieval", self.sign_retrieval)
+        _flag("NMRU.gated", self.gated)
+        _require(self.sign_retrieval or not self.gated, "NMRU.gated", True, "sign_retrieval=True")
+        for what in ("epsilon", "penalty", "gate_penalty"):
+            _number(f"NMRU.{what}", getattr(self, what), 0, "a finite number of at least 0")
 
 
-Module = NAU | NMU | RealNPU | NRU | NMRU
-MODULES: dict[str, type] = {kind.name: kind for kind in (NAU, NMU, RealNPU, NRU, NMRU)}
+Module = NAU | NMU | RealNPU | NPU | NRU | NMRU
+MODULES: dict[str, type] = {kind.name: kind for kind in (NAU, NMU, RealNPU, NPU, NRU, NMRU)}
+CRITERIA = ("mse", "pcc", "mape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,6 +300,10 @@ class Run:
         batch: fresh samples per iteration, a multiple of 32.
         ramp: rise of the discretisation penalties, or None for full weight throughout.
         clip_norm: limit of the total gradient norm, or None.
+        wide_norm: compute the limited norm so that it does not overflow. By default its squares overflow in
+            float32 from 1.8e19 on and the update becomes 0, as in the published experiments.
+        criterion: what is trained on: "mse"; "pcc", 1 - Pearson's correlation over the batch; or "mape", the
+            mean of |(t - z) / t|. The logged errors are mean squared errors in any case.
         threshold: a run is solved if the test MSE at its best row is below this.
     """
 
@@ -250,6 +316,8 @@ class Run:
     batch: int = 128
     ramp: Ramp | None = None
     clip_norm: float | None = None
+    wide_norm: bool = False
+    criterion: Literal["mse", "pcc", "mape"] = "mse"
     threshold: float = 1e-5
 
     def __post_init__(self) -> None:
@@ -268,6 +336,8 @@ class Run:
         if self.clip_norm is not None:
             fits = _is_number(self.clip_norm) and self.clip_norm > 0
             _require(fits, "Run.clip_norm", self.clip_norm, "a positive finite number or None")
+        _flag("Run.wide_norm", self.wide_norm)
+        _choice("Run.criterion", self.criterion, CRITERIA)
         _number("Run.threshold", self.threshold, 0, "a finite number of at least 0")
 
     @property

@@ -1,8 +1,4 @@
-"""The papers' figures as data: hyperparameters of each configuration, and which of them a figure compares.
-
-Source: Mistry, Farrahi & Hare 2021 (arXiv 2110.05177) and the flags of its published scripts. A configuration
-is entered once and shared by every figure that shows it; "in 2" is without, "in 10" with redundant inputs.
-"""
+"""Find figures of the paper by their names, and make studies of one module out of names and text."""
 
 from __future__ import annotations
 
@@ -11,62 +7,14 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mathkernels.data.arithmetic import MIXED_SIGNS, RANGES, parse_ranges, ranges_text, suggestion
-from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, SGD, Adam, Ramp, RealNPU
+from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, suggestion
+from mathkernels.data.distributions import parse_ranges, ranges_text
+from mathkernels.ensemble.catalogue import CATALOGUE, FIGURES, IN_2, IN_10, NINE_RANGES, Figure
+from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm
 from mathkernels.ensemble.study import Dataset, Study, Variant
 
-NINE_RANGES: dict[str, Dataset] = {
-    text: ((inside,), (outside,)) for text, (inside, outside) in RANGES.items()
-}
-
-_BASELINE, _MODIFIED = "Real NPU (baseline)", "Real NPU (modified)"
-_LATE, _EARLY, _IN_10 = (
-    Ramp(start=40_000, end=50_000),
-    Ramp(start=20_000, end=35_000),
-    Ramp(start=50_000, end=75_000),
-)
-
-IN_2: dict[str, Variant] = {
-    "RealNPU": Variant(label=_BASELINE, module=RealNPU(), optimizer=Adam(lr=5e-3)),
-    "RealNPU-modified": Variant(
-        label=_MODIFIED, module=RealNPU.modified(), optimizer=Adam(lr=5e-3), ramp=_LATE
-    ),
-    "NRU": Variant(label="NRU", module=NRU(), optimizer=Adam(lr=1.0), ramp=_EARLY),
-    "NMRU": Variant(label="NMRU", module=NMRU(), optimizer=Adam(lr=1e-2), ramp=_EARLY, clip_norm=1.0),
-    # in no figure of the division papers; their scripts' default learning rate
-    "NAU": Variant(label="NAU", module=NAU(), optimizer=Adam(lr=1e-3), ramp=_EARLY),
-    "NMU": Variant(label="NMU", module=NMU(), optimizer=Adam(lr=1e-3), ramp=_EARLY),
-}
-
-IN_10: dict[str, Variant] = {
-    "RealNPU": IN_2["RealNPU"],
-    "RealNPU-modified": dataclasses.replace(IN_2["RealNPU-modified"], ramp=_IN_10),
-    "NRU": dataclasses.replace(IN_2["NRU"], optimizer=Adam(lr=1e-3), ramp=_IN_10),
-    "NMRU": dataclasses.replace(IN_2["NMRU"], ramp=_IN_10),
-    "NAU": dataclasses.replace(IN_2["NAU"], ramp=_IN_10),
-    "NMU": dataclasses.replace(IN_2["NMU"], ramp=_IN_10),
-}
-
-_FOUR = ("RealNPU", "RealNPU-modified", "NRU", "NMRU")
-
-FIGURES: dict[str, Study] = {
-    "3": Study(
-        name="figure-3",
-        title="Figure 3: no redundancy (2 inputs)",
-        variants=tuple(IN_2[key] for key in _FOUR),
-        datasets=NINE_RANGES,
-    ),
-    "6-redundancy": Study(
-        name="figure-6-redundancy",
-        title="Figure 6: with redundancy (10 inputs)",
-        variants=tuple(IN_10[key] for key in _FOUR),
-        datasets=NINE_RANGES,
-        inputs=10,
-        iterations=100_000,
-    ),
-}
-
 OPERATION_OF = {"NAU": "add", "NMU": "mul"}  # what a module is made for, if not division
+OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 
 def choose(what: str, given: str, known: Mapping[str, Any]) -> Any:
@@ -76,19 +24,40 @@ def choose(what: str, given: str, known: Mapping[str, Any]) -> Any:
     return known[given]
 
 
-def find_figure(number: str) -> Study:
-    """Return the study behind a figure of the papers, by the number in :data:`FIGURES`."""
-    return choose("figure", number, FIGURES)
+def catalogued(name: str) -> Figure:
+    """Return a figure of the paper by its number or the name of its plot in the paper's scripts."""
+    for figure in CATALOGUE.values():
+        if name in figure.keys:
+            return figure
+    return choose("figure", name, CATALOGUE)
+
+
+def find_figures(names: Iterable[str]) -> tuple[Figure, ...]:
+    """Return figures by their names in the order of the catalogue, each once; "all" are all of them."""
+    chosen = {figure.number for name in names for figure in _named(name)}
+    return tuple(figure for number, figure in CATALOGUE.items() if number in chosen)
+
+
+def _named(name: str) -> Iterable[Figure]:
+    return CATALOGUE.values() if name == "all" else (catalogued(name),)
+
+
+def find_figure(name: str) -> Study:
+    """Return the study behind a figure of the paper; one that trains nothing is refused."""
+    figure = catalogued(name)
+    if figure.study is None:
+        raise ValueError(f"figure: got {name!r}, which trains nothing, needs one of {', '.join(FIGURES)}")
+    return figure.study
 
 
 def find_datasets(names: Iterable[str], extrapolation: str | None = None) -> dict[str, Dataset]:
-    """Return data sets by their interpolation range; "all" are the papers' nine.
+    """Return data sets by their interpolation range, in the order given; "all" are the papers' nine.
 
     Args:
-        names: ranges such as "U[-2,2]".
+        names: ranges such as "U[-2,2]", "TN(0,1)[-5,5]" or "U[-2,-1] ; U[1,2]".
         extrapolation: test range for all of them; None takes the papers' partner of a range of theirs.
     """
-    partners = {**MIXED_SIGNS, **NINE_RANGES}
+    partners = {**CHALLENGING, **NEAR_ZERO, **MIXED_SIGNS, **NINE_RANGES}
     found: dict[str, Dataset] = {}
     for name in names:
         if name == "all":
@@ -114,37 +83,60 @@ def find_variant(
     options: Iterable[str] = (),
     lr: float | None = None,
     optimizer: str | None = None,
+    momentum: float | None = None,
     clip_norm: float | None = None,
+    criterion: str | None = None,
 ) -> Variant:
     """Return the papers' configuration of a module, changed where asked.
 
     Args:
         name: key of :data:`IN_2`.
         inputs: up to 2 takes the configurations in 2, more those in 10.
-        options: fields of the module as "name=value".
-        lr, optimizer ("adam", "sgd"), clip_norm (0 for no limit): None keeps the paper's.
+        options: fields of the module as "name=value"; those of its norm penalty as "norm.name=value".
+        lr, optimizer ("adam", "sgd"), clip_norm (0 for no limit), criterion: None keeps the paper's.
+        momentum: of SGD.
     """
     variant: Variant = choose("module", name, IN_2 if inputs <= 2 else IN_10)
-    changes = dict(_option(variant, text) for text in options)
-    new: dict[str, Any] = {"module": dataclasses.replace(variant.module, **changes)}
-    rate = variant.optimizer.lr if lr is None else lr
-    kinds = {"adam": Adam, "sgd": SGD}
-    new["optimizer"] = choose("optimizer", optimizer or variant.optimizer.name, kinds)(lr=rate)
+    new: dict[str, Any] = {"module": variant.module}
+    for text in options:
+        new["module"] = _changed(new["module"], text)
+    settings = {"lr": variant.optimizer.lr if lr is None else lr}
+    kind = optimizer or variant.optimizer.name
+    if momentum is not None:
+        if kind != "sgd":
+            raise ValueError(f"momentum: got {momentum} for the optimizer {kind!r}, needs 'sgd'")
+        settings["momentum"] = momentum
+    new["optimizer"] = choose("optimizer", kind, OPTIMIZERS)(**settings)
     if clip_norm is not None:
         new["clip_norm"] = clip_norm or None
+    if criterion is not None:
+        choose("criterion", criterion, dict.fromkeys(CRITERIA))
+        new["criterion"] = criterion
     return dataclasses.replace(variant, **new)
 
 
-def _option(variant: Variant, text: str) -> tuple[str, Any]:
+def _changed(described: Any, text: str) -> Any:
+    """Return a module (or its norm) with one field changed, as in "clip=wg" or "norm.order=2"."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"option: got {text!r}, needs the form name=value")
-    known = {field.name: None for field in dataclasses.fields(variant.module)}
-    choose(f"option of {variant.module.name}", name, known)
+    outer, dot, inner = name.partition(".")
+    kind = getattr(described, "name", type(described).__name__)
+    choose(f"option of {kind}", outer, {field.name: None for field in dataclasses.fields(described)})
+    if not dot:
+        return dataclasses.replace(described, **{name: literal(value)})
+    part = getattr(described, outer)
+    if outer != "norm":
+        raise ValueError(f"option: got {name!r}, needs a name without a dot, or norm.something")
+    return dataclasses.replace(described, norm=_changed(part or Norm(), f"{inner}={value}"))
+
+
+def literal(text: str) -> Any:
+    """Read a Python literal; anything else is a bare word, such as wg."""
     try:
-        return name, ast.literal_eval(value)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        return name, value  # a bare word, such as clip=wg
+        return text
 
 
 def single_study(
@@ -170,14 +162,3 @@ def single_study(
         operation=operation or OPERATION_OF.get(variant.module.name, "div"),
         iterations=50_000 if inputs <= 2 else 100_000,
     )
-
-
-def listing() -> str:
-    """Return the figures with their variants, runs and iterations as text."""
-    lines = []
-    for number, study in FIGURES.items():
-        labels = ", ".join(variant.label for variant in study.variants)
-        million = study.runs * study.iterations / 1e6
-        lines.append(f"{number}: {study.title}. {labels}")
-        lines.append(f"    {study.runs} runs of {study.iterations:,} iterations = {million:g} million")
-    return "\n".join(lines)

@@ -4,59 +4,92 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
-from mathkernels.ensemble.describe import NAU, NMRU, NMU, NRU, Adam, RealNPU, Run
+from mathkernels.ensemble.describe import CRITERIA, NAU, NMRU, NMU, NPU, NRU, Adam, RealNPU, Run
 from mathkernels.ensemble.initial import initial_parameters
 from mathkernels.ensemble.sets import EvaluationSets
-from mathkernels.ensemble.streams import by_input, constant_signs, mapping
+from mathkernels.ensemble.streams import by_input, constant_signs, distribution_kind, mapping
 
 LANES: int = _C.tile_models
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
-_CELLS = {"nau": 0, "nmu": 1, "real_npu": 2, "nru": 3, "nmru": 4, "nmru_unsigned": 5}
-_PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3}
-_OPERATIONS = {
-    name: index for index, name in enumerate(("add", "sub", "mul", "div", "reciprocal", "squared", "root"))
-}
+_CELLS = (
+    "nau",
+    "nmu",
+    "real_npu",
+    "nru",
+    "nmru",
+    "nmru_unsigned",
+    "nmru_gated",
+    "nru_separate",
+    "npu",
+)
+_PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4}
+_OPERATIONS = ("add", "sub", "mul", "div", "reciprocal", "squared", "root")
 GENERATORS = {"hash": 0, "philox": 1}
 DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 SIGN_MARGIN = 1e-6
+# relative cost of one input of one model for one iteration
+_COSTS = {"nau": 1, "nmu": 1, "nmru": 3, "nmru_unsigned": 3, "nmru_gated": 6, "real_npu": 4, "npu": 6}
 
-# cell, weights, gates, penalty of a weight, its lambda, of a gate, its lambda, clamp of weights, of gates
-_Layout = tuple[str, int, int, str, float, str, float, tuple[float, float] | None, bool]
+
+class Group(NamedTuple):
+    """One tensor of a module: its entries, their penalty and its strength, and where they are clamped to.
+
+    ``mean``: the penalty is averaged over the entries, not summed. ``sparsity``: groups of one number count
+    together in the sparsity error, which adds what 1 and 2 come to; 0 does not count.
+    """
+
+    name: str
+    count: int
+    penalty: str = "none"
+    strength: float = 0.0
+    clamp: tuple[float, float] | None = None
+    sparsity: int = 0
+    mean: bool = True
 
 
-def _layout(run: Run) -> _Layout:
-    inputs = run.task.inputs
+def layout(run: Run) -> tuple[str, tuple[Group, ...]]:
+    """Return the compiled cell of a run and its tensors in the order of its parameters."""
+    n, unit = run.task.inputs, (0.0, 1.0)
     match run.module:
         case NAU(penalty=strength):
-            return "nau", inputs, 0, "ternary", strength, "none", 0.0, (-1.0, 1.0), False
+            return "nau", (Group("weight", n, "ternary", strength, (-1.0, 1.0), 1),)
         case NMU(penalty=strength):
-            return "nmu", inputs, 0, "unit", strength, "none", 0.0, (0.0, 1.0), False
-        case NRU(penalty=strength):
-            return "nru", inputs, 0, "ternary", strength, "none", 0.0, (-1.0, 1.0), False
-        case NMRU(penalty=strength, sign_retrieval=retrieval):
-            cell = "nmru" if retrieval else "nmru_unsigned"
-            return cell, 2 * inputs, 0, "unit", strength, "none", 0.0, (0.0, 1.0), False
-        case RealNPU() as npu:
-            clamp = (-1.0, 1.0) if "w" in npu.clip else None
-            weight = "none" if npu.weight_penalty == 0 else npu.weight_target
-            gate = "none" if npu.gate_penalty == 0 else "unit"
-            strengths = (weight, npu.weight_penalty, gate, npu.gate_penalty)
-            return "real_npu", inputs, inputs, *strengths, clamp, "g" in npu.clip
+            return "nmu", (Group("weight", n, "unit", strength, unit, 1),)
+        case NRU(penalty=strength, separate_signs=separate):
+            cell = "nru_separate" if separate else "nru"
+            return cell, (Group("weight", n, "ternary", strength, (-1.0, 1.0), 1),)
+        case NMRU() as nmru:
+            weight = Group("weight", 2 * n, "unit", nmru.penalty, unit, 1)
+            if nmru.gated:
+                return "nmru_gated", (weight, Group("gate", 2 * n, "unit", nmru.gate_penalty, unit))
+            return "nmru" if nmru.sign_retrieval else "nmru_unsigned", (weight,)
+        case RealNPU() | NPU() as npu:
+            both = (-1.0, 1.0)
+            weight = Group(
+                "weight", n, npu.weight_target, npu.weight_penalty, both if "w" in npu.clip else None, 1
+            )
+            gate = Group("gate", n, "unit", npu.gate_penalty, unit if "g" in npu.clip else None)
+            if isinstance(npu, RealNPU):
+                return "real_npu", (weight, gate)
+            clamp = both if "i" in npu.clip else None
+            imaginary = Group("imaginary", n, "absolute", npu.imaginary_penalty, clamp, 2, mean=False)
+            return "npu", (weight, imaginary, gate)
     raise TypeError(f"Run.module: got {run.module!r}, which has no compiled trainer")
 
 
 def program_key(run: Run) -> Hashable:
     """Runs with equal keys can share a program."""
     task, signed = run.task, constant_signs(run.task, SIGN_MARGIN) is not None
-    how = (run.optimizer, run.iterations, run.evaluate_every, run.batch, run.ramp, run.clip_norm)
-    return (run.module, task.operation, task.inputs, signed, *how)
+    how = (run.optimizer, run.iterations, run.evaluate_every, run.batch, run.ramp, run.criterion)
+    limit = (run.clip_norm, run.wide_norm)
+    return (run.module, task.operation, task.inputs, signed, distribution_kind(task), *how, *limit)
 
 
 def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
@@ -108,8 +141,7 @@ class TrainingProgram:
     @property
     def cost(self) -> int:
         """Relative cost of one iteration of one tile, to start the longest work first."""
-        weight = {"nau": 1, "nmu": 1, "real_npu": 4, "nru": 8, "nmru": 3, "nmru_unsigned": 3}
-        return weight[self._layout[0]] * self.run.task.inputs
+        return _COSTS.get(self.cell, 8) * self.run.task.inputs
 
     def places(self) -> list[tuple[int, int, int]]:
         """Return (run index, tile, lane) of every run."""
@@ -118,11 +150,11 @@ class TrainingProgram:
     def advance_to(self, last: int) -> None:
         """Set the window [position, last) and its schedules; after the compiled call, ``position = last``."""
         t = np.arange(self.position, last)
-        run, layout = self.run, self._layout
+        run = self.run
         ramp = run.ramp.over(t) if run.ramp else np.ones(len(t))
-        self._set("weight_penalty", ramp * (layout[4] / layout[1]))
-        self._set("gate_penalty", ramp * (layout[6] / max(layout[2], 1)))
-        norm = run.module.norm if isinstance(run.module, RealNPU) else None
+        each = [group.strength / (group.count if group.mean else 1) for group in self.groups]
+        self._set("penalty", np.outer(each, ramp))
+        norm = getattr(run.module, "norm", None)
         self._set("norm", norm.over(t) if norm else np.zeros(len(t)))
         if isinstance(run.optimizer, Adam):
             beta1, beta2 = run.optimizer.betas
@@ -155,16 +187,23 @@ class TrainingProgram:
 
     def _describe(self, dtype: str, generator: str) -> None:
         run, c = self.run, self.compiled
-        self._layout = _layout(run)
-        cell, weights, gates, weight_kind, _, gate_kind, _, clamp, clamp_gates = self._layout
-        c.dtype, c.cell, c.generator = list(DTYPES).index(dtype), _CELLS[cell], GENERATORS[generator]
-        c.inputs, c.weights, c.parameters, c.batch = run.task.inputs, weights, weights + gates, run.batch
-        c.operation = _OPERATIONS[run.task.operation]
+        self.cell, self.groups = layout(run)
+        c.dtype, c.cell, c.generator = (
+            list(DTYPES).index(dtype),
+            _CELLS.index(self.cell),
+            GENERATORS[generator],
+        )
+        c.inputs, c.parameters, c.batch = run.task.inputs, sum(g.count for g in self.groups), run.batch
+        c.operation, c.criterion = _OPERATIONS.index(run.task.operation), CRITERIA.index(run.criterion)
+        c.distribution = distribution_kind(run.task)
         c.evaluate_every, c.row_capacity, c.tiles = run.evaluate_every, run.rows, len(self.tiles)
-        c.weight_penalty_kind, c.gate_penalty_kind = _PENALTIES[weight_kind], _PENALTIES[gate_kind]
-        c.clamp_weights, c.clamp_gates = int(clamp is not None), int(clamp_gates)
-        c.weight_low, c.weight_high = clamp or (0.0, 0.0)
-        c.clip_norm = run.clip_norm or 0.0
+        c.groups = len(self.groups)
+        for index, group in enumerate(self.groups):
+            compiled = c.group(index)
+            compiled.penalty = _PENALTIES[group.penalty if group.strength else "none"]
+            compiled.clamped, compiled.sparsity = int(group.clamp is not None), group.sparsity
+            compiled.low, compiled.high = group.clamp or (0.0, 0.0)
+        c.clip_norm, c.wide_norm = run.clip_norm or 0.0, int(run.wide_norm)
         c.epsilon = getattr(run.module, "epsilon", 0.0)
         norm = getattr(run.module, "norm", None)
         c.norm_order = norm.order if norm else 0
@@ -187,15 +226,18 @@ class TrainingProgram:
         slot_anchor = np.zeros((tiles, LANES, inputs), np.uint32)
         scale, offset = (np.zeros((tiles, inputs, LANES)) for _ in range(2))
         negative = np.zeros((tiles, inputs, LANES))
+        shape = np.zeros((tiles, LANES, inputs, _C.shape_numbers))
         subset = np.zeros((tiles, LANES, 4), np.int32)
         for t, tile in enumerate(self.tiles):
-            streams: dict[tuple[int, tuple[int, ...]], int] = {}
+            streams: dict[Hashable, int] = {}
             for m, index in enumerate(tile):
                 run = runs[index]
                 maps = [mapping(part) for part in by_input(run.task.interpolation, inputs)]
                 anchors = tuple(each.anchor for each in maps)
-                slot[t, m] = streams.setdefault((run.seed, anchors), len(streams))
+                shapes = tuple(each.shape for each in maps)
+                slot[t, m] = streams.setdefault((run.seed, anchors, shapes), len(streams))
                 slot_seed[t, slot[t, m]], slot_anchor[t, slot[t, m]] = run.seed, anchors
+                shape[t, slot[t, m]] = shapes
                 scale[t, :, m] = [each.scale for each in maps]
                 offset[t, :, m] = [each.offset for each in maps]
                 signs = constant_signs(run.task, SIGN_MARGIN)
@@ -214,7 +256,12 @@ class TrainingProgram:
         }.items():
             self._set(name, array, array.dtype)
         self._set("subset", subset, np.int32)
-        for name, array in {"scale": scale, "offset": offset, "negative": negative}.items():
+        for name, array in {
+            "scale": scale,
+            "offset": offset,
+            "negative": negative,
+            "slot_shape": shape,
+        }.items():
             self._set(name, array)
 
     def _lay_out_sets(self, runs: Sequence[Run], sets: EvaluationSets) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,8 +11,54 @@ from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import ROW_COLUMNS, TrainingProgram
 
 
+@dataclass(frozen=True)
+class Record:
+    """What training leaves of one run, in plain arrays that can be sent from machine to machine.
+
+    Attributes:
+        position: iterations done.
+        rows: (R, 5) float64, the logged rows in the columns of ``ROW_COLUMNS``.
+        best_row: row of the lowest validation MSE, -1 if there is none.
+        weights, best_weights: parameters by name, where training stands and at the best row.
+    """
+
+    position: int
+    rows: np.ndarray
+    best_row: int
+    weights: dict[str, np.ndarray]
+    best_weights: dict[str, np.ndarray]
+
+
+def records(programs: Sequence[TrainingProgram]) -> list[Record]:
+    """Return the record of every run of the programs, in the order of the runs."""
+    found = {
+        index: _record(program, t, m, -(-program.position // program.run.evaluate_every))
+        for program in programs
+        for index, t, m in program.places()
+    }
+    return [found[index] for index in range(len(found))]
+
+
+def _record(program: TrainingProgram, t: int, m: int, logged: int) -> Record:
+    return Record(
+        position=program.position,
+        rows=program.rows[t, m, :logged].copy(),
+        best_row=int(program.best_row[t, m]),
+        weights=_by_name(program, program.parameter[t, :, m]),
+        best_weights=_by_name(program, program.best[t, :, m]),
+    )
+
+
+def _by_name(program: TrainingProgram, values: np.ndarray) -> dict[str, np.ndarray]:
+    ends = np.cumsum([group.count for group in program.groups])
+    return {
+        group.name: values[end - group.count : end].copy()
+        for group, end in zip(program.groups, ends, strict=True)
+    }
+
+
 class Results:
-    """The outcome of a fit, finished or interrupted; N runs, R logged rows each.
+    """The outcome of a fit, finished or interrupted; N runs, R logged rows each. It can be pickled.
 
     Attributes:
         runs: the N descriptions, in the order they were given.
@@ -23,29 +70,29 @@ class Results:
         diverged: (N,) bool, a parameter is NaN or infinite.
         seconds: wall time of this fit and, after a resume, of the fits before it.
         interrupted: whether the fit was stopped by Ctrl-C.
+        records: what the rest is derived from, one per run.
     """
 
     def __init__(
-        self, runs: Sequence[Run], programs: Sequence[TrainingProgram], seconds: float, interrupted: bool
+        self, runs: Sequence[Run], records: Sequence[Record], seconds: float, interrupted: bool
     ) -> None:
         self.runs = tuple(runs)
         self.seconds = seconds
         self.interrupted = interrupted
-        self._place = {i: (program, t, m) for program in programs for i, t, m in program.places()}
+        self.records = tuple(records)
         count = len(self.runs)
-        self.best_row = np.array([self._at(i, "best_row") for i in range(count)], dtype=np.int64).reshape(
-            count
-        )
-        self.finished = np.array(
-            [self._place[i][0].position == self._place[i][0].end for i in range(count)], bool
-        )
+        if len(self.records) != count:
+            raise ValueError(f"records: got {len(self.records)}, needs one for each of {count} runs")
+        self.best_row = np.array([record.best_row for record in self.records], dtype=np.int64)
+        ends = [run.iterations + 1 for run in self.runs]
+        self.finished = np.array([record.position for record in self.records]) == np.array(ends)
         self.diverged = np.array([not self._is_finite(i) for i in range(count)], dtype=bool)
         chosen = np.full((count, len(ROW_COLUMNS)), np.nan)
         self.solved_at = np.full(count, np.nan)
-        for i, run in enumerate(self.runs):
-            if self.best_row[i] >= 0:
-                chosen[i] = self._rows(i)[self.best_row[i]]
-            solved = np.flatnonzero(self._rows(i)[:, ROW_COLUMNS.index("test")] < run.threshold)
+        for i, (run, record) in enumerate(zip(self.runs, self.records, strict=True)):
+            if record.best_row >= 0:
+                chosen[i] = record.rows[record.best_row]
+            solved = np.flatnonzero(record.rows[:, ROW_COLUMNS.index("test")] < run.threshold)
             if len(solved):
                 self.solved_at[i] = self.steps(i)[solved[0]]
         self.valid, self.test, self.sparsity = (
@@ -55,33 +102,19 @@ class Results:
 
     def steps(self, i: int) -> np.ndarray:
         """Return the iterations (R,) at which run i has logged a row."""
-        return np.arange(len(self._rows(i))) * self.runs[i].evaluate_every
+        return np.arange(len(self.records[i].rows)) * self.runs[i].evaluate_every
 
     def curves(self, i: int) -> dict[str, np.ndarray]:
         """Return the logged rows of run i, each (R,): valid, test, sparsity, loss (of the batch), penalty."""
-        return {name: self._rows(i)[:, column] for column, name in enumerate(ROW_COLUMNS)}
+        return {name: self.records[i].rows[:, column] for column, name in enumerate(ROW_COLUMNS)}
 
     def weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the parameters of run i where training stands: "weight", and "gate" if there are gates."""
-        return self._tensors(i, "parameter")
+        """Return the tensors of run i where training stands: "weight"; "imaginary", "gate" if it has them."""
+        return {name: values.copy() for name, values in self.records[i].weights.items()}
 
     def best_weights(self, i: int) -> dict[str, np.ndarray]:
         """Return the parameters of run i at its best row (NaN without one)."""
-        return self._tensors(i, "best")
-
-    def _at(self, i: int, name: str) -> np.ndarray:
-        program, t, m = self._place[i]
-        return getattr(program, name)[t, m]
-
-    def _rows(self, i: int) -> np.ndarray:
-        program, t, m = self._place[i]
-        logged = -(-program.position // self.runs[i].evaluate_every)
-        return program.rows[t, m, :logged]
-
-    def _tensors(self, i: int, name: str) -> dict[str, np.ndarray]:
-        program, t, m = self._place[i]
-        values, weights = getattr(program, name)[t, :, m].copy(), program.compiled.weights
-        return {"weight": values[:weights]} | ({"gate": values[weights:]} if len(values) > weights else {})
+        return {name: values.copy() for name, values in self.records[i].best_weights.items()}
 
     def _is_finite(self, i: int) -> bool:
-        return all(np.isfinite(tensor).all() for tensor in self.weights(i).values())
+        return all(np.isfinite(values).all() for values in self.records[i].weights.values())

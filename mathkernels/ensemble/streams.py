@@ -6,29 +6,42 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mathkernels.data.arithmetic import Range, Task
+from mathkernels.data.arithmetic import Ranges, Task
+from mathkernels.data.distributions import Benford, Distribution, Range, TruncatedNormal, ranges_text
 
 HALF = 2**30
 STEPS = 2**31
+KINDS: dict[type, int] = {Range: 0, TruncatedNormal: 1, Benford: 2}  # of csrc/ensemble/program.h
 
 
 class Mapping(NamedTuple):
-    """x = (integer - anchor) * scale + offset for 31-bit integers."""
+    """x = (integer - anchor) * scale + offset for 31-bit integers; what is not uniform also has a shape."""
 
     anchor: int
     scale: float
     offset: float
+    shape: tuple[float, ...] = (0.0,) * 6
 
 
-def mapping(part: Range) -> Mapping:
-    """Return the mapping onto a range of one interval.
+def mapping(part: Distribution) -> Mapping:
+    """Return how integers become numbers of a distribution to train on.
 
-    If the interval contains or touches 0, the anchor is the integer that stands for 0, offset half a step:
-    values near 0 keep their relative precision and 0 itself does not occur.
+    If a range contains or touches 0, the anchor is the integer that stands for 0, offset half a step: values
+    near 0 keep their relative precision and 0 itself does not occur.
 
     Raises:
         ValueError: the range has two intervals.
     """
+    if isinstance(part, Benford):
+        return Mapping(
+            0, 1.0, 0.0, (1 / STEPS, 0.5 / STEPS, part.low, part.low - part.low // 10, part.low // 10, 0.0)
+        )
+    if isinstance(part, TruncatedNormal):
+        low, high = part.mass
+        step = (high - low) / STEPS
+        anchor = min(max(round((0.5 - low) / step), 0), STEPS)
+        shift = low + (anchor + 0.5) * step - 0.5
+        return Mapping(anchor, 1.0, 0.0, (step, shift, part.mean, part.sd, part.low, part.high))
     if len(part.intervals) != 1:
         raise ValueError(f"Task.interpolation: got {str(part)!r}, needs one interval to train on")
     low, high = part.intervals[0]
@@ -38,8 +51,21 @@ def mapping(part: Range) -> Mapping:
     return Mapping(HALF, step, low + (HALF + 0.5) * step)
 
 
-def by_input(ranges: tuple[Range, ...], inputs: int) -> list[Range]:
-    """Return the range of each input: all alike, or first and second half."""
+def distribution_kind(task: Task) -> int:
+    """Return what kind of distribution the task trains on.
+
+    Raises:
+        ValueError: the two halves of the inputs have different kinds.
+    """
+    kinds = {type(part) for part in task.interpolation}
+    if len(kinds) > 1:
+        given = ranges_text(task.interpolation)
+        raise ValueError(f"Task.interpolation: got {given!r}, needs one kind of distribution for both halves")
+    return KINDS[kinds.pop()]
+
+
+def by_input(ranges: Ranges, inputs: int) -> list[Distribution]:
+    """Return the distribution of each input: all alike, or first and second half."""
     half = inputs // 2
     return [ranges[0] if i < half or len(ranges) == 1 else ranges[1] for i in range(inputs)]
 

@@ -5,23 +5,34 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from mathkernels.data.arithmetic import Range, Task, ranges_text
-from mathkernels.ensemble.describe import SGD, Adam, Module, Norm, Ramp, RealNPU, Run
+from mathkernels.data.arithmetic import Ranges, Task
+from mathkernels.data.distributions import ranges_text
+from mathkernels.ensemble.describe import NPU, SGD, Adam, Module, Norm, Ramp, RealNPU, Run
+from mathkernels.ensemble.exact import exact_threshold
 
-Dataset = tuple[tuple[Range, ...], tuple[Range, ...]]  # interpolation, extrapolation
+Dataset = tuple[Ranges, Ranges]  # interpolation, extrapolation
+PANELS = ("rate", "solved_at", "sparsity")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One entry of a figure's legend: a module and how it is trained. See :class:`Run` for the fields."""
+    """One entry of a figure's legend: a module and how it is trained. See :class:`Run` for the fields.
+
+    ``inputs``, ``operation``, ``iterations`` and ``batch`` are the study's unless a variant has its own.
+    """
 
     label: str
     module: Module
     optimizer: Adam | SGD
     ramp: Ramp | None = None
     clip_norm: float | None = None
+    criterion: Literal["mse", "pcc", "mape"] = "mse"
+    inputs: int | None = None
+    operation: str | None = None
+    iterations: int | None = None
+    batch: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,10 +68,13 @@ class Study:
         name: of the run folder.
         title: of the figure.
         variants: in the order of the legend.
-        datasets: label -> (interpolation, extrapolation).
+        datasets: label -> (interpolation, extrapolation), in the order of the axis.
         seeds: one run per variant, data set and seed.
-        inputs, operation: see :class:`Task`.
-        iterations, evaluate_every, batch, threshold: see :class:`Run`.
+        inputs, operation, subset_ratio, overlap_ratio: see :class:`Task`.
+        iterations, evaluate_every, batch: see :class:`Run`.
+        threshold: see :class:`Run`; "exact" is what exact weights reach, see :func:`exact_threshold`.
+        panels: what the figure shows, of :data:`PANELS`.
+        xlabel: of the horizontal axis.
     """
 
     name: str
@@ -73,7 +87,11 @@ class Study:
     iterations: int = 50_000
     evaluate_every: int = 1_000
     batch: int = 128
-    threshold: float = 1e-5
+    threshold: float | Literal["exact"] = 1e-5
+    subset_ratio: float | None = None
+    overlap_ratio: float = 0.0
+    panels: tuple[str, ...] = PANELS
+    xlabel: str = "Interpolation range"
 
     def __post_init__(self) -> None:
         for what in ("variants", "datasets", "seeds"):
@@ -81,6 +99,9 @@ class Study:
                 raise ValueError(f"Study.{what}: got none, needs at least one")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"Study.seeds: got {self.seeds}, needs each seed once")
+        if len({variant.label for variant in self.variants}) < len(self.variants):
+            labels = [variant.label for variant in self.variants]
+            raise ValueError(f"Study.variants: got the labels {labels}, needs each once")
 
     def members(self) -> tuple[Member, ...]:
         """Return the runs, the variants slowest and the seeds fastest."""
@@ -88,12 +109,10 @@ class Study:
 
     def _members(self) -> Iterator[Member]:
         for variant in self.variants:
-            for label, (interpolation, extrapolation) in self.datasets.items():
-                task = Task(
-                    operation=self.operation,
-                    inputs=self.inputs,
-                    interpolation=interpolation,
-                    extrapolation=extrapolation,
+            for label, dataset in self.datasets.items():
+                task = self._task(variant, dataset)
+                threshold = (
+                    exact_threshold(variant.module, task) if self.threshold == "exact" else self.threshold
                 )
                 for seed in self.seeds:
                     run = Run(
@@ -101,31 +120,50 @@ class Study:
                         task=task,
                         seed=seed,
                         optimizer=variant.optimizer,
-                        iterations=self.iterations,
+                        iterations=self.iterations_of(variant),
                         evaluate_every=self.evaluate_every,
-                        batch=self.batch,
+                        batch=self.batch if variant.batch is None else variant.batch,
                         ramp=variant.ramp,
                         clip_norm=variant.clip_norm,
-                        threshold=self.threshold,
+                        criterion=variant.criterion,
+                        threshold=threshold,
                     )
                     yield Member(variant.label, label, run)
+
+    def _task(self, variant: Variant, dataset: Dataset) -> Task:
+        return Task(
+            operation=variant.operation or self.operation,
+            inputs=self.inputs if variant.inputs is None else variant.inputs,
+            interpolation=dataset[0],
+            extrapolation=dataset[1],
+            subset_ratio=self.subset_ratio,
+            overlap_ratio=self.overlap_ratio,
+        )
+
+    def iterations_of(self, variant: Variant) -> int:
+        return self.iterations if variant.iterations is None else variant.iterations
 
     @property
     def runs(self) -> int:
         return len(self.variants) * len(self.datasets) * len(self.seeds)
 
+    @property
+    def total_iterations(self) -> int:
+        """Iterations of all runs together."""
+        each = sum(self.iterations_of(variant) for variant in self.variants)
+        return each * len(self.datasets) * len(self.seeds)
+
     def resized(self, iterations: int) -> Study:
         """Return the study with other iterations and its schedules stretched or shrunk in proportion."""
         if iterations < 0:
             raise ValueError(f"iterations: got {iterations}, needs an integer of at least 0")
-        share = iterations / max(self.iterations, 1)
-        variants = tuple(
-            dataclasses.replace(
-                variant, ramp=_resized_ramp(variant.ramp, share), module=_resized_norm(variant.module, share)
-            )
-            for variant in self.variants
-        )
+        variants = tuple(self._resized(variant, iterations) for variant in self.variants)
         return dataclasses.replace(self, variants=variants, iterations=iterations)
+
+    def _resized(self, variant: Variant, iterations: int) -> Variant:
+        share = iterations / max(self.iterations_of(variant), 1)
+        ramp, module = _resized_ramp(variant.ramp, share), _resized_norm(variant.module, share)
+        return dataclasses.replace(variant, ramp=ramp, module=module, iterations=None)
 
     def with_ramp(self, start: int, end: int) -> Study:
         """Return the study with the same ramp for every variant."""
@@ -136,7 +174,7 @@ class Study:
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the result, as JSON can hold it."""
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["seeds"] = list(self.seeds)
+        fields["seeds"], fields["panels"] = list(self.seeds), list(self.panels)
         fields["variants"] = [_plain(variant) for variant in self.variants]
         fields["datasets"] = {
             label: {"interpolation": ranges_text(inside), "extrapolation": ranges_text(outside)}
@@ -153,7 +191,7 @@ def _resized_ramp(ramp: Ramp | None, share: float) -> Ramp | None:
 
 
 def _resized_norm(module: Module, share: float) -> Module:
-    if not isinstance(module, RealNPU) or module.norm is None:
+    if not isinstance(module, (RealNPU, NPU)) or module.norm is None:
         return module
     every = max(round(module.norm.every * share), 1)
     return dataclasses.replace(module, norm=dataclasses.replace(module.norm, every=every))

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from mathkernels.ensemble.checkpoint import Checkpoint
 from mathkernels.ensemble.cuda import CudaTrainer
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import DTYPES, GENERATORS, TrainingProgram, build_programs
-from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.results import Results, records
 
 # A compiled call lasts about this long: short for a progress bar and Ctrl-C, long enough to cost nothing.
 CALL_SECONDS = 0.25
@@ -39,6 +40,21 @@ class Progress:
     seconds: float
 
 
+@dataclass(frozen=True)
+class How:
+    """How to train, whatever the runs are; see :func:`fit`."""
+
+    threads: int | None
+    dtype: str
+    generator: str
+    device: str
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the bits of a fit on this machine depend on besides its runs."""
+        fused = self.device == "cuda" or backends.fused()
+        return {"dtype": self.dtype, "generator": self.generator, "fused": fused}
+
+
 def fit(
     runs: Sequence[Run],
     *,
@@ -48,12 +64,14 @@ def fit(
     dtype: str = "float32",
     generator: str = "hash",
     device: str = "cpu",
+    executor: Any = None,
+    shards: int | None = None,
 ) -> Results:
     """Train every run to its last iteration inside compiled calls and return the results.
 
-    A run's result is bitwise the same alone or among others, with any number of threads, and after a resume.
-    It does depend on the dtype, the generator, and on whether the instruction set fuses multiply and add (v3,
-    v4 and NEON do).
+    A run's result is bitwise the same alone or among others, with any number of threads, after a resume, and
+    on any number of machines. It does depend on the dtype, the generator, and on whether the instruction set
+    fuses multiply and add (v3, v4 and NEON do).
 
     Args:
         runs: what to train, at least one.
@@ -64,6 +82,11 @@ def fit(
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
         device: "cpu", or "cuda" for the modules that have a trainer there; see docs/gpu.md.
+        executor: None, or where to train the runs in shards: anything with ``submit(function, argument)``
+            that returns futures with ``done``, ``result`` and ``cancel``; see docs/cluster.md. Then
+            ``threads`` counts per worker, ``checkpoint`` is a folder that all workers see, made if it is
+            absent, and ``progress`` is called after every shard.
+        shards: how many; None takes four per worker of the executor, or those of the checkpoint folder.
 
     Returns:
         The results. After Ctrl-C those so far, with ``interrupted`` set; a second raises KeyboardInterrupt.
@@ -71,34 +94,55 @@ def fit(
     Raises:
         ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
         RuntimeError: device="cuda" without a usable GPU; the message names the remedy.
+        LostWorkersError: workers were lost again and again, or all at once.
     """
     runs = _check(runs, threads, dtype, generator)
     if device not in ("cpu", "cuda"):
         raise ValueError(f"device: got {device!r}, needs 'cpu' or 'cuda'")
-    programs = build_programs(runs, dtype, generator)
-    train = CudaTrainer(runs, programs).train if device == "cuda" else _cpu_trainer(programs, threads)
-    settings = {"dtype": dtype, "generator": generator, "fused": device == "cuda" or backends.fused()}
-    file = Checkpoint(checkpoint, runs, settings) if checkpoint is not None else None
+    how = How(threads, dtype, generator, device)
+    if executor is not None:
+        from mathkernels.ensemble import sharding  # it trains its shards with this module
+
+        return sharding.fit_shards(runs, how, executor, shards, checkpoint, progress)
+    if shards is not None:
+        raise ValueError(f"shards: got {shards!r}, needs an executor to train them")
+    return train_here(runs, how, checkpoint, progress)
+
+
+def train_here(
+    runs: Sequence[Run],
+    how: How,
+    checkpoint: str | os.PathLike[str] | None,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Results:
+    """Train checked runs in this process, as :func:`fit` does; ``stop`` is asked between compiled calls."""
+    programs = build_programs(runs, how.dtype, how.generator)
+    on_gpu = how.device == "cuda"
+    train = CudaTrainer(runs, programs).train if on_gpu else _cpu_trainer(programs, how.threads)
+    file = Checkpoint(checkpoint, runs, how.settings()) if checkpoint is not None else None
     before = file.restore(programs) if file else 0.0
     start = saved = time.perf_counter()
     written = True
 
-    def report() -> None:
-        if progress:
-            progress(_progress(programs, before + time.perf_counter() - start))
+    def seconds() -> float:
+        return before + time.perf_counter() - start
 
-    with _deferred_interrupt() as interrupted:
+    with deferred_interrupt() as interrupted:
         for _ in _calls(programs, train):
-            report()
+            if progress:
+                progress(_progress(programs, seconds()))
+            if stop():
+                interrupted.set()
             if interrupted.is_set():
                 break
             if file and time.perf_counter() - saved > CHECKPOINT_SECONDS:
-                written = _save(file, programs, before + time.perf_counter() - start, quiet=not written)
+                written = _save(file, programs, seconds(), quiet=not written)
                 saved = time.perf_counter()
-        seconds = before + time.perf_counter() - start
+        spent = seconds()
         if file:
-            _save(file, programs, seconds)
-    return Results(runs, programs, seconds, interrupted.is_set())
+            _save(file, programs, spent)
+    return Results(runs, records(programs), spent, interrupted.is_set())
 
 
 def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float, quiet: bool = False) -> bool:
@@ -143,7 +187,8 @@ def evaluate(
 
     Args:
         runs: what the parameters belong to; optimiser, schedules and iterations do not matter.
-        parameters: per run "weight" ((I,) or (2I,) for NMRU) and for modules with gates "gate" (I,).
+        parameters: per run "weight" ((I,), or (2I,) for NMRU), and "imaginary" and "gate" where the module
+            has them, in the names and shapes of :meth:`Results.weights`.
         threads, dtype: as in :func:`fit`.
 
     Returns:
@@ -157,12 +202,8 @@ def evaluate(
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")
     for program in programs:
-        names = {
-            "weight": program.compiled.weights,
-            "gate": program.compiled.parameters - program.compiled.weights,
-        }
         for index, t, m in program.places():
-            needed = {name: (count,) for name, count in names.items() if count}
+            needed = {group.name: (group.count,) for group in program.groups}
             if not isinstance(parameters[index], dict):
                 raise TypeError(f"parameters[{index}]: got {parameters[index]!r}, needs a dict of {needed}")
             given = {name: np.shape(values) for name, values in parameters[index].items()}
@@ -172,7 +213,7 @@ def evaluate(
     start = time.perf_counter()
     for _ in _calls(programs, _cpu_trainer(programs, threads)):
         pass
-    return Results(runs, programs, time.perf_counter() - start, False)
+    return Results(runs, records(programs), time.perf_counter() - start, False)
 
 
 def _cpu_trainer(programs: Sequence[TrainingProgram], threads: int | None) -> Trainer:
@@ -219,7 +260,7 @@ def _progress(programs: Sequence[TrainingProgram], seconds: float) -> Progress:
 
 
 @contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
+def deferred_interrupt() -> Iterator[threading.Event]:
     """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second raises."""
     interrupted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

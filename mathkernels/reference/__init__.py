@@ -7,9 +7,10 @@ from mathkernels.reference.nac import nac
 from mathkernels.reference.nac_mul import nac_mul, nac_nmu, nac_sigma
 from mathkernels.reference.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
 from mathkernels.reference.nau import nau
-from mathkernels.reference.nmru import nmru
+from mathkernels.reference.nmru import nmru, nmru_gated
 from mathkernels.reference.nmu import nmu
-from mathkernels.reference.nru import nru
+from mathkernels.reference.npu import npu
+from mathkernels.reference.nru import nru, nru_separate
 from mathkernels.reference.real_npu import real_npu
 
 __all__ = [
@@ -26,7 +27,10 @@ __all__ = [
     "nalu_separate",
     "nau",
     "nmru",
+    "nmru_gated",
     "nmu",
+    "npu",
     "nru",
+    "nru_separate",
     "real_npu",
 ]

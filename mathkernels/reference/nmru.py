@@ -18,3 +18,11 @@ def nmru(x: Tensor, weight: Tensor, epsilon: float, training: bool, sign_retriev
         return torch.prod(u * weight + 1 - weight, dim=-1)
     magnitude = torch.prod(u.abs() * weight + 1 - weight, dim=-1)
     return magnitude * torch.cos(math.pi * (weight * (u < 0)).sum(dim=-1))
+
+
+def nmru_gated(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float, training: bool) -> Tensor:
+    """x (E,B,I), weight (E,O,2I), gate (E,2I) -> (E,B,O): sign retrieval on g_k u_k in place of u_k."""
+    u = torch.cat([x, 1 / (x + epsilon if training else x)], dim=-1) * gate[:, None]
+    u, weight = u[:, :, None], weight[:, None]
+    magnitude = torch.prod(u.abs() * weight + 1 - weight, dim=-1)
+    return magnitude * torch.cos(math.pi * (weight * (u < 0)).sum(dim=-1))

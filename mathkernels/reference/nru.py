@@ -16,3 +16,14 @@ def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     power = x.sign() * torch.where(nonzero, x.abs(), 1) ** weight
     power = torch.where(nonzero, power, (x.sign() * x.abs() ** weight).detach())
     return torch.prod(power * gate + (1 - gate), dim=-1)
+
+
+def nru_separate(x: Tensor, weight: Tensor, training: bool) -> Tensor:
+    """x (E,B,I), weight (E,O,I) -> (E,B,O), z = prod_i (|x_i|^W_i T_i + 1 - T_i) prod_i sign(x_i)^round(W_i).
+
+    T as above; the product of the signs is a constant in backward, and halves are rounded to even.
+    """
+    x, weight = x[:, :, None], weight[:, None]
+    gate = torch.tanh(1000 * weight) ** 2 if training else weight.abs()
+    magnitude = torch.prod(x.abs() ** weight * gate + (1 - gate), dim=-1)
+    return magnitude * torch.prod(x.sign() ** weight.round(), dim=-1).detach()

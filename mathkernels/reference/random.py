@@ -14,7 +14,7 @@ How the bits become a number of U[low, high] is in :class:`Mapping`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,3 +178,23 @@ def uniforms(
         Mapping.of(low, high, dtype) for low, high in (ranges if len(ranges) > 1 else [*ranges] * inputs)
     ]
     return np.stack([mapping(bits[:, i]) for i, mapping in enumerate(mappings)], axis=1)
+
+
+def quantiles(
+    seed: int,
+    iteration: int,
+    batch: int,
+    functions: Sequence[Callable[[npt.NDArray[Any]], npt.NDArray[Any]]],
+    dtype: npt.DTypeLike = np.float32,
+    generator: str = "hash",
+) -> npt.NDArray[Any]:
+    """Return the training samples (B, I) of inputs that are not uniform, by their quantile functions.
+
+    Args:
+        seed, iteration, batch, generator: as in :func:`uniforms`.
+        functions: I functions of the share of the distribution below a number; computed in float64.
+        dtype: float32 or float64, of the result.
+    """
+    bits = GENERATORS[generator](seed, iteration, np.arange(batch)[:, None], np.arange(len(functions)))
+    shares = ((bits >> np.uint32(1)) + 0.5) / STEPS
+    return np.stack([function(shares[:, i]) for i, function in enumerate(functions)], axis=1).astype(dtype)

@@ -1,0 +1,77 @@
+// Neural power unit (Heim et al. 2020), complex weights w + i v and gates g:
+//   h_i = clamp(g_i, 0, 1),  r_i = h_i (|x_i| + eps) + 1 - h_i,  k_i = pi h_i [x_i < 0]
+//   z = E cos B,  E = exp(sum_i w_i ln r_i - v_i k_i),  B = sum_i w_i k_i + v_i ln r_i
+//   dz/dw_i =  E (cos B ln r_i - sin B k_i),   dz/dv_i = -E (cos B k_i + sin B ln r_i)
+//   dz/dh_i =  E (cos B (w_i q_i - v_i pi [x_i < 0]) - sin B (w_i pi [x_i < 0] + v_i q_i)),  q_i = (|x_i| + eps - 1) /
+//   r_i dz/dx_i =  E (cos B w_i - sin B v_i) h_i sign(x_i) / r_i
+// B is carried in half turns.  The Real NPU (real_npu.h) is the case v = 0.
+#pragma once
+#include "cells/cell.h"
+
+namespace mk::MK_ISA {
+
+struct Npu {
+  static constexpr int groups = 3;
+  static constexpr int group(int n, int k) { return k / n; }
+  static constexpr int parameters(int n) { return 3 * n; }
+  static constexpr int derived(int n) { return 5 * n; }    // w, v, h, w h, pi v h
+  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r, then E cos B, E sin B
+  static constexpr int gradients(int n) { return 3 * n; }
+
+  template <Mode, class V>
+  static MK_INLINE void prepare(int n, CellOptions<Real<V>>, const V*, const V* p, V* d) {
+    for (int i = 0; i < n; ++i) {
+      d[i] = p[i];
+      d[n + i] = p[n + i];
+      d[2 * n + i] = clamp(p[2 * n + i], constant<V>(0), constant<V>(1));
+      d[3 * n + i] = d[i] * d[2 * n + i];
+      d[4 * n + i] = constant<V>(pi) * d[n + i] * d[2 * n + i];
+    }
+  }
+
+  template <Mode, class V>
+  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    const V epsilon = splat<V>(options.epsilon), zero = constant<V>(0), one = constant<V>(1);
+    V power = zero, turns = zero, angle = zero;
+    for (int i = 0; i < n; ++i) {
+      const V r = fma(d[2 * n + i], abs(x[i]) + epsilon, one - d[2 * n + i]);
+      s[n + i] = r;
+      s[i] = log(r);
+      power = fma(d[i], s[i], power) - select(x[i] < zero, d[4 * n + i], zero);
+      turns = turns + select(x[i] < zero, d[3 * n + i], zero);
+      angle = fma(d[n + i], s[i], angle);
+    }
+    const V e = exp(power);
+    const auto direction = sincospi(fma(angle, constant<V>(1 / pi), turns));
+    s[2 * n] = e * direction.cos;
+    s[2 * n + 1] = e * direction.sin;
+    return s[2 * n];
+  }
+
+  template <bool Dx, class V>
+  static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
+                                 V* dx) {
+    const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
+    const V cosine = dz * s[2 * n], sine = dz * s[2 * n + 1];
+    for (int i = 0; i < n; ++i) {
+      const V half_turn = select(x[i] < zero, constant<V>(pi), zero), turn = d[2 * n + i] * half_turn;
+      const V inverse = constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
+      g[i] = g[i] + fma(cosine, s[i], -(sine * turn));
+      g[n + i] = g[n + i] - fma(cosine, turn, sine * s[i]);
+      const V along = fma(d[i], steep, -(d[n + i] * half_turn)), across = fma(d[i], half_turn, d[n + i] * steep);
+      g[2 * n + i] = g[2 * n + i] + fma(cosine, along, -(sine * across));
+      if constexpr (Dx) dx[i] = fma(cosine, d[i], -(sine * d[n + i])) * d[2 * n + i] * sign(x[i]) * inverse;
+    }
+  }
+
+  // The clamp of the gate passes gradient inside [0, 1], its ends included, and none outside.
+  template <class V>
+  static MK_INLINE void finish(int n, const V* p, const V*, const V* g, V* dp) {
+    for (int k = 0; k < 2 * n; ++k) dp[k] = g[k];
+    for (int k = 2 * n; k < 3 * n; ++k)
+      dp[k] = select(p[k] >= constant<V>(0), select(p[k] <= constant<V>(1), g[k], constant<V>(0)),
+                     select(p[k] == p[k], constant<V>(0), p[k]));
+  }
+};
+
+}  // namespace mk::MK_ISA
