@@ -274,9 +274,9 @@ def test_kernels_write_inside_their_outputs_and_workspace_only(kind, dtype, shap
     E, B, I, O = shape
     real = (torch.float32, torch.float64)[dtype]
     case = case_of(kind.removesuffix("_unsigned"))
-    K = case.columns * I + case.more
-    x, weight, gate, dy = (torch.rand(s, dtype=real) + 0.2 for s in [(E, B, I), (E, O, K), (E, I), (E, B, O)])
-    outputs = [guarded(torch.zeros(s, dtype=real)) for s in [(E, B, O), (E, B, I), (E, O, K), (E, I)]]
+    K, G = case.columns * I + case.more, (case.gates or 1) * I
+    x, weight, gate, dy = (torch.rand(s, dtype=real) + 0.2 for s in [(E, B, I), (E, O, K), (E, G), (E, B, O)])
+    outputs = [guarded(torch.zeros(s, dtype=real)) for s in [(E, B, O), (E, B, I), (E, O, K), (E, G)]]
     y, dx, dweight, dgate = (inner.data_ptr() for inner, _ in outputs)
     call = _C.layer_call(_C.layer_kinds[kind], dtype, True, 1e-7, E, B, I, O, 2)
     sizes = [_C.layer_forward_workspace(call), _C.layer_backward_workspace(call)]

@@ -16,6 +16,10 @@ MAKERS = {
     "NRU": nn.NRU,
     "NMRU": nn.NMRU,
     "NMRU-no-retrieval": partial(nn.NMRU, sign_retrieval=False),
+    "NMRU-gated": partial(nn.NMRU, gated=True),
+    "NRU-separate-signs": partial(nn.NRU, separate_signs=True),
+    "NPU": nn.NPU,
+    "NPU-constrained": partial(nn.NPU.modified, constrain_imaginary=True),
     "NAC": nn.NAC,
     "NACMul": nn.NACMul,
     "NACSigma": nn.NACSigma,
@@ -167,7 +171,13 @@ def test_impossible_sizes_are_named(make):
 
 @every_module
 def test_options_are_checked_by_name(make):
-    options = set(vars(make(3, 2))) & {"epsilon", "penalty", "weight_penalty", "gate_penalty"}
+    options = set(vars(make(3, 2))) & {
+        "epsilon",
+        "penalty",
+        "weight_penalty",
+        "gate_penalty",
+        "imaginary_penalty",
+    }
     for name in options:
         with pytest.raises(ValueError, match=rf"{name} is -1; needs a finite number of at least 0"):
             make(3, 2, **{name: -1})

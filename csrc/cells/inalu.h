@@ -15,6 +15,8 @@ namespace mk::MK_ISA {
 
 struct Inalu {
   using Weight = Weights<WeightForm::tanh_sigmoid>;
+  static constexpr int groups = 5;
+  static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return 4 * n + 1; }
   static constexpr int derived(int n) { return 6 * n + 2; }  // v, w, h, h (1 - h), slopes of v, slopes of w
   static constexpr int saved(int n) { return 3 * n + 3; }    // logarithms, factors, prefix products, m, [P <= 20] s, z

@@ -13,6 +13,8 @@ enum class Activation { none, relu, relu6 };
 
 template <Activation activation>
 struct Linear {
+  static constexpr int groups = 2;
+  static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return n + 1; }
   static constexpr int derived(int n) { return n + 1; }
   static constexpr int saved(int) { return activation == Activation::none ? 0 : 1; }  // z

@@ -7,6 +7,8 @@ namespace mk::MK_ISA {
 
 struct Nac {
   using Weight = Weights<WeightForm::tanh_sigmoid>;
+  static constexpr int groups = 2;
+  static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return Weight::parameters(n); }
   static constexpr int derived(int n) { return n + Weight::slopes(n); }  // w, slopes
   static constexpr int saved(int) { return 0; }

@@ -11,6 +11,8 @@ namespace mk::MK_ISA {
 template <WeightForm form, Domain domain = Domain::any>
 struct NacMul {
   using Weight = Weights<form>;
+  static constexpr int groups = Weight::tensors;
+  static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return Weight::parameters(n); }
   static constexpr int derived(int n) { return n + Weight::slopes(n); }  // w, slopes
   static constexpr int saved(int n) { return n + 1; }                    // logarithms, z
