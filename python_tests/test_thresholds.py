@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 
+from mathkernels import backends
 from mathkernels.data.arithmetic import RANGES
 from mathkernels.data.distributions import Range
 from mathkernels.data.thresholds import (
@@ -155,11 +156,13 @@ SMALL_NUMBERS = {
 def test_division_by_small_numbers_equals_the_published_thresholds(tmp_path):
     """Real NPU: the epsilon in |x| + 2^-23 makes the error, rounding of exp and log only its last digits.
     NMRU: products and reciprocals round alike everywhere; the sum of 10,000 float32 errors does not.
-    NRU: the error is rounding alone, that of the power function: 4 times the error is 16 times its square.
+    NRU: the error is rounding alone, that of the power function: at most 1.6 ULP with FMA, 70 without (see
+    csrc/common/math.h), against the half ULP of a good library; squared, and doubled as these are bounds.
     """
     out = tmp_path / "small.csv"
     assert thresholds.main(["division_by_small_numbers", "--out", str(out)]) == 0
     rows = read(out)
+    factor = 2 * ((1.6 if backends.fused() else 70.0) / 0.5) ** 2
     assert tuple(rows[0]) == thresholds.SMALL_NUMBER_COLUMNS
     printed = [float(value) for text in SMALL_NUMBERS.values() for value in re.split(r"\s+", text)]
     for row, published in zip(rows, printed, strict=True):
@@ -172,5 +175,5 @@ def test_division_by_small_numbers_equals_the_published_thresholds(tmp_path):
                 assert threshold == pytest.approx(published, rel=2e-6), row
             case "NRU":
                 floor = 1e-10  # hard: a quotient near 1 rounds to 1e-11, cut off from the printed 1.192e-7
-                assert error <= 16 * max(published - EPSILON, floor), row
-                assert published - EPSILON <= 16 * max(error, floor), row
+                assert error <= factor * max(published - EPSILON, floor), row
+                assert published - EPSILON <= factor * max(error, floor), row
