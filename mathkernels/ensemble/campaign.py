@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.training import Progress, fit
@@ -76,11 +77,14 @@ class Trained:
         groups: by name.
         interrupted: whether it was stopped by Ctrl-C.
         seconds: wall time of all groups together.
+        threads: that were asked for, None for all cores.
+        instruction_set: of the kernels.
     """
 
-    def __init__(self, groups: Iterable[Group], interrupted: bool) -> None:
+    def __init__(self, groups: Iterable[Group], interrupted: bool, threads: int | None = None) -> None:
         self.groups = {group.name: group for group in groups}
         self.interrupted = interrupted
+        self.threads, self.instruction_set = threads, backends.current()
         self.seconds = sum(group.seconds for group in self.groups.values())
         self._place = {run: (group, i) for group in self.groups.values() for i, run in enumerate(group.runs)}
 
@@ -168,7 +172,7 @@ def train(
         interrupted = results.interrupted
         finished.append(Group(name, members, results, _trained(members, results)))
         done += work[name]
-    return Trained(finished, interrupted)
+    return Trained(finished, interrupted, how.get("threads"))
 
 
 def _trained(runs: Sequence[Run], results: Results) -> int:
