@@ -262,7 +262,7 @@ def test_overwriting_drops_the_checkpoint_and_the_outputs_of_another_run(tmp_pat
     (tmp_path / "runs.csv").write_text("of lr 0.1")
     (tmp_path / "notes.txt").write_text("the user's own")
     folder.begin({"lr": 0.2}, outputs=["runs.csv"], overwrite=True)
-    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "status.json", "notes.txt"}
+    assert {file.name for file in tmp_path.glob("[!.]*")} == {"config.json", "status.json", "notes.txt"}
     assert folder.read("config.json") == {"lr": 0.2}
 
 
