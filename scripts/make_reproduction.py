@@ -24,6 +24,7 @@ from typing import Any
 from mathkernels.ensemble.catalogue import CATALOGUE, Figure
 from mathkernels.ensemble.describe import Run
 from mathkernels.experiment import exact_figure, landscape, plots
+from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.reproduction import read_rows, write_page
 from mathkernels.experiment.timing import TIMING
 
@@ -38,7 +39,7 @@ RUN_COLUMNS = (
 )
 
 
-class ReproductionError(Exception):
+class ReproductionError(ValueError):
     """Results are missing or unfinished; the message says how they are made."""
 
 
@@ -91,7 +92,7 @@ def distinct_runs(campaign: Path, figures: Sequence[Figure]) -> list[dict[str, A
         if figure.study is None:
             continue
         path = campaign / figure.name / "runs.csv"
-        rows, members = list(csv.DictReader(path.read_text().splitlines())), figure.study.members()
+        rows, members = read_csv(path), figure.study.members()
         if [(row["variant"], row["range"], int(row["seed"])) for row in rows] != [
             (member.variant, member.dataset, member.run.seed) for member in members
         ]:
@@ -121,12 +122,12 @@ def take_over(campaign: Path, target: Path) -> None:
     if timing["interrupted"]:
         raise ReproductionError(f"{campaign} is unfinished; continue it with train_nalm.py --resume")
     figures = [figure for figure in CATALOGUE.values() if (campaign / figure.name).exists()]
+    runs = csv_text(distinct_runs(campaign, figures), RUN_COLUMNS).encode()
     fresh = target.with_name(f".{target.name}-new")
     shutil.rmtree(fresh, ignore_errors=True)
     for figure in figures:
         take_figure(campaign, fresh, figure)
     (fresh / TIMING).write_text(json.dumps(timing, indent=1) + "\n")
-    runs = csv_text(distinct_runs(campaign, figures), RUN_COLUMNS).encode()
     (fresh / "runs.csv.gz").write_bytes(gzip.compress(runs, mtime=0))
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
@@ -151,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
             take_over(args.campaign, RESULTS)
         _text(RESULTS / TIMING)
         write_page(PAGE, RESULTS, RIVALS)
-    except ReproductionError as error:
+    except ValueError as error:
         print(f"make_reproduction: {error}", file=sys.stderr)
         return 1
     return 0

@@ -19,6 +19,7 @@ from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.training import Progress, fit
+from mathkernels.files import replacing
 
 _NO_STEPS = np.zeros(0, np.int64)
 
@@ -191,7 +192,8 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
         for stale in index.parent.glob(f"{index.name}-*"):
             if stale.is_file():
                 stale.unlink()
-        index.write_text(content)
+        with replacing(index) as temporary:
+            temporary.write_text(content)
     elif index.read_bytes() != content.encode():
         what = f"got {str(index)!r}, which names other groups or is damaged"
         raise ValueError(f"checkpoint: {what}; needs {content}, or remove it to start anew")

@@ -90,7 +90,7 @@ def landscape_figure(title: str) -> Any:
             for axis, (name, layer) in zip(row, LAYERS.items(), strict=True):
                 loss = np.minimum(np.nan_to_num(losses(layer, target), nan=cut, posinf=cut), cut)
                 look = {"cmap": "Spectral", "vmin": 0, "vmax": cut, "rasterized": True}
-                axis.plot_surface(w1, w2, loss, rcount=100, ccount=100, **look)
+                axis.plot_surface(w1, w2, loss, rcount=50, ccount=50, **look)
                 axis.view_init(elev=45, azim=-45)
                 axis.set(xlabel="w1", ylabel="w2", zlim=(0, cut))
                 axis.set_title(f"{name}: {target}", fontsize=7.5, color=INK, pad=0)

@@ -12,6 +12,7 @@ from mathkernels.ensemble.catalogue import Figure
 from mathkernels.ensemble.study import Member, Study
 from mathkernels.experiment import exact_figure, landscape, plots, report
 from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.tensorboard import write_runs
 from mathkernels.experiment.timing import TIMING, rate_table, timing
 
 FIGURE_FILES = ("figure.png", "figure.pdf")
@@ -30,9 +31,9 @@ class CampaignFolder:
     """
 
     def __init__(self, path: Path, studies: Sequence[Study], drawn: Sequence[Figure] = ()) -> None:
-        self.root = RunFolder(path)
         self.studies, self.drawn = tuple(studies), tuple(drawn)
-        self.members = {study.name: study.members() for study in self.studies}
+        self.members = {study.name: study.members() for study in self.studies}  # or it says what is wrong
+        self.root = RunFolder(path)
 
     @property
     def single(self) -> bool:
@@ -52,11 +53,12 @@ class CampaignFolder:
         for name, config in described.items():
             self.folder(name).begin(config, outputs=OUTPUTS, resume=resume, overwrite=overwrite)
 
-    def write(self, trained: Trained, *, published: bool = False) -> str:
+    def write(self, trained: Trained, *, published: bool = False, tensorboard: Path | None = None) -> str:
         """Write every study whose runs are all there (a single one as far as it is); return it as text.
 
         Args:
             published: the papers' half-scale convention for sparsity errors.
+            tensorboard: folder for logs with the papers' names, one below it for each study.
         """
         seconds, tables = {}, []
         for study in self.studies:
@@ -65,6 +67,8 @@ class CampaignFolder:
             seconds[study.name] = results.seconds
             if self.single or not results.interrupted:
                 text = write_study(self.folder(study.name), study, members, results, published=published)
+                if tensorboard:
+                    write_runs(tensorboard / study.name, members, results)
                 tables.append(text if len(self.studies) <= MOST_TABLES else text.rpartition("\n")[2])
         for figure in self.drawn:
             write_drawn(self.folder(figure.name), figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 from collections.abc import Iterator, Mapping
@@ -12,9 +11,10 @@ from typing import Any
 
 from mathkernels.ensemble.campaign import grouped, total_iterations
 from mathkernels.ensemble.catalogue import CATALOGUE, Figure
+from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.output import DRAWN
 from mathkernels.experiment.published import ANCHORS, NOTES
-from mathkernels.experiment.run_folder import replacing
+from mathkernels.experiment.run_folder import STATUS, replacing
 from mathkernels.experiment.timing import TIMING, in_words
 from mathkernels.experiment.verdicts import Rows, meaningless, totals, verdict
 
@@ -59,11 +59,18 @@ def write_page(path: Path, results: Path, benchmark: Path) -> None:
 
 
 def read_rows(folder: Path, figure: Figure) -> list[dict[str, str]] | None:
-    """Return the rows of a figure's table, None where the folder does not have the figure."""
+    """Return the rows of a figure's table, None where the folder does not have the figure (finished).
+
+    Raises:
+        ValueError: the table is cut off or changed, see :func:`csv_files.read_csv`.
+    """
+    own = folder / figure.name
+    if (own / STATUS).exists() and json.loads((own / STATUS).read_text())["status"] != "finished":
+        return None
     if figure.number == "9":
-        return [] if (folder / figure.name / "figure.png").exists() else None
-    path = folder / figure.name / DRAWN.get(figure.number, "summary.csv")
-    return list(csv.DictReader(path.read_text().splitlines())) if path.exists() else None
+        return [] if (own / "figure.png").exists() else None
+    path = own / DRAWN.get(figure.number, "summary.csv")
+    return read_csv(path) if path.exists() else None
 
 
 def _page(results: Path, known: Mapping[str, Rival], images: str) -> Iterator[str]:
