@@ -17,7 +17,7 @@ ALLOWED = {
     "ops": ("_C", "backends", "ops", "reference"),
     "nn": ("nn", "ops"),
     "data": ("data",),
-    "experiment": ("data", "ensemble", "experiment", "files"),
+    "experiment": ("__version__", "data", "ensemble", "experiment", "files"),
     "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "files", "ops"),
 }
 ONLY_TYPES = {
