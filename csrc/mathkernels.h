@@ -14,11 +14,13 @@ namespace mk {
 
 enum class Dtype : int { float32, float64 };
 
-// The layers, each under its cell's name in csrc/cells.  nmru_unsigned is the NMRU without sign retrieval; the paths of
-// nalu_separate have weights of their own, those of nalu_nau_nmu are a NAU and an NMU.
-#define MK_LAYER_KINDS(kind)                                                                                          \
-  kind(nau) kind(nmu) kind(real_npu) kind(nru) kind(nmru) kind(nmru_unsigned) kind(nac) kind(nac_mul) kind(nac_sigma) \
-      kind(nac_nmu) kind(nalu) kind(nalu_separate) kind(nalu_nau_nmu) kind(gnalu) kind(inalu)
+// The layers, each under its cell's name in csrc/cells.  nru_separate is the NRU with separate signs, nmru_unsigned
+// the NMRU without sign retrieval; the paths of nalu_separate have weights of their own, those of nalu_nau_nmu are a
+// NAU and an NMU.
+#define MK_LAYER_KINDS(kind)                                                                                \
+  kind(nau) kind(nmu) kind(real_npu) kind(npu) kind(nru) kind(nru_separate) kind(nmru) kind(nmru_unsigned)  \
+      kind(nmru_gated) kind(nac) kind(nac_mul) kind(nac_sigma) kind(nac_nmu) kind(nalu) kind(nalu_separate) \
+          kind(nalu_nau_nmu) kind(gnalu) kind(inalu)
 
 #define MK_KIND(name) name,
 enum class LayerKind : int { MK_LAYER_KINDS(MK_KIND) };
@@ -31,19 +33,19 @@ struct LayerCall {
   LayerKind kind;
   Dtype dtype;
   bool training;   // NRU: tanh gate, else |w|.  NMRU: epsilon is added before the reciprocal, else not
-  double epsilon;  // Real NPU, NMRU, NAC., NALU and iNALU
+  double epsilon;  // all but NAU, NMU, NRU, NAC and the NALU of NAU and NMU
   int64_t models, batch, in, out;
   int threads;
 };
 
-// y (E,B,O) of x (E,B,I), weight (E,O,P) and, for the Real NPU only, gate (E,I).  P counts the trained numbers of one
-// output, in the order of the cell; the Real NPU's gates are not among them.
+// y (E,B,O) of x (E,B,I), weight (E,O,P) and a gate for real_npu and npu, (E,I), and nmru_gated, (E,2I).  P counts the
+// trained numbers of one output in the order of the cell, without these gates, which the outputs of a model share.
 // Float error: that of the cell's own arithmetic (csrc/cells); functions are as csrc/common/math.h states.
 int64_t layer_forward_workspace(const LayerCall& call);
 void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y,
                    void* workspace);
 
-// From dy (E,B,O): dx, dweight and, for the Real NPU only, dgate, each in the shape of its tensor.  Weight gradients
+// From dy (E,B,O): dx, dweight and, where there is a gate, dgate, each in the shape of its tensor.  Weight gradients
 // sum over the batch in blocks of rows: 32 columns within a block (csrc/common/lanes.h), then the blocks in their
 // order.
 int64_t layer_backward_workspace(const LayerCall& call);

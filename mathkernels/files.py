@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,17 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what processes of this machine that died while they wrote ``path`` have left beside it."""
-    name = re.compile(re.escape(f".{path.stem}.{_HOST}-") + r"(\d+)\.tmp" + re.escape(path.suffix))
-    for found in path.absolute().parent.iterdir():
+def remove_leftovers(folder: Path, stem: str | None = None) -> None:
+    """Remove what processes of this machine that died in the middle of ``replacing`` have left in a folder.
+
+    Args:
+        folder: an existing folder.
+        stem: of the one file that is meant, or None for all.
+    """
+    name = re.compile(rf"\.(.+)\.{re.escape(_HOST)}-(\d+)\.tmp(\.[^.]*)?")
+    for found in folder.iterdir():
         match = name.fullmatch(found.name)
-        if match and not _is_alive(int(match[1])):
+        if match and stem in (None, match[1]) and not _is_alive(int(match[2])):
             found.unlink(missing_ok=True)
 
 
@@ -59,42 +65,63 @@ class FolderLock:
 
     _held: ClassVar[weakref.WeakValueDictionary[tuple[int, Path], FolderLock]] = weakref.WeakValueDictionary()
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
         self._owner = os.getpid()
 
     @classmethod
-    def take(cls, folder: Path, what: str) -> FolderLock:
-        """Lock the folder.
+    def take(cls, folder: Path, what: str) -> FolderLock | None:
+        """Lock the folder; on a file system that keeps no locks, warn and return None.
 
         Args:
-            folder: an existing folder.
-            what: how the error names it.
+            folder: an existing folder that can be written.
+            what: how a message names it.
 
         Raises:
             ValueError: another process holds it; the message names that process.
-            OSError: the file system can keep no lock, or the folder cannot be written.
         """
-        import fcntl  # not on Windows, where the rest of the package must still import
-
         key = (os.getpid(), folder.resolve())
         if held := cls._held.get(key):
             return held
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        path = folder.resolve() / LOCK
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
-            os.close(descriptor)
-            raise ValueError(f"{what}: '{folder}' is in use by {holder}; wait for it, or stop it") from None
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
-        lock = cls(descriptor)
+            descriptor = _locked(path)
+        except BlockingIOError as error:
+            raise ValueError(
+                f"{what}: '{folder}' is in use by {error.strerror}; wait for it or stop it"
+            ) from None
+        except (OSError, ImportError) as error:
+            problem = f"cannot be locked ({error}); make sure that no other process uses it"
+            warnings.warn(f"{what}: '{folder}' {problem}", stacklevel=3)
+            return None
+        lock = cls(path, descriptor)
         cls._held[key] = lock
         return lock
 
     def __del__(self) -> None:
+        if os.getpid() == self._owner:  # a forked process only loses its copy
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+
+def _locked(path: Path) -> int:
+    """Return the descriptor of a locked file that says whose it is; BlockingIOError says who else's it is."""
+    import fcntl  # not on Windows, where the rest of the package must still import
+
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # the holder before may have removed the file after it was opened here
+            if os.path.exists(path) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+                return descriptor
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 200, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            raise BlockingIOError(error.errno, holder or "another process") from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)

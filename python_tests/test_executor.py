@@ -1,10 +1,12 @@
 """Fits on executors: the same bits however the runs are cut, and nothing is lost with a worker."""
 
+import dataclasses
 import json
 import multiprocessing
 import os
 import pickle
 import signal
+import threading
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
@@ -248,6 +250,30 @@ def test_ctrl_c_calls_back_what_has_not_begun(alone):
     assert {key: contents(results)[key] for key in alone if key.startswith(f"{first[0]} ")} == {
         key: alone[key] for key in alone if key.startswith(f"{first[0]} ")
     }
+
+
+def test_ctrl_c_stops_threads_and_processes_of_this_machine_without_a_folder():
+    endless = [dataclasses.replace(run, iterations=10**9, evaluate_every=10**8) for run in RUNS]
+    with ThreadPoolExecutor(1) as pool:
+        running = threading.Event()
+        submit = pool.submit
+
+        def submit_and_tell(function, shard):
+            return submit(lambda: (running.set(), function(shard))[1])
+
+        def interrupt():
+            assert running.wait(60)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        pool.submit = submit_and_tell
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        results = fit(endless, threads=1, executor=pool, shards=2)
+        thread.join()
+    assert results.interrupted
+    assert not results.finished.any()
+    first = cut_runs(endless, 2)[0]
+    assert all(results.records[index].position > 0 for index in first)  # it was told, and came back in time
 
 
 # bad input

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,20 @@ MAKERS = {
     "NMU": nn.NMU,
     "NRU": nn.NRU,
     "NMRU": nn.NMRU,
-    "NMRU-no-retrieval": lambda *sizes, **options: nn.NMRU(*sizes, sign_retrieval=False, **options),
+    "NMRU-no-retrieval": partial(nn.NMRU, sign_retrieval=False),
+    "NMRU-gated": partial(nn.NMRU, gated=True),
+    "NRU-separate-signs": partial(nn.NRU, separate_signs=True),
+    "NPU": nn.NPU,
+    "NPU-constrained": partial(nn.NPU.modified, constrain_imaginary=True),
+    "NAC": nn.NAC,
+    "NACMul": nn.NACMul,
+    "NACSigma": nn.NACSigma,
+    "NACNMU": nn.NACNMU,
+    "NALU": nn.NALU,
+    "NALU-separate": partial(nn.NALU, shared=False),
+    "NALU-nau-nmu": partial(nn.NALU, units="nau-nmu"),
+    "GNALU": nn.GNALU,
+    "INALU": nn.INALU,
     "RealNPU": nn.RealNPU,
     "RealNPU-modified": nn.RealNPU.modified,
 }
@@ -22,22 +36,16 @@ every_module = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
 @every_module
-@pytest.mark.parametrize(
-    ("models", "shape"),
-    [
-        (None, (7, 3)),
-        (None, (3,)),
-        (None, (0, 3)),
-        (4, (4, 2, 5, 3)),
-        (4, (4, 3)),
-        (1, (1, 6, 3)),
-        (2, (2, 0, 3)),
-    ],
-    ids=str,
-)
-def test_output_has_the_inputs_leading_shape(make, models, shape):
-    layer = make(3, 2, models=models)
-    assert layer(torch.rand(shape) + 0.5).shape == (*shape[:-1], 2)
+def test_output_has_the_inputs_leading_shape(make):
+    for models, shapes in {
+        None: [(7, 3), (3,), (0, 3)],
+        4: [(4, 2, 5, 3), (4, 3)],
+        1: [(1, 6, 3)],
+        2: [(2, 0, 3)],
+    }.items():
+        layer = make(3, 2, models=models)
+        for shape in shapes:
+            assert layer(torch.rand(shape) + 0.5).shape == (*shape[:-1], 2)
 
 
 @every_module
@@ -59,12 +67,12 @@ def test_each_of_several_models_is_the_module_alone(make):
 def test_parameters_are_drawn_again_by_reset_parameters(make):
     layer = make(5, 3)
     torch.manual_seed(3)
-    constructed = make(5, 3).weight.detach().clone()
+    constructed = make(5, 3).state_dict()
     torch.manual_seed(3)
     layer.reset_parameters()
-    assert torch.equal(layer.weight, constructed)
+    assert all(torch.equal(value, constructed[name]) for name, value in layer.state_dict().items())
     layer.reset_parameters()
-    assert not torch.equal(layer.weight, constructed)
+    assert not all(torch.equal(value, constructed[name]) for name, value in layer.state_dict().items())
 
 
 @every_module
@@ -149,35 +157,44 @@ def test_wrong_inputs_are_named(make):
 
 
 @every_module
-@pytest.mark.parametrize(
-    ("sizes", "models", "message"),
-    [
+def test_impossible_sizes_are_named(make):
+    for sizes, models, message in [
         ((0, 2), None, "in_features is 0; needs a positive integer"),
         ((3, -1), None, "out_features is -1; needs a positive integer"),
         ((3.0, 1), None, "in_features is 3.0; needs a positive integer"),
         ((3, 1), 0, "models is 0; needs a positive integer or None"),
         ((3, 1), True, "models is True; needs a positive integer or None"),
-    ],
-)
-def test_impossible_sizes_are_named(make, sizes, models, message):
-    with pytest.raises(ValueError, match=message):
-        make(*sizes, models=models)
+    ]:
+        with pytest.raises(ValueError, match=message):
+            make(*sizes, models=models)
 
 
-@pytest.mark.parametrize("make", [nn.NAU, nn.NMU, nn.NRU, nn.NMRU], ids=lambda make: make.__name__)
+@every_module
+def test_options_are_checked_by_name(make):
+    options = set(vars(make(3, 2))) & {
+        "epsilon",
+        "penalty",
+        "weight_penalty",
+        "gate_penalty",
+        "imaginary_penalty",
+    }
+    for name in options:
+        with pytest.raises(ValueError, match=rf"{name} is -1; needs a finite number of at least 0"):
+            make(3, 2, **{name: -1})
+
+
+@pytest.mark.parametrize("make", [nn.NAU, nn.NMU, nn.NRU, nn.NMRU, nn.NACNMU], ids=lambda make: make.__name__)
 def test_regularizer_is_ramp_times_penalty_times_the_discretisation(make):
     layer = make(3, 2, penalty=4.0)
     mean = reference.discretisation(layer.weight[None], layer.penalty_kind)[0]
     torch.testing.assert_close(layer.regularizer(), 4 * mean)
     torch.testing.assert_close(layer.regularizer(ramp=0.25), mean)
     assert layer.regularizer(ramp=0.0) == 0
-    with pytest.raises(ValueError, match="penalty is -1; needs a finite number of at least 0"):
-        make(3, 2, penalty=-1)
 
 
 @pytest.mark.parametrize(
     ("make", "low", "high"),
-    [(nn.NAU, -1, 1), (nn.NRU, -1, 1), (nn.NMU, 0, 1), (nn.NMRU, 0, 1)],
+    [(nn.NAU, -1, 1), (nn.NRU, -1, 1), (nn.NMU, 0, 1), (nn.NMRU, 0, 1), (nn.NACNMU, 0, 1)],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_clamp_brings_the_weights_into_their_range(make, low, high):
@@ -197,6 +214,7 @@ def test_clamp_brings_the_weights_into_their_range(make, low, high):
         (nn.NRU, -0.5, 0.5),
         (nn.NMU, 0.25, 0.75),
         (nn.NMRU, 0.25, 0.75),
+        (nn.NACNMU, 0.25, 0.75),
         (nn.RealNPU, -((6 / 11) ** 0.5), (6 / 11) ** 0.5),
         (nn.RealNPU.modified, -0.5, 0.5),
     ],

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mathkernels import nn
-from mathkernels.ops import nmru
+from mathkernels.ops import nmru, nmru_gated
 from mathkernels.reference.nmru import nmru as reference
 from mathkernels.testing import results
 
@@ -56,3 +56,30 @@ def test_the_module_passes_its_options_on():
         nn.NMRU(2, 3, epsilon=-1)
     with pytest.raises(ValueError, match="NMRU: sign_retrieval is 'yes'; needs one of True, False"):
         nn.NMRU(2, 3, sign_retrieval="yes")
+
+
+def test_open_gates_change_nothing_and_closed_ones_leave_the_input_out(isa):
+    x, weight = torch.randn(2, 40, 3, dtype=torch.float64), torch.rand(2, 4, 6, dtype=torch.float64)
+    gate = torch.ones(2, 6, dtype=torch.float64)
+    torch.testing.assert_close(nmru_gated(x, weight, gate), nmru(x, weight))
+    gate[:, 1] = gate[:, 4] = 0.0
+    without = torch.tensor([0, 2])
+    rest = nmru(x[..., without], weight[..., [0, 2, 3, 5]])
+    closed = ((1 - weight[..., 1]) * (1 - weight[..., 4]))[:, None]
+    torch.testing.assert_close(nmru_gated(x, weight, gate), rest * closed)
+
+
+def test_the_gated_module_has_a_second_parameter_penalty_and_clamp():
+    layer, x = nn.NMRU(2, 3, gated=True, epsilon=0.25, gate_penalty=3.0), torch.rand(5, 2) - 0.5
+    assert (layer.gate == 0.5).all()
+    found = nmru_gated(x[None], layer.weight[None], layer.gate[None], 0.25, True)[0]
+    assert torch.equal(layer(x), found)
+    plain = nn.NMRU(2, 3)
+    plain.load_state_dict({"weight": layer.weight})
+    torch.testing.assert_close(layer.regularizer(0.1) - plain.regularizer(0.1), torch.tensor(0.1 * 3 * 0.5))
+    with torch.no_grad():
+        layer.gate.fill_(-2.0)
+    layer.clamp_()
+    assert (layer.gate == 0).all()
+    with pytest.raises(ValueError, match="NMRU: gated is True; needs one of False"):
+        nn.NMRU(2, 3, sign_retrieval=False, gated=True)

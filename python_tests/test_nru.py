@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mathkernels import nn
-from mathkernels.ops import nru
+from mathkernels.ops import nru, nru_separate
 from mathkernels.reference.nru import nru as reference
 from mathkernels.testing import assert_no_worse_than, results
 
@@ -50,3 +50,14 @@ def test_the_module_switches_its_gate_with_its_mode():
     assert torch.equal(layer.train()(x), nru(x[None], weight, True)[0])
     assert torch.equal(layer.eval()(x), nru(x[None], weight, False)[0])
     assert not torch.equal(layer.train()(x), layer.eval()(x))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_separate_signs_are_those_of_the_rounded_weights(training, isa):
+    x, weight = torch.randn(2, 40, 3, dtype=torch.float64), torch.rand(2, 4, 3, dtype=torch.float64) * 2 - 1
+    odd = weight.round()[:, None] != 0
+    signs = torch.where(odd, x.sign()[:, :, None], 1.0).prod(-1)
+    torch.testing.assert_close(nru_separate(x, weight, training), nru(x.abs(), weight, training) * signs)
+    layer = nn.NRU(3, 4, separate_signs=True).train(training)
+    single = x[0].float()
+    assert torch.equal(layer(single), nru_separate(single[None], layer.weight[None], training)[0])

@@ -17,8 +17,8 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 pytest.importorskip("tqdm")
 
-from mathkernels.ensemble import figures
-from mathkernels.ensemble.describe import NMRU, NRU, SGD, Adam, Norm, Ramp, RealNPU
+from mathkernels.ensemble import campaign, catalogue, figures
+from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
 from mathkernels.experiment import plots, report
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.run_folder import RunFolder, replacing
@@ -37,47 +37,7 @@ def trainer():
     return module
 
 
-# the catalogue
-
-
-def test_figure_3_compares_the_published_configurations():
-    study = figures.find_figure("3")
-    assert [variant.label for variant in study.variants] == [
-        "Real NPU (baseline)",
-        "Real NPU (modified)",
-        "NRU",
-        "NMRU",
-    ]
-    baseline, modified, nru, nmru = study.variants
-    assert baseline.module == RealNPU(
-        clip="none", init="xavier", weight_penalty=0, gate_penalty=0, norm=Norm(start=1e-9, end=1e-7)
-    )
-    assert modified.module == RealNPU(
-        clip="wg",
-        init="xavier-constrained",
-        weight_penalty=1,
-        gate_penalty=1,
-        norm=Norm(start=1e-9, end=1e-7),
-    )
-    assert (nru.module, nmru.module) == (NRU(penalty=10), NMRU(sign_retrieval=True, penalty=10))
-    assert [v.optimizer for v in study.variants] == [Adam(lr=5e-3), Adam(lr=5e-3), Adam(lr=1), Adam(lr=1e-2)]
-    assert [v.ramp for v in study.variants[1:]] == [
-        Ramp(start=40_000, end=50_000),
-        Ramp(start=20_000, end=35_000),
-        Ramp(start=20_000, end=35_000),
-    ]
-    assert [v.clip_norm for v in study.variants] == [None, None, None, 1.0]
-    assert (study.inputs, study.iterations, study.seeds) == (2, 50_000, tuple(range(25)))
-    assert (study.threshold, study.batch, study.evaluate_every) == (1e-5, 128, 1000)
-    assert study.runs == len(study.members()) == 900
-    assert len({member.name for member in study.members()}) == 900
-
-
-def test_every_figure_is_described_in_json_and_listed():
-    for number, study in figures.FIGURES.items():
-        json.dumps(study.describe(), allow_nan=False)
-        assert f"{number}: {study.title}" in figures.listing()
-    assert "900 runs of 50,000 iterations = 45 million" in figures.listing()
+# studies
 
 
 def test_descriptions_differ_where_configurations_differ():
@@ -155,7 +115,7 @@ def known():
 def test_the_summary_counts_failures_and_averages_solved_runs(known):
     members, results = known
     summary = report.summary_rows(members, results)
-    assert [row["range"] for row in summary] == ["U[-0.2,-0.1]", "U[-2,2]", "U[1,2]"]
+    assert [row["range"] for row in summary] == ["U[1,2]", "U[-2,2]", "U[-0.2,-0.1]"]
     for row in summary:
         assert set(row) == set(report.SUMMARY_COLUMNS)
         assert (row["n"], row["successes"], row["rate"]) == (4, 3, 0.75)
@@ -173,7 +133,7 @@ def test_a_study_without_success_has_a_summary_a_table_and_a_figure(known, tmp_p
     summary = report.summary_rows(members, results)
     assert all(row["successes"] == 0 and math.isnan(row["solved_at"]) for row in summary)
     assert "0/4" in report.success_table(summary)
-    plots.save(plots.three_panels(summary, "none"), [tmp_path / "none.png"])
+    plots.save(plots.panel_figure(summary, "none"), [tmp_path / "none.png"])
     assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -262,7 +222,7 @@ def test_overwriting_drops_the_checkpoint_and_the_outputs_of_another_run(tmp_pat
     (tmp_path / "runs.csv").write_text("of lr 0.1")
     (tmp_path / "notes.txt").write_text("the user's own")
     folder.begin({"lr": 0.2}, outputs=["runs.csv"], overwrite=True)
-    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "status.json", "notes.txt"}
+    assert {file.name for file in tmp_path.glob("[!.]*")} == {"config.json", "status.json", "notes.txt"}
     assert folder.read("config.json") == {"lr": 0.2}
 
 
@@ -283,8 +243,14 @@ def test_a_missing_library_is_named_with_its_remedy():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "one of the arguments --figure --module --list is required"),
-        (["--figure", "33"], "figure: got '33', needs one of 3, 6-redundancy"),
+        ([], "one of the arguments --figure --module --original --list is required"),
+        (["--figure", "33"], "figure: got '33', needs one of 1a, 1b"),
+        (["--figure", "3", "6"], "figure: got '6', needs one of"),
+        (["--original", "--layer-type NALU"], "--layer-type: got 'NALU', needs one of RealNPU"),
+        (["--original", "--layer-type NRU", "--inputs", "3"], "--inputs: a figure fixes it"),
+        (["--module", "NMRU", "--sweep", "gate=1"], "option of NMRU: got 'gate'"),
+        (["--module", "NMRU", "--momentum", "1"], "unrecognized arguments: --momentum"),
+        (["--module", "NMRU", "--criterion", "mae"], "criterion: got 'mae', needs one of mse, pcc, mape"),
         (["--module", "nmru"], "did you mean 'NMRU'?"),
         (["--module", "NMRU", "--range", "U[1,3]"], "did you mean 'U[1,2]'?"),
         (["--module", "NMRU", "--range", "1..2"], "needs the form 'U[-2,2]'"),
@@ -326,7 +292,9 @@ def test_an_unwritable_folder_ends_with_one_clear_error_before_training(trainer,
 
 def test_the_list_names_the_figures(trainer, capsys):
     assert trainer.main(["--list"]) == 0
-    assert capsys.readouterr().out == figures.listing() + "\n"
+    listed = capsys.readouterr().out
+    assert all(f"\n{number}: " in f"\n{listed}" for number in catalogue.CATALOGUE)
+    assert "options of the modules" in listed
 
 
 STUDY = ["--module", "NMRU", "--range", "U[1,2]", "--seeds", "2", "--threads", "1"]
@@ -362,7 +330,7 @@ def test_the_same_study_twice_gives_the_same_files(trainer, tmp_path):
 
 
 def test_ctrl_c_saves_what_is_done_and_resuming_ends_as_if_never_interrupted(trainer, tmp_path, monkeypatch):
-    fit = trainer.ensemble.fit
+    fit = campaign.fit
     calls = []
 
     def interrupted_fit(runs, *, progress, **options):
@@ -374,24 +342,48 @@ def test_ctrl_c_saves_what_is_done_and_resuming_ends_as_if_never_interrupted(tra
         return fit(runs, progress=interrupt, **options)
 
     assert trainer.main([*LONG, "--out", str(tmp_path / "straight")]) == 0
-    monkeypatch.setattr(trainer.ensemble, "fit", interrupted_fit)
+    monkeypatch.setattr(campaign, "fit", interrupted_fit)
     assert trainer.main([*LONG, "--out", str(tmp_path / "broken")]) == 130
     assert len(calls) == 1
     assert {file.name for file in (tmp_path / "broken").iterdir()} >= OUTPUTS
     assert json.loads((tmp_path / "broken" / "status.json").read_text())["status"] == "interrupted"
-    monkeypatch.setattr(trainer.ensemble, "fit", fit)
+    monkeypatch.setattr(campaign, "fit", fit)
     assert trainer.main([*LONG, "--out", str(tmp_path / "broken"), "--resume"]) == 0
     for name in ("config.json", "curves.csv", "summary.csv"):
         assert (tmp_path / "broken" / name).read_text() == (tmp_path / "straight" / name).read_text()
 
 
 def test_a_damaged_checkpoint_ends_with_one_clear_error_and_stays(trainer, tmp_path, capsys):
-    folder = RunFolder(tmp_path)
-    study = dataclasses.replace(figures.single_study("NMRU", ranges=["U[1,2]"]).resized(2000), seeds=(0, 1))
-    folder.begin(study.describe())
-    folder.checkpoint.write_bytes(b"cut off")
-    with pytest.raises(SystemExit) as exit:
-        trainer.main([*SMALL, "--out", str(tmp_path), "--resume"])
-    assert exit.value.code == 2
-    assert "checkpoint" in capsys.readouterr().err
-    assert folder.checkpoint.read_bytes() == b"cut off"
+    assert trainer.main([*SMALL, "--out", str(tmp_path)]) == 0
+    for name in ("checkpoint-NMRU-2", "checkpoint"):
+        (tmp_path / name).write_bytes(b"cut off")
+        with pytest.raises(SystemExit) as exit:
+            trainer.main([*SMALL, "--out", str(tmp_path), "--resume"])
+        assert exit.value.code == 2
+        assert "checkpoint" in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == b"cut off"
+
+
+def test_several_figures_are_one_campaign_with_a_page(trainer, tmp_path, capsys):
+    few = ["--range", "U[1,2]", "--iterations", "1000", "--seeds", "1", "--threads", "1"]
+    assert trainer.main(["--figure", "3", "10", *few, "--out", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "Figure 3: no redundancy" in shown
+    assert "NRU-2                  4" in shown  # one run of Figure 10 is Figure 3's
+    assert "## Figure 10" in (tmp_path / "report.md").read_text()
+    with pytest.raises(SystemExit):
+        trainer.main(["--figure", "3", "10", "--seeds", "2", "--out", str(tmp_path)])
+    assert "holds another run, which differs in studies" in capsys.readouterr().err
+
+
+def test_a_sweep_and_a_line_of_the_papers_jobs_are_trained_like_any_study(trainer, tmp_path, capsys):
+    few = ["--iterations", "1000", "--seeds", "1", "--threads", "1"]
+    sweep = ["--module", "NRU", "--range", "U[1,2]", "--sweep", "lr=1e-3,1"]
+    assert trainer.main([*sweep, *few, "--out", str(tmp_path / "sweep")]) == 0
+    variants = [row["variant"] for row in csv.DictReader((tmp_path / "sweep" / "summary.csv").open())]
+    assert variants == ["lr=1e-3", "lr=1"]
+    line = "--operation div --layer-type SignNMRU --no-cuda --learning-rate 1e-2"
+    assert trainer.main(["--original", line, *few, "--out", str(tmp_path / "line")]) == 0
+    assert "without effect in a net of one layer: --no-cuda" in capsys.readouterr().out
+    config = json.loads((tmp_path / "line" / "config.json").read_text())
+    assert config["variants"][0]["module"]["sign_retrieval"] is True

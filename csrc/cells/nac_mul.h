@@ -11,7 +11,7 @@ namespace mk::MK_ISA {
 template <WeightForm form, Domain domain = Domain::any>
 struct NacMul : PlainWeights {
   using Weight = Weights<form>;
-  static constexpr int groups = Weight::parameters(1);
+  static constexpr int groups = Weight::tensors;
   static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return Weight::parameters(n); }
   static constexpr int derived(int n) { return n + Weight::slopes(n); }  // w, slopes

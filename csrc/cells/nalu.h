@@ -26,10 +26,10 @@ struct Nalu : PlainWeights {
   using Sum = Weights<product ? WeightForm::clamped : accumulator>;
   using Product = Weights<product ? WeightForm::linear : accumulator>;
 
-  static constexpr int groups = Sum::parameters(1) + (shared ? 0 : Product::parameters(1)) + 1;
+  static constexpr int groups = Sum::tensors + (shared ? 0 : Product::tensors) + 1;
   static constexpr int group(int n, int k) { return k / n; }
   static constexpr int weights(int n) { return shared ? n : 2 * n; }
-  static constexpr int parameters(int n) { return factor_at(n) + (shared ? 0 : Product::parameters(n)) + n; }
+  static constexpr int parameters(int n) { return groups * n; }
   // v, w unless shared, G in units of the base, then the slopes of v and of w
   static constexpr int derived(int n) { return slope_at(n) + Sum::slopes(n) + (shared ? 0 : Product::slopes(n)); }
   // logarithms n or factors n and prefix products n, then a, m, h

@@ -2,8 +2,9 @@
 //   h_i = clamp(g_i, 0, 1),  r_i = h_i (|x_i| + eps) + 1 - h_i,  k_i = pi h_i [x_i < 0]
 //   z = E cos B,  E = exp(sum_i w_i ln r_i - v_i k_i),  B = sum_i w_i k_i + v_i ln r_i
 //   dz/dw_i =  E (cos B ln r_i - sin B k_i),   dz/dv_i = -E (cos B k_i + sin B ln r_i)
-//   dz/dh_i =  E (cos B (w_i q_i - v_i pi [x_i < 0]) - sin B (w_i pi [x_i < 0] + v_i q_i)),  q_i = (|x_i| + eps - 1) /
-//   r_i dz/dx_i =  E (cos B w_i - sin B v_i) h_i sign(x_i) / r_i
+//   dz/dh_i =  E (cos B (w_i q_i - v_i pi [x_i < 0]) - sin B (w_i pi [x_i < 0] + v_i q_i))
+//     with q_i = (|x_i| + eps - 1) / r_i
+//   dz/dx_i =  E (cos B w_i - sin B v_i) h_i sign(x_i) / r_i
 // B is carried in half turns.  The Real NPU (real_npu.h) is the case v = 0.
 #pragma once
 #include "cells/cell.h"

@@ -1,8 +1,9 @@
 // Neural reciprocal unit (Mistry et al. 2021):  z = prod_i f_i,  f_i = sign(x_i) |x_i|^w_i T_i + 1 - T_i
-//   with separate signs  f_i = |x_i|^w_i T_i + 1 - T_i,  z = prod_i f_i prod_i sign(x_i)^round(w_i), where the product
-//   of the signs is constant in backward and round takes halves to even training    T = tanh(1000 w)^2,  T' = dT/dw =
-//   2000 tanh(1000 w) (1 - T) evaluation  T = |w|,  T' = sign(w) df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) -
-//   T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
+//   training    T = tanh(1000 w)^2,  T' = dT/dw = 2000 tanh(1000 w) (1 - T)
+//   evaluation  T = |w|,  T' = sign(w)
+//   df_i/dw_i = sign(x_i) |x_i|^w_i (T_i ln|x_i| + T'_i) - T'_i,   df_i/dx_i = T_i w_i |x_i|^(w_i - 1)
+// With separate signs  f_i = |x_i|^w_i T_i + 1 - T_i,  z = prod_i f_i prod_i sign(x_i)^round(w_i), where the product of
+// the signs is a constant in backward and round takes halves to even.
 // No epsilon; sign(0) = 0.  A factor is evaluated as power T + (1 - T), as the original does: at T = 1 it is the power,
 // where (power T + 1) - T would round it to multiples of 2^-24 and lose small inputs.
 #pragma once
@@ -49,7 +50,9 @@ struct Nru : OneGroup {
     V z = constant<V>(1);
     if constexpr (separate)
       for (int i = 0; i < n; ++i)
-        z = z * select(x[i] < zero, d[3 * n + i], select(x[i] == zero, d[4 * n + i], constant<V>(1)));
+        // a NaN goes into the product as itself: the power below does not keep it
+        z = z * select(x[i] < zero, d[3 * n + i],
+                       select(x[i] == zero, d[4 * n + i], select(x[i] > zero, constant<V>(1), x[i])));
     for (int i = 0; i < n; ++i) {
       const V magnitude = abs(x[i]);
       V power = pow_positive(magnitude, d[i]);

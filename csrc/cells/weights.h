@@ -19,7 +19,8 @@ template <WeightForm form>
 struct Weights {
   static constexpr bool pair = form == WeightForm::tanh_sigmoid || form == WeightForm::golden;
   static constexpr double scale = form == WeightForm::golden ? log_golden : 1;
-  static constexpr int parameters(int n) { return pair ? 2 * n : n; }
+  static constexpr int tensors = pair ? 2 : 1;
+  static constexpr int parameters(int n) { return tensors * n; }
   static constexpr int slopes(int n) { return pair ? 2 * n : form == WeightForm::sigmoid ? n : 0; }
 
   // p -> weights w (n) and slopes dw/dp, both kept until finish.

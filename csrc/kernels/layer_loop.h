@@ -7,15 +7,17 @@
 
 namespace mk::MK_ISA {
 
-template <class Cell, bool gated, class T>
+// `gates`: how many of the cell's parameters per input are gates, which the outputs of a model share.
+template <class Cell, int gates, class T>
 struct Layer {
+  static constexpr bool gated = gates > 0;
   using V = Pack<T>;
   static constexpr int width = Number<V>::width;
   static constexpr int sets = columns / width;  // packs that one row of 32 columns takes
   static constexpr int64_t chunk_packs = chunk_rows / width;
   static constexpr int64_t widest = 64;  // bytes of a pack on the widest machine: sizes do not depend on the choice
 
-  static constexpr int weights(int n) { return Cell::parameters(n) - (gated ? n : 0); }
+  static constexpr int weights(int n) { return Cell::parameters(n) - gates * n; }
   static int64_t gradients(int64_t in) { return Cell::gradients(static_cast<int>(in)); }
 
   struct Scratch {
@@ -58,7 +60,7 @@ struct Layer {
     const T* row = t.weight + (model * s.out + output) * weights(n);
     for (int k = 0; k < weights(n); ++k) m.parameters[k] = row[k];
     if constexpr (gated)
-      for (int i = 0; i < n; ++i) m.parameters[weights(n) + i] = t.gate[model * n + i];
+      for (int i = 0; i < gates * n; ++i) m.parameters[weights(n) + i] = t.gate[model * gates * n + i];
     Cell::template prepare<mode>(n, CellOptions<T>{t.epsilon}, static_cast<const T*>(nullptr), m.parameters, m.scalars);
   }
 
@@ -181,7 +183,7 @@ struct Layer {
     Scratch m(memory, n);
     T* gradient = reinterpret_cast<T*>(m.saved);  // of weights and gates; free here, and large enough in a gated cell
     if constexpr (gated)
-      for (int i = 0; i < n; ++i) t.dgate[model * n + i] = T(0);
+      for (int i = 0; i < gates * n; ++i) t.dgate[model * gates * n + i] = T(0);
     for (int64_t output = 0; output < s.out; ++output) {
       for (int k = 0; k < count; ++k) m.totals[k] = T(0);
       for (int64_t block = 0; block < s.blocks; ++block) {
@@ -193,7 +195,7 @@ struct Layer {
       if constexpr (gated) {
         Cell::finish(n, m.parameters, m.scalars, m.totals, gradient);
         for (int k = 0; k < weights(n); ++k) row[k] = gradient[k];
-        for (int i = 0; i < n; ++i) t.dgate[model * n + i] += gradient[weights(n) + i];
+        for (int i = 0; i < gates * n; ++i) t.dgate[model * gates * n + i] += gradient[weights(n) + i];
       } else {
         Cell::finish(n, m.parameters, m.scalars, m.totals, row);
       }
@@ -202,9 +204,9 @@ struct Layer {
 };
 
 // `modes`: whether the cell computes training and evaluation differently; if not, one copy serves both.
-template <class Cell, class T, bool modes, bool gated = false>
+template <class Cell, class T, bool modes, int gates = 0>
 constexpr LayerKernels<T> layer_kernels() {
-  using L = Layer<Cell, gated, T>;
+  using L = Layer<Cell, gates, T>;
   constexpr Mode first = Mode::training, second = modes ? Mode::evaluation : Mode::training;
   return {{L::template forward<first>, L::template forward<second>},
           {L::template backward<first>, L::template backward<second>},

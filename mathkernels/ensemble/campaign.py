@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.training import Progress, fit
+from mathkernels.files import replacing
 
 _NO_STEPS = np.zeros(0, np.int64)
 
@@ -76,11 +78,14 @@ class Trained:
         groups: by name.
         interrupted: whether it was stopped by Ctrl-C.
         seconds: wall time of all groups together.
+        threads: that were asked for, None for all cores.
+        instruction_set: of the kernels.
     """
 
-    def __init__(self, groups: Iterable[Group], interrupted: bool) -> None:
+    def __init__(self, groups: Iterable[Group], interrupted: bool, threads: int | None = None) -> None:
         self.groups = {group.name: group for group in groups}
         self.interrupted = interrupted
+        self.threads, self.instruction_set = threads, backends.current()
         self.seconds = sum(group.seconds for group in self.groups.values())
         self._place = {run: (group, i) for group in self.groups.values() for i, run in enumerate(group.runs)}
 
@@ -168,7 +173,7 @@ def train(
         interrupted = results.interrupted
         finished.append(Group(name, members, results, _trained(members, results)))
         done += work[name]
-    return Trained(finished, interrupted)
+    return Trained(finished, interrupted, how.get("threads"))
 
 
 def _trained(runs: Sequence[Run], results: Results) -> int:
@@ -187,7 +192,8 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
         for stale in index.parent.glob(f"{index.name}-*"):
             if stale.is_file():
                 stale.unlink()
-        index.write_text(content)
+        with replacing(index) as temporary:
+            temporary.write_text(content)
     elif index.read_bytes() != content.encode():
         what = f"got {str(index)!r}, which names other groups or is damaged"
         raise ValueError(f"checkpoint: {what}; needs {content}, or remove it to start anew")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from mathkernels import _C
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import TrainingProgram
 from mathkernels.files import remove_leftovers, replacing
@@ -53,12 +54,12 @@ def header(runs: Sequence[Run], settings: dict[str, Any]) -> dict[str, Any]:
         runs: what the fit trains.
         settings: what else its bits depend on (dtype, generator, whether products are fused).
     """
-    return {"format": FORMAT, "settings": settings, "runs": describe(runs)}
+    return {"format": FORMAT, "version": _C.version, "settings": settings, "runs": describe(runs)}
 
 
 def compare(path: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
     """Raise ValueError at the first difference between the saved header of a file and the one given now."""
-    for part in ("format", "settings"):
+    for part in ("format", "version", "settings"):
         if found := _difference(part, saved.get(part), given[part]):
             raise ValueError(f"checkpoint: {path} does not fit: {found}")
     if len(saved["runs"]) != len(given["runs"]):
@@ -100,7 +101,7 @@ class Checkpoint:
             raise ValueError(
                 f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not ({error})"
             ) from error
-        remove_leftovers(self.path)
+        remove_leftovers(folder, self.path.stem)
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,23 +40,15 @@ class ShardFolder:
             raise ValueError(f"checkpoint: got {str(path)!r}, {what}")
         try:
             self.path.mkdir(exist_ok=True)
-            self._lock = self._take_lock()
+            self._lock = FolderLock.take(self.path, "checkpoint")
             self.stop.unlink(missing_ok=True)
         except OSError as error:
             what = f"needs a folder that can be made and written ({error})"
             raise ValueError(f"checkpoint: got {str(path)!r}, {what}") from error
         self._header = checkpoint.header(runs, settings)
         self._manifest = self.path / "fit.json"
-        remove_leftovers(self._manifest)
+        remove_leftovers(self.path, self._manifest.stem)
         self._held = self._read()
-
-    def _take_lock(self) -> FolderLock | None:
-        try:
-            return FolderLock.take(self.path, "checkpoint")
-        except OSError as error:  # some file systems of clusters keep no locks
-            what = f"{self.path} cannot be locked ({error}); make sure that no other fit uses it"
-            warnings.warn(f"checkpoint: {what}", stacklevel=5)
-            return None
 
     @property
     def stop(self) -> Path:

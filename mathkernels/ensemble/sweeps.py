@@ -43,7 +43,7 @@ def sweep_study(
     grid: Mapping[str, Sequence[str]],
     *,
     ranges: Iterable[str],
-    extrapolation: str | None,
+    extrapolation: str | None = None,
     **fixed: Any,
 ) -> Study:
     """Return a study with one variant per combination of the grid's values.

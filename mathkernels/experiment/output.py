@@ -1,49 +1,102 @@
-"""Everything that a finished or interrupted study leaves in its run folder."""
+"""Everything that a finished or interrupted campaign leaves in its folders."""
 
 from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Protocol
+from pathlib import Path
 
-from mathkernels.experiment import plots, report
+from mathkernels.ensemble.campaign import Selection, Trained
+from mathkernels.ensemble.catalogue import Figure
+from mathkernels.ensemble.study import Member, Study
+from mathkernels.experiment import exact_figure, landscape, plots, report
 from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.tensorboard import write_runs
+from mathkernels.experiment.timing import TIMING, rate_table, timing
 
-OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", "figure.png", "figure.pdf")
+FIGURE_FILES = ("figure.png", "figure.pdf")
+OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", *FIGURE_FILES, TIMING)
+MOST_TABLES = 4  # that are printed; of more studies only a line each
+DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and their data
 
 
-class Study(Protocol):
-    """What the report says of a study."""
+class CampaignFolder:
+    """The folder of one study, or a folder with one for each of several studies and drawn figures.
+
+    Args:
+        path: created if absent.
+        studies: what is trained.
+        drawn: figures that need no training.
+    """
+
+    def __init__(self, path: Path, studies: Sequence[Study], drawn: Sequence[Figure] = ()) -> None:
+        self.studies, self.drawn = tuple(studies), tuple(drawn)
+        self.members = {study.name: study.members() for study in self.studies}  # or it says what is wrong
+        self.root = RunFolder(path)
 
     @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def iterations(self) -> int: ...
+    def single(self) -> bool:
+        return len(self.studies) == 1 and not self.drawn
+
+    def folder(self, name: str) -> RunFolder:
+        return self.root if self.single else RunFolder(self.root.path / name)
+
+    def begin(self, *, resume: bool, overwrite: bool) -> None:
+        """Claim all folders, see :meth:`RunFolder.begin`; raises ValueError if they hold something else."""
+        described = {study.name: study.describe() for study in self.studies}
+        if not self.single:
+            names = [*described, *(figure.name for figure in self.drawn)]
+            self.root.begin(
+                {"figures": names, "studies": described}, outputs=[TIMING], resume=resume, overwrite=overwrite
+            )
+        for name, config in described.items():
+            self.folder(name).begin(config, outputs=OUTPUTS, resume=resume, overwrite=overwrite)
+
+    def write(self, trained: Trained, *, published: bool = False, tensorboard: Path | None = None) -> str:
+        """Write every study whose runs are all there (a single one as far as it is); return it as text.
+
+        Args:
+            published: the papers' half-scale convention for sparsity errors.
+            tensorboard: folder for logs with the papers' names, one below it for each study.
+        """
+        seconds, tables = {}, []
+        for study in self.studies:
+            members = self.members[study.name]
+            results = trained.of([member.run for member in members])
+            seconds[study.name] = results.seconds
+            if self.single or not results.interrupted:
+                text = write_study(self.folder(study.name), study, members, results, published=published)
+                if tensorboard:
+                    write_runs(tensorboard / study.name, members, results)
+                tables.append(text if len(self.studies) <= MOST_TABLES else text.rpartition("\n")[2])
+        for figure in self.drawn:
+            write_drawn(self.folder(figure.name), figure)
+        content = timing(trained, seconds)
+        self.root.write_json(TIMING, content)
+        if not self.single:
+            status = "interrupted" if trained.interrupted else "finished"
+            self.root.write_json(STATUS, {"status": status, "seconds": trained.seconds})
+        return "\n".join([*tables, "", rate_table(content), f"→ {self.root.path}"])
 
 
-def write_report(
+def write_study(
     folder: RunFolder,
     study: Study,
-    members: Sequence[report.Member],
-    results: report.Results,
+    members: Sequence[Member],
+    results: Selection,
     *,
     published: bool = False,
 ) -> str:
-    """Write the tables, the figure and the status; return the table of successes as text.
-
-    Args:
-        published: the papers' half-scale convention for sparsity errors.
-    """
+    """Write the tables, the figure and the status; return the table of successes as text."""
     rows = report.run_rows(members, results, study.name)
     summary = report.summary_rows(members, results, published=published)
     folder.write_csv("runs.csv", rows, report.run_columns(rows))
     folder.write_csv("curves.csv", report.curve_rows(members, results), report.CURVE_COLUMNS)
     folder.write_csv("summary.csv", summary, report.SUMMARY_COLUMNS)
     title = study.title + (" – interrupted" if results.interrupted else "")
-    plots.save(plots.three_panels(summary, title), (folder.path / "figure.png", folder.path / "figure.pdf"))
+    figure = plots.panel_figure(summary, title, study.xlabel, study.panels)
+    plots.save(figure, [folder.path / name for name in FIGURE_FILES])
     folder.write_json(
         STATUS,
         {
@@ -51,6 +104,7 @@ def write_report(
             "seconds": results.seconds,
             "runs": len(members),
             "iterations": study.iterations,
+            "total_iterations": study.total_iterations,
             "published_statistics": published,
             "machine": platform.platform(),
             "versions": {
@@ -59,8 +113,20 @@ def write_report(
             },
         },
     )
-    size = f"{len(members):,} runs of {study.iterations:,} iterations"
-    spent = (
-        f"interrupted after {results.seconds:.1f} s" if results.interrupted else f"in {results.seconds:.1f} s"
-    )
-    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{size} {spent} → {folder.path}"
+    size = f"{len(members):,} runs, {study.total_iterations / 1e6:g} million iterations"
+    state = "interrupted after" if results.interrupted else "in"
+    spent = f"{study.name}: {size} {state} {results.seconds:.1f} s"
+    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}"
+
+
+def write_drawn(folder: RunFolder, figure: Figure) -> None:
+    """Compute and draw a figure that needs no training."""
+    title, data = f"Figure {figure.number}: {figure.title}", DRAWN[figure.number]
+    if figure.number == "5":
+        rows = exact_figure.exact_rows()
+        folder.write_csv(data, rows, exact_figure.COLUMNS)
+        drawn = exact_figure.exact_figure(rows, title)
+    else:
+        folder.write_csv(data, landscape.landscape_rows(), landscape.COLUMNS)
+        drawn = landscape.landscape_figure(title)
+    plots.save(drawn, [folder.path / name for name in FIGURE_FILES])

@@ -1,4 +1,4 @@
-"""The three-panel figure of the NALM papers: success rate, solved-at and sparsity error against the range."""
+"""The figure of the NALM papers: panels of success rate, solved-at and sparsity error against the range."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from typing import Any
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import replacing
 
-PANELS = (("rate", "Success rate"), ("solved_at", "Solved at iteration step"), ("sparsity", "Sparsity error"))
-WIDTH, HEIGHT = 19.6 / 2.54, 8.0 / 2.54  # inches; the papers' 19.6 x 8.0 cm
+PANELS = {"rate": "Success rate", "solved_at": "Solved at iteration step", "sparsity": "Sparsity error"}
+WIDTH, NARROW, HEIGHT = 19.6 / 2.54, 9.0 / 2.54, 8.0 / 2.54  # inches; the papers' 19.6 x 8.0 cm
 # Okabe and Ito's colours, told apart with any colour vision; the marker says it again in print
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, GRID, STRIP = "#333333", "#e3e3e3", "#ededed"
+STYLE = {"font.size": 7, "axes.edgecolor": "#9a9a9a", "axes.linewidth": 0.6}
 
 
-def three_panels(
-    summary: Sequence[Mapping[str, Any]], title: str, xlabel: str = "Interpolation range"
+def panel_figure(
+    summary: Sequence[Mapping[str, Any]],
+    title: str,
+    xlabel: str = "Interpolation range",
+    panels: Sequence[str] = tuple(PANELS),
 ) -> Any:
     """Draw the summary rows of a study (see ``report.SUMMARY_COLUMNS``) and return a matplotlib Figure.
 
@@ -27,25 +31,34 @@ def three_panels(
     """
     variants = list(dict.fromkeys(row["variant"] for row in summary))
     datasets = list(dict.fromkeys(row["range"] for row in summary))
-    with load("matplotlib").rc_context({"font.size": 7, "axes.edgecolor": "#9a9a9a", "axes.linewidth": 0.6}):
-        figure = load("matplotlib.figure").Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-        axes = figure.subplots(1, 3)
-        for axis, (column, name) in zip(axes, PANELS, strict=True):
-            _finish(axis, name, datasets)
+    with load("matplotlib").rc_context(STYLE):
+        size = (WIDTH if len(panels) > 1 else NARROW, HEIGHT)
+        figure = load("matplotlib.figure").Figure(figsize=size, layout="constrained")
+        axes = figure.subplots(1, len(panels), squeeze=False)[0]
+        for axis, column in zip(axes, panels, strict=True):
+            _finish(axis, PANELS[column], datasets)
             drawn = [
                 _draw(axis, summary, variants, datasets, index, column) for index in range(len(variants))
             ]
             _scale(axis, column, any(drawn))
-        axes[1].set_xlabel(xlabel, color=INK)
+        axes[len(axes) // 2].set_xlabel(xlabel, color=INK)
         figure.suptitle(title, fontsize=8, color=INK, x=0.01, ha="left")
-        line = load("matplotlib.lines").Line2D
-        handles = [line([], [], label=name, **_style(index)) for index, name in enumerate(variants)]
-        figure.legend(handles=handles, loc="outside lower center", ncols=min(len(variants), 7), frameon=False)
+        legend(figure, [(name, _style(index)) for index, name in enumerate(variants)])
     return figure
 
 
+def legend(figure: Any, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Put the entries below the figure, in as many columns as their names leave room for."""
+    line = load("matplotlib.lines").Line2D
+    handles = [line([], [], label=name, **style) for name, style in entries]
+    room = figure.get_figwidth() / (0.35 + 0.07 * max(len(name) for name, _ in entries))
+    columns = max(1, min(len(entries), 7, int(room)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
+
+
 def _style(index: int) -> dict[str, Any]:
-    marker, color = MARKERS[index % len(MARKERS)], COLORS[index % len(COLORS)]
+    # the eighth variant has the first colour again, but another marker
+    marker, color = MARKERS[(index + index // len(COLORS)) % len(MARKERS)], COLORS[index % len(COLORS)]
     return {"marker": marker, "color": color, "ls": "", "ms": 3.4, "mec": "white", "mew": 0.4}
 
 
@@ -104,10 +117,10 @@ def _half_open(text: str) -> str:
     return text.replace("]", ")")
 
 
-def save(figure: Any, paths: Iterable[Path]) -> None:
+def save(figure: Any, paths: Iterable[Path], dpi: int = 300) -> None:
     """Write the figure in the format of each path's suffix; each file is whole or absent."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out now, and alike in every format
     for path in paths:
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=300)
+            figure.savefig(temporary, dpi=dpi)

@@ -25,10 +25,18 @@ CURVE_COLUMNS = (
     *("sparse.error.max", "loss", "penalty"),
 )
 SUMMARY_COLUMNS = (
-    *("variant", "range", "n", "successes", "rate", "rate_low", "rate_high"),
+    *("variant", "range", "threshold", "n", "successes", "rate", "rate_low", "rate_high"),
     *("solved_at", "solved_at_low", "solved_at_high"),
     *("sparsity", "sparsity_low", "sparsity_high", "sparsity_sample_mean"),
 )
+# the curves of a run -> their columns
+_LOGGED = {
+    "valid": "metric.valid.interpolation",
+    "test": "metric.test.extrapolation",
+    "sparsity": "sparse.error.max",
+    "loss": "loss",
+    "penalty": "penalty",
+}
 # the papers' logs call a learned weight weights.w0, a gate gate.g0
 _WEIGHT_PREFIX = {"weight": "weights.w", "gate": "gate.g"}
 
@@ -118,23 +126,19 @@ def _weights(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
 def curve_rows(members: Sequence[Member], results: Results) -> Iterator[dict[str, Any]]:
     """Yield every logged row of every run."""
     for i, member in enumerate(members):
-        curves = results.curves(i)
-        for row, step in enumerate(results.steps(i)):
-            yield {
-                **_place(member),
-                "step": int(step),
-                "metric.valid.interpolation": curves["valid"][row],
-                "metric.test.extrapolation": curves["test"][row],
-                "sparse.error.max": curves["sparsity"][row],
-                "loss": curves["loss"][row],
-                "penalty": curves["penalty"][row],
-            }
+        steps, curves, place = results.steps(i).tolist(), results.curves(i), _place(member)
+        if not steps:
+            continue
+        # plain numbers at once: a campaign has a million of these rows
+        columns = [np.asarray(curves[name], np.float64).tolist() for name in _LOGGED]
+        for step, *values in zip(steps, *columns, strict=True):
+            yield {**place, "step": step, **dict(zip(_LOGGED.values(), values, strict=True))}
 
 
 def summary_rows(
     members: Sequence[Member], results: Results, *, published: bool = False
 ) -> list[dict[str, Any]]:
-    """Return one row per variant and data set, data sets in the papers' (alphabetical) order.
+    """Return one row per variant and data set, both in the order of the members.
 
     Every run counts in n, also one that broke off. Solved-at and sparsity are over solved runs only.
 
@@ -144,16 +148,16 @@ def summary_rows(
     groups: dict[tuple[str, str], list[int]] = {}
     for i, member in enumerate(members):
         groups.setdefault((member.variant, member.dataset), []).append(i)
-    variants = list(dict.fromkeys(member.variant for member in members))
     rows = []
-    for variant, dataset in sorted(groups, key=lambda key: (variants.index(key[0]), key[1])):
-        own = np.array(groups[variant, dataset])
+    for (variant, dataset), places in groups.items():
+        own = np.array(places)
         solved = own[np.asarray(results.solved)[own].astype(bool)]
         sparsity = np.asarray(results.sparsity, dtype=np.float64)[solved]
         rows.append(
             {
                 "variant": variant,
                 "range": dataset,
+                "threshold": members[places[0]].run.threshold,
                 "n": own.size,
                 "successes": solved.size,
                 **_estimate("rate", wilson(solved.size, own.size)),

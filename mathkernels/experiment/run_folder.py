@@ -1,8 +1,7 @@
-"""A run folder: its configuration, and files that are either whole or absent."""
+"""A run folder: its configuration, files that are either whole or absent, and one process at a time."""
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import tempfile
@@ -11,27 +10,56 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mathkernels import __version__, files
+from mathkernels.experiment import csv_files
+from mathkernels.experiment.csv_files import plain_number
+
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "FORMAT",
+    "STATUS",
+    "FolderError",
+    "RunFolder",
+    "plain_number",
+    "replacing",
+]
+
 CONFIG, STATUS, CHECKPOINT = "config.json", "status.json", "checkpoint"
+FORMAT = 1  # of the files of a folder together
+RUNNING = "running"
+
+# Folders that this process has begun and not yet finished; their locks end with the process at the latest.
+_begun: dict[Path, files.FolderLock] = {}
+
+
+class FolderError(OSError, ValueError):
+    """A file of a run folder could not be written; what was there before is still there."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``, of the same suffix, that replaces it if the block succeeds."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    """Give a temporary path beside ``path``, of the same suffix, that replaces it if the block succeeds.
+
+    Raises:
+        FolderError: the disk is full, say; the message names the file and what to do.
+    """
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        with files.replacing(path) as temporary:
+            yield temporary
+    except FolderError:
+        raise
+    except OSError as error:
+        raise _unwritten(path, error) from error
+
+
+def _unwritten(path: Path, error: OSError) -> FolderError:
+    what = f"'{path}' could not be written ({error.strerror or error}), the old file is kept"
+    return FolderError(f"output folder: {what}; make room and run the same command with --resume")
 
 
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
-
-
-def plain_number(value: Any) -> Any:
-    """Return what a CSV cell shows: the shortest digits that read back exactly, and nothing for NaN."""
-    return "" if value != value else value
 
 
 class RunFolder:
@@ -70,23 +98,34 @@ class RunFolder:
         """Claim the folder for a run of this configuration and write it down.
 
         A finished run of the same configuration is replaced. To keep what is computed, an unfinished run must
-        be resumed or overwritten explicitly, and a run of another configuration overwritten explicitly.
+        be resumed or overwritten explicitly, and a run of another configuration overwritten explicitly. Until
+        the status is written that ends the run, or the process ends, no other process can begin here.
 
         Args:
             config: JSON values that decide the result.
             outputs: files of the run; those of another configuration are removed when it is overwritten.
             resume: continue the checkpoint in the folder, if there is one.
             overwrite: drop whatever run the folder holds.
+
+        Raises:
+            ValueError: the folder holds something else, or another process uses it.
         """
         config = json.loads(json.dumps(config))
-        if overwrite:
-            self._drop(outputs, config)
-        else:
-            self._check(config, resume)
-        if not resume:
-            self.checkpoint.unlink(missing_ok=True)
-        self.write_json(CONFIG, config)
-        self.write_json(STATUS, {"status": "running"})
+        if lock := files.FolderLock.take(self.path, "output folder"):
+            _begun[self.path.resolve()] = lock
+        try:
+            files.remove_leftovers(self.path)
+            if overwrite:
+                self._drop(outputs, config)
+            else:
+                self._check(config, resume)
+            if not resume:
+                self.checkpoint.unlink(missing_ok=True)
+            self.write_json(CONFIG, config)
+            self.write_json(STATUS, {"status": RUNNING})
+        except BaseException:
+            _begun.pop(self.path.resolve(), None)
+            raise
 
     def _check(self, config: Mapping[str, Any], resume: bool) -> None:
         held = self.read(CONFIG)
@@ -97,17 +136,23 @@ class RunFolder:
         if different:
             what = f"another run, which differs in {', '.join(different)}"
             raise ValueError(f"output folder: '{self.path}' holds {what}; {ways}")
-        finished = (self.read(STATUS) or {}).get("status") == "finished"
-        if not resume and not finished and self.checkpoint.exists():
+        status = self.read(STATUS) or {"format": FORMAT, "mathkernels": __version__}
+        if status.get("status") == "finished":
+            return
+        if not resume and self.checkpoint.exists():
             raise ValueError(
                 f"output folder: '{self.path}' holds an unfinished run; --resume continues it, {ways}"
             )
+        begun_by = status.get("format"), status.get("mathkernels")
+        if resume and begun_by != (FORMAT, __version__):
+            what = f"a run begun by another version of mathkernels ({begun_by[1]}, this is {__version__})"
+            raise ValueError(f"output folder: '{self.path}' holds {what}; {ways}")
 
     def _drop(self, outputs: Iterable[str], config: Mapping[str, Any]) -> None:
         path = self.path / CONFIG
         if path.exists() and path.read_text() != _json(config):
-            for name in outputs:  # tables of one run beside the configuration of another would mislead
-                (self.path / name).unlink(missing_ok=True)
+            # tables of one run beside the configuration of another would mislead
+            csv_files.forget(self.path, outputs)
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the folder, or None if it is absent."""
@@ -115,19 +160,41 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            return json.loads(path.read_text())
+            content = json.loads(path.read_text())
         except ValueError as error:
             raise ValueError(
                 f"'{path}' is not valid JSON ({error}); --overwrite drops what is there"
             ) from error
+        if not isinstance(content, dict):
+            raise ValueError(f"'{path}' holds no JSON object; --overwrite drops what is there")
+        return content
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write a JSON file. A status gets the versions, and one other than running frees the folder."""
+        if name == STATUS:
+            content = {**content, "format": FORMAT, "mathkernels": __version__}
         with replacing(self.path / name) as temporary:
             temporary.write_text(_json(content))
+        if name == STATUS and content.get("status") != RUNNING:
+            _begun.pop(self.path.resolve(), None)
 
     def write_csv(self, name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows under the columns; what a row lacks, and NaN, stays empty."""
-        with replacing(self.path / name) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows({key: plain_number(value) for key, value in row.items()} for row in rows)
+        try:
+            csv_files.write_csv(self.path / name, rows, columns)
+        except OSError as error:
+            raise _unwritten(self.path / name, error) from error
+
+    def read_csv(self, name: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+        """Return a table of a run that has ended, see :func:`csv_files.read_csv`.
+
+        Raises:
+            ValueError: the run has not ended, it is of another version, or the table is not whole.
+        """
+        status = self.read(STATUS)
+        if status is not None and status.get("format") != FORMAT:
+            what = f"format {status.get('format')!r}, this version of mathkernels reads {FORMAT}"
+            raise ValueError(f"'{self.path / STATUS}' has {what}; train it anew")
+        if status is not None and status.get("status") == RUNNING:
+            raise ValueError(f"'{self.path}' holds an unfinished run; --resume finishes it")
+        return csv_files.read_csv(self.path / name, columns)

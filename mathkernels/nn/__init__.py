@@ -2,6 +2,7 @@
 
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.nalu import GNALU, INALU, NALU
+from mathkernels.nn.npu import NPU
 from mathkernels.nn.real_npu import RealNPU
 from mathkernels.nn.units import NAU, NMRU, NMU, NRU
 
@@ -14,6 +15,7 @@ __all__ = [
     "NAU",
     "NMRU",
     "NMU",
+    "NPU",
     "NRU",
     "NACMul",
     "NACSigma",

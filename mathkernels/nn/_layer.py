@@ -114,7 +114,7 @@ class PackedLayer(ArithmeticLayer):
 
     def regularizer(self, ramp: float = 1.0) -> Tensor:
         """The module's term of the loss, which is 0: (E,), or a scalar without ``models``."""
-        return self.get_parameter(self.tensors[0]).new_zeros(() if self.models is None else (self.models,))
+        return getattr(self, self.tensors[0]).new_zeros(() if self.models is None else (self.models,))
 
     def clamp_(self) -> None:
         """Leave the parameters as they are: none has limits."""

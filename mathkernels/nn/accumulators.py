@@ -46,6 +46,8 @@ class NAC(PackedLayer):
     """
 
     tensors = ("weight_hat", "m_hat")
+    weight_hat: nn.Parameter
+    m_hat: nn.Parameter
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class NAC(PackedLayer):
     def reset_parameters(self) -> None:
         bound = accumulator_bound(self.in_features, self.out_features)
         for name in self.tensors:
-            nn.init.uniform_(self.get_parameter(name), -bound, bound)
+            nn.init.uniform_(getattr(self, name), -bound, bound)
 
     def operate(self, x: Tensor, weight: Tensor) -> Tensor:
         return nac(x, weight)
@@ -125,7 +127,7 @@ class NACSigma(NACMul):
 
     def reset_parameters(self) -> None:
         deviation = math.sqrt(2 / (self.in_features + self.out_features))
-        nn.init.normal_(self.get_parameter("weight_hat"), 0.0, deviation)
+        nn.init.normal_(self.weight_hat, 0.0, deviation)
 
     def operate(self, x: Tensor, weight: Tensor) -> Tensor:
         return nac_sigma(x, weight, self.epsilon)

@@ -40,6 +40,9 @@ class NALU(PackedLayer):
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
+    weight: nn.Parameter
+    mul_weight: nn.Parameter
+
     def __init__(
         self,
         in_features: int,
@@ -71,7 +74,7 @@ class NALU(PackedLayer):
         for name in self.tensors:
             bound = bounds.get(name) or accumulator_bound(*sizes)
             low, high = (0.25, 0.75) if name == "mul_weight" else (-bound, bound)
-            nn.init.uniform_(self.get_parameter(name), low, high)
+            nn.init.uniform_(getattr(self, name), low, high)
 
     def operate(self, x: Tensor, weight: Tensor) -> Tensor:
         if self.units == "nau-nmu":
@@ -82,15 +85,15 @@ class NALU(PackedLayer):
         """``ramp * penalty`` times the discretisation of NAU and NMU, 0 for NACs: (E,), or a scalar."""
         if self.units == "nac":
             return super().regularizer(ramp)
-        weight, mul_weight = self.get_parameter("weight"), self.get_parameter("mul_weight")
+        weight, mul_weight = self.weight, self.mul_weight
         return ramp * self.penalty * (self._penalty(weight, "ternary") + self._penalty(mul_weight, "unit"))
 
     @torch.no_grad()
     def clamp_(self) -> None:
         """Clamp the weights of NAU and NMU into their ranges; call it after every step of the optimiser."""
         if self.units == "nau-nmu":
-            self.get_parameter("weight").clamp_(-1.0, 1.0)
-            self.get_parameter("mul_weight").clamp_(0.0, 1.0)
+            self.weight.clamp_(-1.0, 1.0)
+            self.mul_weight.clamp_(0.0, 1.0)
 
     def extra_repr(self) -> str:
         options = f"shared={self.shared}, units={self.units!r}"
@@ -136,7 +139,7 @@ class GNALU(PackedLayer):
         sizes = self.in_features, self.out_features
         for name in self.tensors:
             bound = glorot_bound(*sizes) if name == "gate" else accumulator_bound(*sizes)
-            nn.init.uniform_(self.get_parameter(name), -bound, bound)
+            nn.init.uniform_(getattr(self, name), -bound, bound)
 
     def operate(self, x: Tensor, weight: Tensor) -> Tensor:
         return gnalu(x, weight, self.epsilon)
@@ -191,7 +194,7 @@ class INALU(PackedLayer):
     def reset_parameters(self) -> None:
         for name in self.tensors:
             mean = 0.0 if name == "gate" else 0.5 if name.endswith("m_hat") else 0.88
-            nn.init.normal_(self.get_parameter(name), mean, 0.2)
+            nn.init.normal_(getattr(self, name), mean, 0.2)
 
     def operate(self, x: Tensor, weight: Tensor) -> Tensor:
         return inalu(x, weight, self.epsilon)
@@ -201,7 +204,7 @@ class INALU(PackedLayer):
 
         The paper adds it after 10,000 iterations, while the validation error is below 1.
         """
-        tensors = [self._leading(self.get_parameter(name)).flatten(1) for name in self.tensors]
+        tensors = [self._leading(getattr(self, name)).flatten(1) for name in self.tensors]
         terms = [(self.far - tensor.abs()).clamp(min=0).mean(1) for tensor in tensors]
         total = ramp * self.penalty * torch.stack(terms).sum(0)
         return total[0] if self.models is None else total

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
 from mathkernels.ops import real_npu
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class RealNPU(ArithmeticLayer):
@@ -36,6 +39,7 @@ class RealNPU(ArithmeticLayer):
     """
 
     bounds = (-1.0, 1.0)
+    clips: tuple[str, ...] = ("none", "g", "w", "wg")
 
     def __init__(
         self,
@@ -54,20 +58,21 @@ class RealNPU(ArithmeticLayer):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
-        check_choice("RealNPU", "clip", clip, ("none", "g", "w", "wg"))
-        check_choice("RealNPU", "init", init, ("xavier", "xavier-constrained"))
-        check_choice("RealNPU", "weight_target", weight_target, ("signed-unit", "ternary"))
-        check_choice("RealNPU", "norm_order", norm_order, (1, 2))
+        layer = type(self).__name__
+        check_choice(layer, "clip", clip, self.clips)
+        check_choice(layer, "init", init, ("xavier", "xavier-constrained"))
+        check_choice(layer, "weight_target", weight_target, ("signed-unit", "ternary"))
+        check_choice(layer, "norm_order", norm_order, (1, 2))
         self.clip, self.init, self.weight_target, self.norm_order = clip, init, weight_target, norm_order
-        self.epsilon = check_number("RealNPU", "epsilon", epsilon)
-        self.weight_penalty = check_number("RealNPU", "weight_penalty", weight_penalty)
-        self.gate_penalty = check_number("RealNPU", "gate_penalty", gate_penalty)
+        self.epsilon = check_number(layer, "epsilon", epsilon)
+        self.weight_penalty = check_number(layer, "weight_penalty", weight_penalty)
+        self.gate_penalty = check_number(layer, "gate_penalty", gate_penalty)
         self.weight = self._parameter(out_features, in_features)
         self.gate = self._parameter(in_features)
         self.reset_parameters()
 
     @classmethod
-    def modified(cls, in_features: int, out_features: int, **options) -> RealNPU:
+    def modified(cls, in_features: int, out_features: int, **options) -> Self:
         """The improved Real NPU of Mistry et al. 2021: clipped, discretised, constrained initial weights."""
         changes = {"clip": "wg", "init": "xavier-constrained", "weight_penalty": 1.0, "gate_penalty": 1.0}
         return cls(in_features, out_features, **{**changes, **options})
@@ -94,7 +99,7 @@ class RealNPU(ArithmeticLayer):
         if self.gate_penalty:
             terms.append(ramp * self.gate_penalty * self._penalty(self.gate, "unit"))
         if beta:
-            terms += [beta * self._norm(parameter) for parameter in (self.weight, self.gate)]
+            terms += [beta * self._norm(parameter) for parameter in self.parameters()]
         return sum(terms, start=self.gate.new_zeros(() if self.models is None else (self.models,)))
 
     def _norm(self, parameter: Tensor) -> Tensor:

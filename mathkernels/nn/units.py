@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
-from mathkernels.ops import nau, nmru, nmu, nru
+from mathkernels.ops import nau, nmru, nmru_gated, nmu, nru, nru_separate
 
 
 class Unit(ArithmeticLayer):
@@ -98,50 +98,22 @@ class NRU(Unit):
     Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
 
     Args:
+        separate_signs: multiply magnitudes, and signs to the power of the rounded weight, apart.
         penalty: weighs mean(min(|W|, |1 - |W||)) in `regularizer`.
-        models: E independent models in one call.
-
-    Raises:
-        ValueError: a size is not a positive integer, or the penalty not a finite number of at least 0.
-    """
-
-    penalty_kind, bounds = "ternary", (-1.0, 1.0)
-
-    def reset_parameters(self) -> None:
-        bound = constrained_bound(self.in_features, self.out_features)
-        nn.init.uniform_(self.weight, -bound, bound)
-
-    def apply_models(self, x: Tensor) -> Tensor:
-        return nru(x, self._leading(self.weight), self.training)
-
-
-class NMRU(Unit):
-    """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
-
-    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
-    Parameter: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x, then of 1/x.
-    Initial values: U(0.25, 0.75).
-    Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
-
-    Args:
-        sign_retrieval: multiply magnitudes and bring the sign back by a cosine (the paper's NMRU).
-        epsilon: added to x before the reciprocal, in training mode only.
-        penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.
         models: E independent models in one call.
 
     Raises:
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
-    penalty_kind, bounds, columns = "unit", (0.0, 1.0), 2
+    penalty_kind, bounds = "ternary", (-1.0, 1.0)
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
         *,
-        sign_retrieval: bool = True,
-        epsilon: float = 2.0**-23,
+        separate_signs: bool = False,
         penalty: float = 10.0,
         models: int | None = None,
         device: torch.device | str | None = None,
@@ -150,15 +122,99 @@ class NMRU(Unit):
         super().__init__(
             in_features, out_features, penalty=penalty, models=models, device=device, dtype=dtype
         )
+        check_choice("NRU", "separate_signs", separate_signs, (True, False))
+        self.separate_signs = bool(separate_signs)
+
+    def reset_parameters(self) -> None:
+        bound = constrained_bound(self.in_features, self.out_features)
+        nn.init.uniform_(self.weight, -bound, bound)
+
+    def apply_models(self, x: Tensor) -> Tensor:
+        op = nru_separate if self.separate_signs else nru
+        return op(x, self._leading(self.weight), self.training)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, separate_signs={self.separate_signs}"
+
+
+class NMRU(Unit):
+    """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
+
+    Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
+    Parameters: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x, then of 1/x; if gated
+    ``gate``, ``(2I,)`` or ``(E, 2I)``. Initial values: U(0.25, 0.75), gates 0.5.
+    Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
+
+    Args:
+        sign_retrieval: multiply magnitudes and bring the sign back by a cosine (the paper's NMRU).
+        gated: multiply u by trained gates first, which `clamp_` keeps in [0, 1]. Needs sign retrieval.
+        epsilon: added to x before the reciprocal, in training mode only.
+        penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.
+        gate_penalty: weighs mean(min(|g|, |1 - g|)) in `regularizer` if gated.
+        models: E independent models in one call.
+
+    Raises:
+        ValueError: a size is not a positive integer, or an option is out of its range.
+    """
+
+    penalty_kind, bounds, columns = "unit", (0.0, 1.0), 2
+    gate: nn.Parameter
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        sign_retrieval: bool = True,
+        gated: bool = False,
+        epsilon: float = 2.0**-23,
+        penalty: float = 10.0,
+        gate_penalty: float = 1.0,
+        models: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(
+            in_features, out_features, penalty=penalty, models=models, device=device, dtype=dtype
+        )
         check_choice("NMRU", "sign_retrieval", sign_retrieval, (True, False))
-        self.sign_retrieval = bool(sign_retrieval)
+        check_choice("NMRU", "gated", gated, (True, False) if sign_retrieval else (False,))
+        self.sign_retrieval, self.gated = bool(sign_retrieval), bool(gated)
         self.epsilon = check_number("NMRU", "epsilon", epsilon)
+        self.gate_penalty = check_number("NMRU", "gate_penalty", gate_penalty)
+        self.register_parameter("gate", self._parameter(2 * in_features) if gated else None)
+        self._open_gates()
+
+    def _open_gates(self) -> None:
+        gate = self._parameters.get("gate")
+        if gate is not None:
+            nn.init.constant_(gate, 0.5)
 
     def reset_parameters(self) -> None:
         nn.init.uniform_(self.weight, 0.25, 0.75)
+        self._open_gates()
 
     def apply_models(self, x: Tensor) -> Tensor:
-        return nmru(x, self._leading(self.weight), self.epsilon, self.training, self.sign_retrieval)
+        weight = self._leading(self.weight)
+        if self.gated:
+            return nmru_gated(x, weight, self._leading(self.gate), self.epsilon, self.training)
+        return nmru(x, weight, self.epsilon, self.training, self.sign_retrieval)
+
+    def regularizer(self, ramp: float = 1.0) -> Tensor:
+        """``ramp`` times the penalties of the weight and the gates: (E,), or a scalar without ``models``."""
+        total = super().regularizer(ramp)
+        if self.gated:
+            total = total + ramp * self.gate_penalty * self._penalty(self.gate, "unit")
+        return total
+
+    @torch.no_grad()
+    def clamp_(self) -> None:
+        """Clamp the weight and the gates to [0, 1]; call it after every step of the optimiser."""
+        super().clamp_()
+        if self.gated:
+            self.gate.clamp_(0.0, 1.0)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, sign_retrieval={self.sign_retrieval}, epsilon={self.epsilon:g}"
+        options = f"sign_retrieval={self.sign_retrieval}, gated={self.gated}, epsilon={self.epsilon:g}"
+        gates = f", gate_penalty={self.gate_penalty:g}" if self.gated else ""
+        return f"{super().extra_repr()}, {options}{gates}"

@@ -12,9 +12,10 @@ from mathkernels.ops.nac import nac
 from mathkernels.ops.nac_mul import nac_mul, nac_nmu, nac_sigma
 from mathkernels.ops.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
 from mathkernels.ops.nau import nau
-from mathkernels.ops.nmru import nmru
+from mathkernels.ops.nmru import nmru, nmru_gated
 from mathkernels.ops.nmu import nmu
-from mathkernels.ops.nru import nru
+from mathkernels.ops.npu import npu
+from mathkernels.ops.nru import nru, nru_separate
 from mathkernels.ops.real_npu import real_npu
 
 __all__ = [
@@ -31,7 +32,10 @@ __all__ = [
     "nalu_separate",
     "nau",
     "nmru",
+    "nmru_gated",
     "nmu",
+    "npu",
     "nru",
+    "nru_separate",
     "real_npu",
 ]

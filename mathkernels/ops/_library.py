@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,9 +50,30 @@ def triton_kernels(family: str, op: str, x: Tensor) -> Any:
     return module
 
 
+class _Bound:
+    """What binding gives where every argument is given by position."""
+
+    kwargs: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, args: tuple) -> None:
+        self.args = args
+
+    def apply_defaults(self) -> None:
+        """There are none."""
+
+
+class _Positional(inspect.Signature):
+    def bind(self, *args: Any) -> Any:
+        return _Bound(args)
+
+
 def keep_signature(forward: Callable) -> Callable:
-    """Let inspect find the signature ready: torch asks for it at every call of an autograd function."""
-    forward.__signature__ = inspect.signature(forward)  # pyright: ignore[reportFunctionMemberAccess]
+    """Spare torch the work of binding arguments, which it does at every call of an autograd function.
+
+    ``forward`` has to be called with all of its arguments, by position.
+    """
+    signature = _Positional(list(inspect.signature(forward).parameters.values()))
+    forward.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
     return forward
 
 

@@ -58,9 +58,11 @@ def define_unit(
         return tuple(tensor.new_empty(tensor.shape) for tensor in (x, *rest[:count]))
 
     def keywords(rest: tuple) -> dict[str, Any]:
-        gate = {"gate": rest[1]} if count > 1 else {}
-        values = rest[count:]
-        return {"kind": name, **gate, **(call(*values) if call else dict(zip(keys, values, strict=True)))}
+        found = call(*rest[count:]) if call else dict(zip(keys, rest[count:], strict=True))
+        found.setdefault("kind", name)
+        if count > 1:
+            found["gate"] = rest[1]
+        return found
 
     def cpu(x: Tensor, *rest: Any) -> Tensor:
         return layer_forward(x=x, weight=rest[0], y=fake(x, *rest), **keywords(rest))

@@ -18,6 +18,12 @@ define_unit(
         "epsilon": epsilon,
     },
 )
+define_unit(
+    "nmru_gated",
+    reference.nmru_gated,
+    {"weight": "E,O,2I", "gate": "E,2I"},
+    ("float epsilon", "bool training"),
+)
 
 
 def nmru(
@@ -47,3 +53,27 @@ def nmru(
         TypeError: dtypes or devices differ or are not supported.
     """
     return apply_unit("nmru", x, weight, epsilon, training, sign_retrieval)
+
+
+def nmru_gated(
+    x: Tensor, weight: Tensor, gate: Tensor, epsilon: float = EPSILON, training: bool = True
+) -> Tensor:
+    """Apply E neural multiplicative reciprocal units at once, on gate_k u_k in place of u_k.
+
+    z = prod_k (|g_k u_k| W_k + 1 - W_k) cos(pi sum_k W_k [g_k u_k < 0]) with u = [x, 1/(x + epsilon)].
+
+    Args:
+        x: inputs, (E,B,I), float32 or float64.
+        weight: (E,O,2I), of x first, then of the reciprocals; dtype and device of ``x``.
+        gate: (E,2I), shared by the outputs of a model; nothing is clamped.
+        epsilon: added to x before the reciprocal, in training only.
+        training: false for u = [x, 1/x]. Both can be differentiated.
+
+    Returns:
+        (E,B,O) in the input's dtype. Differentiable to any order.
+
+    Raises:
+        ValueError: shapes disagree; the message names each of them.
+        TypeError: dtypes or devices differ or are not supported.
+    """
+    return apply_unit("nmru_gated", x, weight, epsilon, training, gate=gate)

@@ -17,4 +17,5 @@ def nac_weight(weight_hat: Tensor, m_hat: Tensor, base: float = math.e) -> Tenso
 
 def nac(x: Tensor, weight: Tensor) -> Tensor:
     """x (E,B,I), weight (E,O,2I) of weight_hat, m_hat -> (E,B,O):  z = sum_i W_i x_i."""
-    return torch.einsum("ebi,eoi->ebo", x, nac_weight(*weight.chunk(2, dim=-1)))
+    weight_hat, m_hat = weight.chunk(2, dim=-1)
+    return torch.einsum("ebi,eoi->ebo", x, nac_weight(weight_hat, m_hat))

@@ -13,7 +13,8 @@ def exp_log(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
 
 def nac_mul(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """NAC. (Trask et al. 2018): weight (E,O,2I) of What, Mhat;  W = tanh(What) sigmoid(Mhat)."""
-    return exp_log(x, nac_weight(*weight.chunk(2, dim=-1)), epsilon)
+    weight_hat, m_hat = weight.chunk(2, dim=-1)
+    return exp_log(x, nac_weight(weight_hat, m_hat), epsilon)
 
 
 def nac_sigma(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:

@@ -21,14 +21,3 @@ def npu(x: Tensor, weight: Tensor, imaginary: Tensor, gate: Tensor, epsilon: flo
 
     power = along(magnitude, weight) - along(angle, imaginary)
     return power.exp() * (along(angle, weight) + along(magnitude, imaginary)).cos()
-
-
-def npu_backward(
-    dy: Tensor, x: Tensor, weight: Tensor, imaginary: Tensor, gate: Tensor, epsilon: float
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """dy (E,B,O) -> dx (E,B,I), dweight and dimaginary (E,O,I), dgate (E,I)."""
-
-    def function(x: Tensor, weight: Tensor, imaginary: Tensor, gate: Tensor) -> Tensor:
-        return npu(x, weight, imaginary, gate, epsilon)
-
-    return torch.func.vjp(function, x, weight, imaginary, gate)[1](dy)
