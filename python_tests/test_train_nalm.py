@@ -249,7 +249,7 @@ def test_a_missing_library_is_named_with_its_remedy():
         (["--original", "--layer-type NALU"], "--layer-type: got 'NALU', needs one of RealNPU"),
         (["--original", "--layer-type NRU", "--inputs", "3"], "--inputs: a figure fixes it"),
         (["--module", "NMRU", "--sweep", "gate=1"], "option of NMRU: got 'gate'"),
-        (["--module", "NMRU", "--momentum", "1"], "unrecognized arguments: --momentum"),
+        (["--module", "NMRU", "--momentum", "1"], "momentum: got 1.0 for the optimizer 'adam'"),
         (["--module", "NMRU", "--criterion", "mae"], "criterion: got 'mae', needs one of mse, pcc, mape"),
         (["--module", "nmru"], "did you mean 'NMRU'?"),
         (["--module", "NMRU", "--range", "U[1,3]"], "did you mean 'U[1,2]'?"),

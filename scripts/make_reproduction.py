@@ -25,7 +25,7 @@ from mathkernels.ensemble.catalogue import CATALOGUE, Figure
 from mathkernels.ensemble.describe import Run
 from mathkernels.experiment import exact_figure, landscape, plots
 from mathkernels.experiment.csv_files import read_csv
-from mathkernels.experiment.reproduction import read_rows, write_page
+from mathkernels.experiment.reproduction import as_published, read_rows, write_page
 from mathkernels.experiment.timing import TIMING
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,15 +91,11 @@ def distinct_runs(campaign: Path, figures: Sequence[Figure]) -> list[dict[str, A
     for figure in figures:
         if figure.study is None:
             continue
-        path = campaign / figure.name / "runs.csv"
-        rows, members = read_csv(path), figure.study.members()
-        if [(row["variant"], row["range"], int(row["seed"])) for row in rows] != [
-            (member.variant, member.dataset, member.run.seed) for member in members
-        ]:
-            raise ReproductionError(
-                f"{path} does not hold the runs of figure {figure.number}; train it whole"
-            )
-        for row, member in zip(rows, members, strict=True):
+        path = campaign / figure.name
+        if not as_published(campaign, figure):
+            what = f"{path} is trained otherwise than figure {figure.number}"
+            raise ReproductionError(f"{what}; train it whole")
+        for row, member in zip(read_csv(path / "runs.csv"), figure.study.members(), strict=True):
             own = found.setdefault(member.run, {**row, "shown_in": []})
             own["shown_in"].append(f"{figure.number}: {member.variant}")
     wanted = RUN_COLUMNS[5:]

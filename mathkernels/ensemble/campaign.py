@@ -129,11 +129,14 @@ class Selection:
 
 
 def _seconds(places: Sequence[tuple[Group, int]]) -> float:
-    share: dict[str, float] = {}
+    own: dict[str, int] = {}
     for group, i in places:
-        total = max(total_iterations(group.runs), 1)
-        share[group.name] = share.get(group.name, 0.0) + group.seconds * group.runs[i].iterations / total
-    return sum(share.values())
+        own[group.name] = own.get(group.name, 0) + group.runs[i].iterations
+    groups = {group.name: group for group, _ in places}
+    return sum(
+        groups[name].seconds * iterations / max(total_iterations(groups[name].runs), 1)
+        for name, iterations in own.items()
+    )
 
 
 def train(

@@ -13,15 +13,8 @@ from mathkernels.ensemble.study import Study
 SMOKE_ITERATIONS, SMOKE_SEEDS = 2_000, (0, 1)
 # options that --module alone takes, by their names in the parsed arguments
 SINGLE = (
-    "inputs",
-    "operation",
-    "extrapolation",
-    "lr",
-    "optimizer",
-    "criterion",
-    "clip_norm",
-    "option",
-    "sweep",
+    *("inputs", "operation", "extrapolation", "lr", "optimizer", "momentum", "criterion", "clip_norm"),
+    *("option", "sweep"),
 )
 
 
@@ -57,6 +50,7 @@ def arguments() -> argparse.ArgumentParser:
     single.add_argument("--extrapolation", help="test range, for ranges that the papers do not have")
     single.add_argument("--lr", type=float, help="learning rate")
     single.add_argument("--optimizer", help="adam or sgd")
+    single.add_argument("--momentum", type=float, help="of sgd")
     single.add_argument("--criterion", help="mse, pcc or mape")
     single.add_argument("--clip-norm", type=float, help="limit of the gradient norm, 0 for none")
     single.add_argument("--option", action="append", metavar="NAME=VALUE", help="of the module: clip=wg")

@@ -14,11 +14,12 @@ from mathkernels.ensemble.catalogue import CATALOGUE, Figure
 from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.output import DRAWN
 from mathkernels.experiment.published import ANCHORS, NOTES
-from mathkernels.experiment.run_folder import STATUS, replacing
+from mathkernels.experiment.run_folder import CONFIG, STATUS, replacing
 from mathkernels.experiment.timing import TIMING, in_words
 from mathkernels.experiment.verdicts import Rows, meaningless, totals, verdict
 
 PLAIN_LOOP, _LOOP = "plain loop, one model", "plain loop, estimated"
+OTHERWISE = ("not comparable", "trained with other seeds, ranges or iterations than the paper")
 # A module that no benchmark has measured is taken to be as fast as the one with the most similar arithmetic.
 _SIMILAR = {"NPU": "RealNPU", "NRU": "NMU", "NMRU": "NMU", "NAU": "NMU"}
 
@@ -73,9 +74,22 @@ def read_rows(folder: Path, figure: Figure) -> list[dict[str, str]] | None:
     return read_csv(path) if path.exists() else None
 
 
+def as_published(folder: Path, figure: Figure) -> bool:
+    """Return whether a figure's folder was trained with the paper's configuration, seeds and iterations.
+
+    Results that were taken over into the docs have no configuration beside them; they were asked before.
+    """
+    path = folder / figure.name / CONFIG
+    if figure.study is None or not path.exists():
+        return True
+    return json.loads(path.read_text()) == json.loads(json.dumps(figure.study.describe()))
+
+
 def _page(results: Path, known: Mapping[str, Rival], images: str) -> Iterator[str]:
     timing = json.loads((results / TIMING).read_text())
     found = {f.number: rows for f in CATALOGUE.values() if (rows := read_rows(results, f)) is not None}
+    whole = {number for number in found if as_published(results, CATALOGUE[number])}
+    verdicts = {n: verdict(n, rows) if n in whole else OTHERWISE for n, rows in found.items()}
     yield "# Reproduction of the division paper\n"
     yield (
         "Figures of *Learning Division with Neural Arithmetic Logic Modules* (Mistry, Farrahi & Hare 2021, "
@@ -83,14 +97,17 @@ def _page(results: Path, known: Mapping[str, Rival], images: str) -> Iterator[st
         "says. This page is generated from the result files; what could not be found out is marked NOT FOUND."
         "\n"
     )
-    yield from _summary(found, timing, known)
+    yield from _summary(found, verdicts, timing, known)
     yield from _cost(timing, known)
     for number, rows in found.items():
-        yield from _figure(CATALOGUE[number], rows, images)
+        yield from _figure(CATALOGUE[number], rows, verdicts[number], images)
 
 
 def _summary(
-    found: Mapping[str, Rows], timing: Mapping[str, Any], known: Mapping[str, Rival]
+    found: Mapping[str, Rows],
+    verdicts: Mapping[str, tuple[str, str]],
+    timing: Mapping[str, Any],
+    known: Mapping[str, Rival],
 ) -> Iterator[str]:
     yield "## Verdicts\n"
     yield f"| figure | shows | runs | time | {_LOOP} | verdict |"
@@ -100,8 +117,8 @@ def _summary(
         seconds = timing["figures"].get(figure.name)
         spent = "" if seconds is None else in_words(seconds)
         runs = sum(int(row["n"]) for row in rows) if figure.study else 0
-        loop = _loop_seconds(figure, runs, known)
-        short = verdict(number, rows)[0]
+        loop = _loop_seconds(figure, known) if verdicts[number] is not OTHERWISE else ""
+        short = verdicts[number][0]
         cells = (
             f"[{number}](#figure-{number})",
             figure.title,
@@ -118,9 +135,9 @@ def _summary(
     )
 
 
-def _loop_seconds(figure: Figure, runs: int, known: Mapping[str, Rival]) -> str:
+def _loop_seconds(figure: Figure, known: Mapping[str, Rival]) -> str:
     """Return in words how long the plain loop would train a figure's runs, one after another."""
-    if figure.study is None or runs != figure.study.runs:
+    if figure.study is None:
         return ""
     seconds = 0.0
     for group, members in grouped(member.run for member in figure.study.members()).items():
@@ -160,8 +177,8 @@ def _cost(timing: Mapping[str, Any], known: Mapping[str, Rival]) -> Iterator[str
     )
 
 
-def _figure(figure: Figure, rows: Rows, images: str) -> Iterator[str]:
-    short, text = verdict(figure.number, rows)
+def _figure(figure: Figure, rows: Rows, judged: tuple[str, str], images: str) -> Iterator[str]:
+    short, text = judged
     yield f'<a id="figure-{figure.number}"></a>\n'
     yield f"## Figure {figure.number}: {figure.title}\n"
     place = f"{images}/" if images != "." else ""
