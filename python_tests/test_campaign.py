@@ -262,13 +262,18 @@ def test_the_list_has_counts_and_expected_times_of_every_figure():
     assert "NPU: clip=none" in listing.module_list()
 
 
-@pytest.fixture
-def script(tmp_path, monkeypatch):
-    spec = importlib.util.spec_from_file_location("make_reproduction", ROOT / "scripts/make_reproduction.py")
+def loaded(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    module = loaded("make_reproduction")
     monkeypatch.setattr(module, "RESULTS", tmp_path / "docs" / "results" / "paper")
     monkeypatch.setattr(module, "PAGE", tmp_path / "docs" / "reproduction.md")
     (tmp_path / "docs" / "results").mkdir(parents=True)
@@ -304,3 +309,19 @@ def test_results_that_are_missing_or_of_other_runs_are_named(script, written, ca
     assert script.main([str(written[0])]) == 1
     assert "figure-3 is trained otherwise than figure 3; train it whole" in capsys.readouterr().err
     assert not script.PAGE.exists()
+
+
+def test_the_readme_part_sets_the_published_averages_beside_ours(tmp_path, monkeypatch):
+    update = loaded("update_readme")
+    monkeypatch.setattr(update, "PAPER", tmp_path)
+    group = {"runs": 900, "iterations": 90_000_000, "seconds": 45.0, "rate": 2_000_000}
+    times = {"machine": "a machine", "seconds": 45.0, "groups": {"NMRU-10": group}}
+    (tmp_path / "timing.json").write_text(json.dumps(times))
+    (tmp_path / "figure-6-redundancy").mkdir()
+    rows = [f"{label},{k},225" for label, k in (("Real NPU (baseline)", 150), ("NMRU", 207))]
+    table = "\n".join(["variant,successes,n", *rows, "Real NPU (modified),190,225"])
+    (tmp_path / "figure-6-redundancy" / "summary.csv").write_text(table)
+    text = update.paper()
+    assert "| NMRU | 91.6 % | 92.0 % | 87.7–94.9 % |" in text
+    assert "90 million model-iterations, took 45 s on a machine" in text
+    assert "NMRU-10 2.00 M" in text

@@ -1,7 +1,7 @@
 """Rewrite the generated parts of README.md from the committed results.
 
-    python scripts/update_readme.py                 all parts
-    python scripts/update_readme.py figure-3        one part; also: ensemble, layers
+    python scripts/update_readme.py                 all parts that README.md has
+    python scripts/update_readme.py figure-3        one part; also: paper, ensemble, layers
     python scripts/update_readme.py --check         exits with 1 if a part is out of date
 
 A part stands between <!-- NAME:begin --> and <!-- NAME:end -->. A missing file is an error that says how to
@@ -20,11 +20,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mathkernels.experiment.published import ANCHORS
 from mathkernels.experiment.statistics import wilson
+from mathkernels.experiment.timing import in_words
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
+PAPER = ROOT / "docs" / "results" / "paper"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
+
+
+PAPER_REMEDY = "python scripts/make_reproduction.py runs/all"
 
 
 class UpdateError(Exception):
@@ -62,6 +68,27 @@ def figure_3() -> str:
     runs, iterations, versions = status["runs"], status["iterations"], status["versions"]
     spent = f"{runs:,} runs of {iterations:,} iterations took {status['seconds']:.0f} seconds"
     return f"{table(lines)}\n\n{spent} (torch {versions['torch']}, Python {versions['python']})."
+
+
+def paper() -> str:
+    """Return the paper's published averages beside ours, and what all of its figures cost."""
+    timing = json.loads(read(PAPER / "timing.json", PAPER_REMEDY))
+    text = read(PAPER / "figure-6-redundancy" / "summary.csv", PAPER_REMEDY)
+    rows = list(csv.DictReader(text.splitlines()))
+    lines = [["10 inputs, 9 ranges × 25 seeds", "published", "ours", "95 % interval"]]
+    for label, anchor in ANCHORS["6-redundancy"].items():
+        own = [row for row in rows if row["variant"] == label]
+        rate = wilson(sum(int(row["successes"]) for row in own), sum(int(row["n"]) for row in own))
+        interval = f"{100 * rate.low:.1f}–{100 * rate.high:.1f} %"
+        lines.append([label, f"{100 * anchor.solved / 225:.1f} %", f"{100 * rate.value:.1f} %", interval])
+    groups = timing["groups"].values()
+    runs, iterations = (sum(group[key] for group in groups) for key in ("runs", "iterations"))
+    rates = ", ".join(f"{name} {plain_number(group['rate'])}" for name, group in timing["groups"].items())
+    return (
+        f"{table(lines)}\n\n{runs:,} distinct runs of the 24 trained figures, {iterations / 1e6:,.0f} "
+        f"million model-iterations, took {in_words(timing['seconds'])} on {timing['machine']}. Model-iterations per "
+        f"second by module and inputs: {rates}."
+    )
 
 
 def machine(result: dict[str, Any]) -> str:
@@ -115,7 +142,12 @@ def layers() -> str:
     return f"{table(rows)}\n\nOne thread. {machine(result)}"
 
 
-PARTS: dict[str, Callable[[], str]] = {"figure-3": figure_3, "ensemble": ensemble, "layers": layers}
+PARTS: dict[str, Callable[[], str]] = {
+    "figure-3": figure_3,
+    "paper": paper,
+    "ensemble": ensemble,
+    "layers": layers,
+}
 
 
 def replaced(text: str, name: str, content: str) -> str:
@@ -130,14 +162,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="*", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("part", nargs="*", help=f"default: those that README.md has of {', '.join(PARTS)}")
     parser.add_argument("--check", action="store_true", help="write nothing, tell whether it is up to date")
     args = parser.parse_args()
     if unknown := [name for name in args.part if name not in PARTS]:
         parser.error(f"part: got {', '.join(unknown)}, needs some of {', '.join(PARTS)}")
     try:
         text = before = read(README, "git restore README.md")
-        for name in args.part or PARTS:
+        for name in args.part or [name for name in PARTS if f"<!-- {name}:" in text]:
             text = replaced(text, name, PARTS[name]())
     except UpdateError as error:
         print(f"update_readme: {error}", file=sys.stderr)
