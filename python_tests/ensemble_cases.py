@@ -22,7 +22,6 @@ from mathkernels.ensemble import (
     Task,
 )
 
-
 RAMP = Ramp(start=200, end=600)
 
 

@@ -15,10 +15,10 @@ ALLOWED = {
     "reference": ("reference",),
     "triton": ("triton",),
     "ops": ("_C", "backends", "ops", "reference"),
-    "nn": ("nn", "ops"),
+    "nn": ("initial_values", "nn", "ops"),
     "data": ("data",),
     "experiment": ("__version__", "data", "ensemble", "experiment", "files"),
-    "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "files", "ops"),
+    "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "files", "initial_values", "ops"),
 }
 ONLY_TYPES = {
     "cstdint",

@@ -84,11 +84,11 @@ def paper() -> str:
     groups = timing["groups"].values()
     runs, iterations = (sum(group[key] for group in groups) for key in ("runs", "iterations"))
     rates = ", ".join(f"{name} {plain_number(group['rate'])}" for name, group in timing["groups"].items())
-    return (
-        f"{table(lines)}\n\n{runs:,} distinct runs of the 24 trained figures, {iterations / 1e6:,.0f} "
-        f"million model-iterations, took {in_words(timing['seconds'])} on {timing['machine']}. Model-iterations per "
-        f"second by module and inputs: {rates}."
+    spent = (
+        f"{runs:,} distinct runs of the 24 trained figures, {iterations / 1e6:,.0f} million model-iterations, "
+        f"took {in_words(timing['seconds'])} on {timing['machine']}"
     )
+    return f"{table(lines)}\n\n{spent}. Model-iterations per second by module and inputs: {rates}."
 
 
 def machine(result: dict[str, Any]) -> str:

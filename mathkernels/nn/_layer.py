@@ -10,16 +10,6 @@ from torch import Tensor, nn
 from mathkernels.ops import discretisation
 
 
-def constrained_bound(in_features: int, out_features: int) -> float:
-    """Half-width of the uniform distribution of Madsen & Johansen 2020 for weights in [-1, 1]."""
-    return min(0.5, glorot_bound(in_features, out_features))
-
-
-def glorot_bound(in_features: int, out_features: int) -> float:
-    """Half-width of the uniform distribution of Glorot & Bengio 2010 with gain 1."""
-    return math.sqrt(6 / (in_features + out_features))
-
-
 class ArithmeticLayer(nn.Module):
     """A layer of one weight matrix, alone or as E independent models.
 

@@ -7,27 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mathkernels.initial_values import accumulator_bound
 from mathkernels.nn._layer import PackedLayer, check_number
 from mathkernels.nn.units import Unit
 from mathkernels.ops import nac, nac_mul, nac_nmu, nac_sigma
-
-
-def accumulator_bound(in_features: int, out_features: int) -> float:
-    """Half-width r of U(-r, r) for weight_hat and m_hat, after Madsen & Johansen 2020.
-
-    It gives tanh(weight_hat) sigmoid(m_hat) the variance of Glorot & Bengio 2010, 2 / (I + O), if I + O is at
-    least 5.
-    """
-
-    def variance(r: float) -> float:
-        return (1 - math.tanh(r) / r) * (r - math.tanh(r / 2)) / (2 * r)
-
-    wanted = 2 / max(in_features + out_features, 5)
-    low, high = 0.0, 10.0
-    for _ in range(60):  # halves 10 down to the spacing of double
-        middle = (low + high) / 2
-        low, high = (middle, high) if variance(middle) < wanted else (low, middle)
-    return (low + high) / 2
 
 
 class NAC(PackedLayer):

@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mathkernels.nn._layer import PackedLayer, check_choice, check_number, constrained_bound, glorot_bound
-from mathkernels.nn.accumulators import accumulator_bound
+from mathkernels.initial_values import accumulator_bound, constrained_bound, glorot_bound
+from mathkernels.nn._layer import PackedLayer, check_choice, check_number
 from mathkernels.ops import gnalu, inalu, nalu, nalu_nau_nmu, nalu_separate
 
 _SHARED = ("weight_hat", "m_hat", "gate")

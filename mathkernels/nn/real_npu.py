@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor, nn
 
-from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
+from mathkernels.initial_values import constrained_bound
+from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number
 from mathkernels.ops import real_npu
 
 if TYPE_CHECKING:

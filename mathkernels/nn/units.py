@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number, constrained_bound
+from mathkernels.initial_values import constrained_bound
+from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number
 from mathkernels.ops import nau, nmru, nmru_gated, nmu, nru, nru_separate
 
 
