@@ -85,8 +85,8 @@ def paper() -> str:
     runs, iterations = (sum(group[key] for group in groups) for key in ("runs", "iterations"))
     rates = ", ".join(f"{name} {plain_number(group['rate'])}" for name, group in timing["groups"].items())
     spent = (
-        f"{runs:,} distinct runs of the 24 trained figures, {iterations / 1e6:,.0f} million model-iterations, "
-        f"took {in_words(timing['seconds'])} on {timing['machine']}"
+        f"{runs:,} distinct runs of the 24 trained figures, {iterations / 1e6:,.0f} million "
+        f"model-iterations, took {in_words(timing['seconds'])} on {timing['machine']}"
     )
     return f"{table(lines)}\n\n{spent}. Model-iterations per second by module and inputs: {rates}."
 

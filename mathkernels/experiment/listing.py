@@ -61,6 +61,7 @@ def module_list() -> str:
 def _default(field: dataclasses.Field) -> object:
     if field.default is not dataclasses.MISSING:
         return field.default
-    assert field.default_factory is not dataclasses.MISSING
+    if field.default_factory is dataclasses.MISSING:
+        return "(must be given)"
     norm = field.default_factory()
     return f"(norm.start={norm.start:g}, norm.end={norm.end:g}, norm.order={norm.order}), or norm=None"
