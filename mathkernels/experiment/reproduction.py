@@ -206,7 +206,7 @@ def _success_table(figure: Figure, rows: Rows) -> Iterator[str]:
     if any(marks.values()):
         yield (
             "† means nothing: the threshold, what exact weights reach, is more than a hundredth of the mean "
-            "squared target, so nearly any output passes.\n"
+            "squared target, so an output passes that is off by a tenth of the target's size.\n"
         )
 
 

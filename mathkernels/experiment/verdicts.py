@@ -12,7 +12,7 @@ from mathkernels.experiment.statistics import wilson
 
 Rows = Sequence[Mapping[str, str]]  # of a CSV file
 RUNS = 225  # behind a published rate: 9 ranges x 25 seeds
-MEANINGLESS = 0.01  # of the mean squared target: a threshold above it accepts nearly any output
+MEANINGLESS = 0.01  # of the mean squared target: above it, an error of a tenth of the target's size passes
 # Figure 5: how far test errors may be apart to agree, as a ratio. Published values have four digits; those of
 # the NRU and of the RealNPU without epsilon are rounding errors of powers, which differ between libraries.
 DIGITS, POWERS = 1.001, 1.5
