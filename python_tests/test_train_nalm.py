@@ -246,7 +246,7 @@ def test_a_missing_library_is_named_with_its_remedy():
         ([], "one of the arguments --figure --module --original --list is required"),
         (["--figure", "33"], "figure: got '33', needs one of 1a, 1b"),
         (["--figure", "3", "6"], "figure: got '6', needs one of"),
-        (["--original", "--layer-type NALU"], "--layer-type: got 'NALU', needs one of RealNPU"),
+        (["--original", "--layer-type LSTM"], "--layer-type: got 'LSTM', needs one of RealNPU"),
         (["--original", "--layer-type NRU", "--inputs", "3"], "--inputs: a figure fixes it"),
         (["--module", "NMRU", "--sweep", "gate=1"], "option of NMRU: got 'gate'"),
         (["--module", "NMRU", "--momentum", "1"], "momentum: got 1.0 for the optimizer 'adam'"),

@@ -11,7 +11,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, RANGES
-from mathkernels.ensemble.describe import NAU, NMRU, NMU, NPU, NRU, SGD, Adam, Norm, Ramp, RealNPU
+from mathkernels.ensemble.describe import (
+    GNALU,
+    INALU,
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SGD,
+    Adam,
+    Linear,
+    NACMul,
+    Norm,
+    Ramp,
+    RealNPU,
+)
 from mathkernels.ensemble.study import Dataset, Study, Variant
 
 
@@ -61,6 +78,17 @@ _l2 = Norm(start=1e-7, end=1e-5, order=2)
 _npu = varied(_modified, "NPU", module=NPU.modified())
 _nau = Variant(label="NAU", module=NAU(), optimizer=Adam(lr=1e-3), ramp=_EARLY)
 _nmu = Variant(label="NMU", module=NMU(), optimizer=Adam(lr=1e-3), ramp=_EARLY)
+_OLDER: dict[str, Variant] = {
+    name: Variant(label=name, module=module, optimizer=Adam(lr=1e-3), ramp=_EARLY)
+    for name, module in {
+        "Linear": Linear(),
+        "NAC": NAC(),
+        "NACMul": NACMul(),
+        "NALU": NALU(),
+        "GNALU": GNALU(),
+        "INALU": INALU(),
+    }.items()
+}
 
 # What a module starts from when it is named alone, with up to two inputs and with more.
 IN_2: dict[str, Variant] = {
@@ -71,6 +99,7 @@ IN_2: dict[str, Variant] = {
     "NMRU": _nmru,
     "NAU": _nau,
     "NMU": _nmu,
+    **_OLDER,
 }
 IN_10: dict[str, Variant] = {
     "RealNPU": _base,
@@ -80,6 +109,7 @@ IN_10: dict[str, Variant] = {
     "NMRU": _nmru_10,
     "NAU": varied(_nau, ramp=_IN_10_RAMP),
     "NMU": varied(_nmu, ramp=_IN_10_RAMP),
+    **{name: varied(variant, ramp=_IN_10_RAMP) for name, variant in _OLDER.items()},
 }
 
 

@@ -13,7 +13,13 @@ from mathkernels.ensemble.catalogue import CATALOGUE, FIGURES, IN_2, IN_10, NINE
 from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm
 from mathkernels.ensemble.study import Dataset, Study, Variant
 
-OPERATION_OF = {"NAU": "add", "NMU": "mul"}  # what a module is made for, if not division
+OPERATION_OF = {
+    "NAU": "add",
+    "NMU": "mul",
+    "Linear": "add",
+    "NAC": "add",
+    "NACMul": "mul",
+}  # what a module is made for, if not division
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 

@@ -15,7 +15,23 @@ from typing import Any
 
 from mathkernels.data.arithmetic import OPERATIONS, suggestion
 from mathkernels.data.distributions import Benford, Distribution, Range, TruncatedNormal
-from mathkernels.ensemble.describe import NAU, NMRU, NMU, NPU, NRU, SGD, Adam, Module, Norm, Ramp, RealNPU
+from mathkernels.ensemble.describe import (
+    NAC,
+    NALU,
+    NAU,
+    NMRU,
+    NMU,
+    NPU,
+    NRU,
+    SGD,
+    Adam,
+    Linear,
+    Module,
+    NACMul,
+    Norm,
+    Ramp,
+    RealNPU,
+)
 from mathkernels.ensemble.original_flags import FLAGS, parse
 from mathkernels.ensemble.study import Dataset, Study, Variant
 
@@ -90,6 +106,9 @@ def _norm(flags: dict[str, Any]) -> Norm | None:
 
 
 def _npu_options(flags: dict[str, Any]) -> dict[str, Any]:
+    if flags["regualizer"] != 0 and flags["regualizer-shape"] != "none":
+        what = "the general penalty beside those of an NPU"
+        raise ValueError(f"original: --regualizer: got {flags['regualizer']:g}, {what}; needs 0")
     inits = {"xavier-uniform": "xavier", "xavier-uniform-constrained": "xavier-constrained"}
     return {
         "clip": flags["npu-clip"],
@@ -125,6 +144,17 @@ def _gated(flags: dict[str, Any]) -> Module:
     return NMRU(gated=True, penalty=_penalty(flags), gate_penalty=flags["regualizer-gate"])
 
 
+def _nalu(flags: dict[str, Any]) -> Module:
+    _one_of(flags, "nalu-gate", "normal")
+    if flags["layer-type"] == "NALU":
+        _one_of(flags, "nalu-mul", "normal")
+        return NALU(weights="separate" if flags["nalu-two-nac"] else "shared")
+    _one_of(flags, "nalu-mul", "mnac")
+    if not flags["nalu-two-nac"]:
+        raise ValueError("original: --layer-type ReRegualizedLinearNALU needs --nalu-two-nac")
+    return NALU(weights="nau-nmu", penalty=_penalty(flags))
+
+
 # the script's names of layers
 LAYERS: dict[str, Callable[[dict[str, Any]], Module]] = {
     "RealNPU": _real_npu,
@@ -133,6 +163,13 @@ LAYERS: dict[str, Callable[[dict[str, Any]], Module]] = {
     "NMRU": lambda flags: NMRU(sign_retrieval=False, penalty=_penalty(flags)),
     "SignNMRU": lambda flags: NMRU(penalty=_penalty(flags)),
     "GatedSignNMRU": _gated,
+    "linear": lambda flags: Linear(),
+    "ReLU": lambda flags: Linear(activation="relu"),
+    "ReLU6": lambda flags: Linear(activation="relu6"),
+    "NAC": lambda flags: NAC(),
+    "MNAC": lambda flags: NACMul(),
+    "NALU": _nalu,
+    "ReRegualizedLinearNALU": _nalu,
     "ReRegualizedLinearNAC": lambda flags: NAU(penalty=_penalty(flags)),
     "ReRegualizedLinearMNAC": lambda flags: NMU(penalty=_penalty(flags)),
 }

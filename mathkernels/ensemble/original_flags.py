@@ -50,20 +50,29 @@ FLAGS: dict[str, Any] = {
     "momentum": 0.0,
     "clip-grad-norm": math.inf,
     "train-criterion": "mse",
+    "nalu-two-nac": False,
+    "nalu-mul": "normal",
+    "nalu-gate": "normal",
 }
 # These change nothing in a network of one of the layers known here: they concern a second layer (nac-mul
 # chooses it), other layers, the machine or the log. Out-of-bound penalties are 0 where weights are clamped.
 _NO_EFFECT: dict[str, type] = {
     **{
-        name: str
-        for name in ("nac-mul", "first-layer", "hidden-size", "nalu-mul", "nalu-gate", "name-prefix")
+        name: str for name in ("nac-mul", "first-layer", "hidden-size", "name-prefix", "id", "regualizer-oob")
     },
-    **{
-        name: bool for name in ("nalu-bias", "nalu-two-nac", "nalu-two-gate", "no-cuda", "verbose", "no-save")
-    },
-    **{name: str for name in ("regualizer-oob", "pcc2mse-iteration", "noise-range", "W-set-count", "id")},
+    **{name: str for name in ("pcc2mse-iteration", "noise-range", "W-set-count")},
     **{name: str for name in ("weight-pull-start", "weight-pull-end")},
-    "remove-existing-data": bool,
+    **{name: bool for name in ("no-cuda", "verbose", "no-save", "remove-existing-data")},
+}
+_NPUS, _NALUS = ("RealNPU", "NPU"), ("NALU", "ReRegualizedLinearNALU")
+# These matter to some layers only.
+_MATTERS_TO: dict[str, tuple[str, ...]] = {
+    **{name: _NPUS for name in FLAGS if name.startswith(("npu-", "regualizer-beta-"))},
+    **dict.fromkeys(("regualizer-l1", "lp-norm", "regualizer-npu-w"), _NPUS),
+    **dict.fromkeys(("regualizer-gate", "reg-scale-type"), (*_NPUS, "GatedSignNMRU")),
+    **{name: _NALUS for name in FLAGS if name.startswith("nalu-")},
+    "realnpu-reg-type": ("RealNPU",),
+    "nru-div-mode": ("NRU",),
 }
 # These have one value that is meant here.
 _ONLY: dict[str, str] = {
@@ -73,7 +82,10 @@ _ONLY: dict[str, str] = {
     "oob-mode": "clip",
     "pytorch-precision": "32",
 }
-_REFUSED = ("simple", "nmu-noise", "nau-noise", "trash-cell", "beta-nau", "load-checkpoint")
+_REFUSED = (
+    *("simple", "nmu-noise", "nau-noise", "trash-cell", "beta-nau", "load-checkpoint"),
+    *("nalu-bias", "nalu-two-gate"),
+)
 
 
 def parse(line: str) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -83,6 +95,10 @@ def parse(line: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     except ValueError as error:
         raise ValueError(f"original: got {line!r}, which is no command line ({error})") from None
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
+    if any("simple_function_static" in word for word in words[:first]):
+        raise ValueError(
+            "original: simple_function_static is the two-layer script, needs the one-layer script"
+        )
     words = words[first:]
     if not words:
         raise ValueError(f"original: got {line!r}, needs flags such as --layer-type RealNPU --operation div")
@@ -97,6 +113,8 @@ def parse(line: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         if not flag.startswith("--"):
             raise ValueError(f"original: got {flag!r} where a flag is needed")
         _take(name, [value, *values] if sign else values, found, idle)
+    layer = found.get("layer-type", FLAGS["layer-type"])
+    idle += [f"--{name}" for name in found if layer not in _MATTERS_TO.get(name, (layer,))]
     return found, tuple(idle)
 
 
