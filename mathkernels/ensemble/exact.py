@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from mathkernels import backends
 from mathkernels.data.arithmetic import Task
 from mathkernels.ensemble.describe import EPSILON, NMRU, NPU, NRU, Module, RealNPU, Run
 from mathkernels.ensemble.training import evaluate
@@ -62,7 +63,10 @@ def exact_threshold(module: Module, task: Task) -> float:
             plain = NMRU(sign_retrieval=module.sign_retrieval, gated=module.gated)
         case _:
             plain = module
-    return math.nextafter(_error(plain, task) + EPSILON, math.inf)
+    return math.nextafter(_error(plain, task, backends.current()) + EPSILON, math.inf)
 
 
-_error = lru_cache(maxsize=None)(exact_error)
+@lru_cache(maxsize=None)
+def _error(module: Module, task: Task, instruction_set: str) -> float:
+    """Return :func:`exact_error`, which rounds as the instruction set in use does."""
+    return exact_error(module, task)
