@@ -7,7 +7,7 @@ reach at best (Mistry, Farrahi & Hare 2021, division by small numbers; the paper
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -66,7 +66,7 @@ def exact_threshold(module: Module, task: Task) -> float:
     return math.nextafter(_error(plain, task, backends.current()) + EPSILON, math.inf)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _error(module: Module, task: Task, instruction_set: str) -> float:
     """Return :func:`exact_error`, which rounds as the instruction set in use does."""
     return exact_error(module, task)

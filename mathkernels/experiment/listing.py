@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from mathkernels.ensemble.campaign import grouped, total_iterations
 from mathkernels.ensemble.catalogue import CATALOGUE, IN_2, IN_10
-from mathkernels.ensemble.describe import MODULES
+from mathkernels.ensemble.modules import UNITS
 from mathkernels.ensemble.original import LAYERS
 from mathkernels.experiment.timing import expected_seconds, in_words
 
@@ -51,9 +51,9 @@ def module_list() -> str:
         rates = " and ".join(dict.fromkeys(f"lr {each[name].optimizer.lr:g}" for each in (IN_2, IN_10)))
         lines.append(f"    {name}: {variant.module.name}, {variant.optimizer.name}, {rates}")
     lines.append("options of the modules (--option NAME=VALUE, --sweep NAME=VALUE,VALUE):")
-    for name, kind in MODULES.items():
+    for name, kind in UNITS.items():
         options = ", ".join(f"{field.name}={_default(field)}" for field in dataclasses.fields(kind))
-        lines.append(f"    {name}: {options}")
+        lines.append(f"    {name}: {options or 'none'}")
     lines.append(f"layer types of the published scripts (--original): {', '.join(LAYERS)}")
     return "\n".join(lines)
 
@@ -61,7 +61,6 @@ def module_list() -> str:
 def _default(field: dataclasses.Field) -> object:
     if field.default is not dataclasses.MISSING:
         return field.default
-    if field.default_factory is dataclasses.MISSING:
-        return "(must be given)"
+    assert field.default_factory is not dataclasses.MISSING
     norm = field.default_factory()
     return f"(norm.start={norm.start:g}, norm.end={norm.end:g}, norm.order={norm.order}), or norm=None"
