@@ -6,12 +6,14 @@
 // the signs is a constant in backward and round takes halves to even.
 // No epsilon; sign(0) = 0.  A factor is evaluated as power T + (1 - T), as the original does: at T = 1 it is the power,
 // where (power T + 1) - T would round it to multiples of 2^-24 and lose small inputs.
+//
+// With Domain::normal, in training, every x_i is taken to be a normal number and |w_i| at most 1.
 #pragma once
 #include "cells/cell.h"
 
 namespace mk::MK_ISA {
 
-template <bool separate>
+template <bool separate, Domain domain = Domain::any>
 struct Nru : OneGroup {
   static constexpr int parameters(int n) { return n; }
   static constexpr int derived(int n) { return separate ? 5 * n : 3 * n; }  // w, T, T'; (-1)^r, 0^r of r = round(w)
@@ -44,7 +46,7 @@ struct Nru : OneGroup {
     return select(exponent > zero, zero, select(exponent == zero, one, one / zero));
   }
 
-  template <Mode, class V>
+  template <Mode mode, class V>
   static MK_INLINE V forward(int n, CellOptions<Real<V>>, const V* x, const V* d, V* s) {
     const V zero = constant<V>(0);
     V z = constant<V>(1);
@@ -55,15 +57,19 @@ struct Nru : OneGroup {
                        select(x[i] == zero, d[4 * n + i], select(x[i] > zero, constant<V>(1), x[i])));
     for (int i = 0; i < n; ++i) {
       const V magnitude = abs(x[i]);
-      V power = pow_positive(magnitude, d[i]);
+      constexpr bool normal = domain == Domain::normal && mode == Mode::training;
+      const auto both = pow_log<normal>(magnitude, d[i]);
+      V power = both.power;
       if constexpr (separate)
-        power = select(x[i] == zero, power_of_zero(d[i]), power);
+        power = normal ? power : select(x[i] == zero, power_of_zero(d[i]), power);
+      else if constexpr (normal)
+        power = with_sign_of(power, x[i]);
       else
         power = sign(x[i]) * power;
       s[i] = fma(power, d[n + i], constant<V>(1) - d[n + i]);
       s[n + i] = z;
       s[2 * n + i] = power;
-      s[3 * n + i] = log(magnitude);
+      s[3 * n + i] = both.logarithm;
       z = z * s[i];
     }
     return z;
@@ -76,8 +82,10 @@ struct Nru : OneGroup {
       const V others = suffix * s[n + i], power = s[2 * n + i];
       const V slope = fma(power, d[2 * n + i], -d[2 * n + i]);
       // at x = 0 the power is 0 and its product with ln 0 is taken as 0, as sign(0) = 0 has it
-      V moving = select(power == constant<V>(0), constant<V>(0), power * (d[n + i] * s[3 * n + i]));
-      if constexpr (separate) moving = select(d[n + i] == constant<V>(0), constant<V>(0), moving);
+      V moving = power * (d[n + i] * s[3 * n + i]);
+      if constexpr (domain == Domain::any) moving = select(power == constant<V>(0), constant<V>(0), moving);
+      if constexpr (separate && domain == Domain::any)
+        moving = select(d[n + i] == constant<V>(0), constant<V>(0), moving);
       g[i] = fma(others, slope + moving, g[i]);
       if constexpr (Dx) {
         const V steep = others * d[n + i] * d[i] * (power / x[i]);

@@ -35,6 +35,15 @@ MK_INLINE Rounded<V> round_even(V x) {
   return {shifted - splat<V>(round_magic), bits(shifted) - bits(splat<V>(round_magic))};
 }
 
+// A positive number with the sign of x, which is not 0.
+template <class V>
+MK_INLINE V with_sign_of(V positive, V x) {
+  if constexpr (!is_float<V>)
+    return select(x < splat<V>(0), -positive, positive);
+  else
+    return from_bits<V>(bits(positive) | (bits(x) & INT32_MIN));
+}
+
 // x rounded to the nearest integer, halves to even; |x| < 2^22, for double 2^51.
 template <class V>
 MK_INLINE V round_half_even(V x) {
@@ -69,16 +78,12 @@ MK_INLINE V exp(V x) {
   } else {
     constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f,
                            0.0013950535794720054f};
-    V limited = select(x > splat<V>(90.0f), splat<V>(90.0f), x);
-    limited = select(limited < splat<V>(-105.0f), splat<V>(-105.0f), limited);
+    const V limited = greater(splat<V>(-105.0f), lesser(splat<V>(90.0f), x));
     const auto n = round_even(limited * splat<V>(1.44269504088896341f));
     V r = fma(n.real, splat<V>(-0.693359375f), limited);
     r = fma(n.real, splat<V>(2.12194440e-4f), r);
     const V y = fma(r * r, polynomial(r, c), r) + splat<V>(1.0f);
-    // two factors, because 2^n itself leaves the normal range at both ends
-    const auto half = n.integer >> 1;
-    const V low = from_bits<V>((half + 127) << 23), high = from_bits<V>((n.integer - half + 127) << 23);
-    return y * low * high;
+    return times_power_of_two(y, n.real, n.integer);
   }
 }
 
@@ -124,15 +129,21 @@ MK_INLINE V log(V x) {
   }
 }
 
-// x^w for positive x.  log x is carried as high + low so that the error does not grow with |w log x|.
 template <class V>
-MK_INLINE V pow_positive(V x, V w) {
+struct PowLog {
+  V power, logarithm;
+};
+// x^w and log x for positive x.  log x is carried as high + low so that the error of the power does not grow with
+// |w log x|.  At x = 0 and infinity the power is its limit; the logarithm is then a finite number.  `normal` leaves the
+// special cases out: x is then a normal finite number and |w| <= 1.
+template <bool normal, class V>
+MK_INLINE PowLog<V> pow_log(V x, V w) {
   if constexpr (!is_float<V>) {
-    return map(x, w, [](double base, double power) { return ::pow(base, power); });
+    return {map(x, w, [](double base, double power) { return ::pow(base, power); }), log(x)};
   } else {
     const auto tiny = x < splat<V>(1.17549435e-38f);
-    const auto p = log_parts(select(tiny, x * splat<V>(8388608.0f), x));
-    const V exponent = p.exponent - select(tiny, splat<V>(23.0f), splat<V>(0.0f));
+    const auto p = log_parts(normal ? x : select(tiny, x * splat<V>(8388608.0f), x));
+    const V exponent = normal ? p.exponent : p.exponent - select(tiny, splat<V>(23.0f), splat<V>(0.0f));
     const V f = p.fraction;
     // -f^2/2 = square + square_low exactly; e ln2 is exact in its high part because that has 10 bits
     const V half = f * splat<V>(-0.5f), square = half * f, square_low = fma(half, f, -square);
@@ -142,13 +153,20 @@ MK_INLINE V pow_positive(V x, V w) {
     const V rest = fma(exponent, splat<V>(-2.12194440e-4f), p.tail) + (a_low + (b_low + square_low));
     const V high = b + rest, low = (b - high) + rest;
     const V y = w * high, y_low = fma(w, high, -y) + w * low;
-    const V limited = select(abs(y) < splat<V>(104.0f), y_low, splat<V>(0.0f));
     const V e = exp(y);
+    if constexpr (normal) return {fma(e, y_low, e), high};
+    const V limited = select(abs(y) < splat<V>(104.0f), y_low, splat<V>(0.0f));
     V z = fma(select(e < splat<V>(__builtin_inff()), e, splat<V>(0.0f)), limited, e);
-    z = select(x == splat<V>(0.0f), exp(w * splat<V>(-3.40282347e38f)), z);
-    z = select(x == splat<V>(__builtin_inff()), exp(w * splat<V>(3.40282347e38f)), z);
-    return select(w == splat<V>(0.0f), splat<V>(1.0f), z);
+    const V zero = splat<V>(0.0f), infinite = splat<V>(__builtin_inff());
+    z = select(x == zero, select(w > zero, zero, select(w < zero, infinite, w)), z);
+    z = select(x == infinite, select(w > zero, infinite, select(w < zero, zero, w)), z);
+    return {select(w == zero, splat<V>(1.0f), z), high};
   }
+}
+
+template <class V>
+MK_INLINE V pow_positive(V x, V w) {
+  return pow_log<false>(x, w).power;
 }
 
 template <class V>

@@ -6,6 +6,7 @@
 //   + - * / < <= > >= ==          lanewise; comparisons give a Mask<V>
 //   fma(a, b, c)                  a * b + c; rounded once where MK_HAS_FMA is defined
 //   abs, sqrt, select(m, a, b)    select takes a where m holds, else b
+//   lesser, greater               a < b ? a : b and a > b ? a : b, so that what is not a number in b stays
 //   bits(v), from_bits<V>(b)      the representation as Bits<V>, 32-bit integers (float only)
 // Nothing here may be contracted or reassociated by the compiler: the build passes -ffp-contract=off / -fmad=false.
 #pragma once
@@ -87,6 +88,11 @@ MK_INLINE double sqrt(double v) { return __builtin_sqrt(v); }
 MK_INLINE float select(bool m, float a, float b) { return m ? a : b; }
 MK_INLINE double select(bool m, double a, double b) { return m ? a : b; }
 
+MK_INLINE float lesser(float a, float b) { return a < b ? a : b; }
+MK_INLINE double lesser(double a, double b) { return a < b ? a : b; }
+MK_INLINE float greater(float a, float b) { return a > b ? a : b; }
+MK_INLINE double greater(double a, double b) { return a > b ? a : b; }
+
 MK_INLINE int32_t bits(float v) {
 #if defined(__CUDA_ARCH__)
   return __float_as_int(v);
@@ -96,6 +102,16 @@ MK_INLINE int32_t bits(float v) {
   return b;
 #endif
 }
+
+// y 2^n by two factors, because 2^n itself leaves the normal range at both ends.
+template <class V>
+MK_INLINE V scaled_in_two_steps(V y, Bits<V> n) {
+  const auto half = n >> 1;
+  const V low = from_bits<V>((half + 127) << 23), high = from_bits<V>((n - half + 127) << 23);
+  return y * low * high;
+}
+// y 2^n, n given as a real as well: some packs have an instruction for it (vec.h).
+MK_INLINE float times_power_of_two(float y, float, int32_t n) { return scaled_in_two_steps(y, n); }
 
 // Scalar functions of libm, lane by lane, for double.
 template <class F>

@@ -110,6 +110,36 @@ MK_VEC Vec<T, W> sqrt(Vec<T, W> v) {
   return r;
 }
 
+// a < b ? a : b and a > b ? a : b: what is not a number in b stays.
+MK_VEC Vec<T, W> lesser(Vec<T, W> a, Vec<T, W> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) * W == 64 && sizeof(T) == 4) return {_mm512_min_ps(a.raw, b.raw)};
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) * W == 32 && sizeof(T) == 4) return {_mm256_min_ps(a.raw, b.raw)};
+#endif
+  return select(a < b, a, b);
+}
+MK_VEC Vec<T, W> greater(Vec<T, W> a, Vec<T, W> b) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) * W == 64 && sizeof(T) == 4) return {_mm512_max_ps(a.raw, b.raw)};
+#endif
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) * W == 32 && sizeof(T) == 4) return {_mm256_max_ps(a.raw, b.raw)};
+#endif
+  return select(a > b, a, b);
+}
+
+// y 2^n of floats, rounded once: n is a whole number, given twice, |n| <= 253, and |y| in [1/2, 2].
+template <int W>
+MK_INLINE Vec<float, W> times_power_of_two(Vec<float, W> y, [[maybe_unused]] Vec<float, W> n,
+                                           [[maybe_unused]] typename Vec<float, W>::RawInt integer) {
+#if defined(__AVX512F__)
+  if constexpr (W == 16) return {_mm512_scalef_ps(y.raw, n.raw)};
+#endif
+  return scaled_in_two_steps(y, integer);
+}
+
 template <class T, int W, class F>
 MK_INLINE Vec<T, W> map(Vec<T, W> v, F f) {
   Vec<T, W> r;
