@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,9 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
     content = json.dumps({"groups": list(names)})
     if not index.exists():
         for stale in index.parent.glob(f"{index.name}-*"):
-            if stale.is_file():
+            if stale.is_dir():  # of a fit in shards
+                shutil.rmtree(stale)
+            else:
                 stale.unlink()
         with replacing(index) as temporary:
             temporary.write_text(content)
