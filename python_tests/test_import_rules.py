@@ -111,6 +111,7 @@ def test_the_reference_needs_torch_and_numpy_only():
         foreign = {module.split(".")[0] for module, _ in imports(path)}
         allowed = {
             "__future__",
+            "functools",
             "collections",
             "dataclasses",
             "math",
