@@ -70,7 +70,7 @@ class Study:
         variants: in the order of the legend.
         datasets: label -> (interpolation, extrapolation), in the order of the axis.
         seeds: one run per variant, data set and seed.
-        inputs, operation, subset_ratio, overlap_ratio: see :class:`Task`.
+        inputs, operation, subset_ratio, overlap_ratio, spans: see :class:`Task`.
         iterations, evaluate_every, batch: see :class:`Run`.
         threshold: see :class:`Run`; "exact" is what exact weights reach, see :func:`exact_threshold`.
         panels: what the figure shows, of :data:`PANELS`.
@@ -90,6 +90,7 @@ class Study:
     threshold: float | Literal["exact"] = 1e-5
     subset_ratio: float | None = None
     overlap_ratio: float = 0.0
+    spans: tuple[tuple[int, int], tuple[int, int]] | None = None
     panels: tuple[str, ...] = PANELS
     xlabel: str = "Interpolation range"
 
@@ -138,6 +139,7 @@ class Study:
             extrapolation=dataset[1],
             subset_ratio=self.subset_ratio,
             overlap_ratio=self.overlap_ratio,
+            spans=self.spans,
         )
 
     def iterations_of(self, variant: Variant) -> int:
@@ -175,6 +177,7 @@ class Study:
         """Return everything that decides the result, as JSON can hold it."""
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["seeds"], fields["panels"] = list(self.seeds), list(self.panels)
+        fields["spans"] = self.spans and [list(span) for span in self.spans]
         fields["variants"] = [_plain(variant) for variant in self.variants]
         fields["datasets"] = {
             label: {"interpolation": ranges_text(inside), "extrapolation": ranges_text(outside)}

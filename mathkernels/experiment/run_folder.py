@@ -178,6 +178,11 @@ class RunFolder:
         if name == STATUS and content.get("status") != RUNNING:
             _begun.pop(self.path.resolve(), None)
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(text)
+
     def write_csv(self, name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows under the columns; what a row lacks, and NaN, stays empty."""
         try:

@@ -1,0 +1,86 @@
+"""Train the arithmetic task of two layers: add two subsets of the inputs, then combine the sums.
+
+    python examples/train_two_layers.py                             # simple product, 5 models x 100 seeds
+    python examples/train_two_layers.py --operation mul --seeds 10  # the main grid, 100 inputs, 5 M iterations
+    python examples/train_two_layers.py --operation add --gates --seeds 10 --iterations 500000
+
+After Madsen & Johansen 2020, *Neural Arithmetic Units*. Ctrl-C saves what is done; --resume continues it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from mathkernels.ensemble import campaign, two_layers
+from mathkernels.experiment.command import seeds
+from mathkernels.experiment.optional import MissingLibraryError, load
+from mathkernels.experiment.output import CampaignFolder
+from mathkernels.experiment.progress import CampaignBar
+from mathkernels.experiment.two_layer_table import write_table
+
+SMOKE_ITERATIONS, SMOKE_SEEDS, SMOKE_SAMPLES = 2_000, (0, 1), 10_000
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Train the arithmetic task of two layers.")
+    parser.add_argument(
+        "--operation", help=f"main grid: {', '.join(two_layers.GRID)}; default: simple product"
+    )
+    parser.add_argument("--gates", action="store_true", help="with --operation: the NALU's kinds of weights")
+    parser.add_argument("--models", nargs="+", help=f"some of {', '.join(two_layers.MODELS)}")
+    parser.add_argument("--seeds", type=seeds, help="how many, or which: 100 (default), 10-14, 3,5,8")
+    parser.add_argument("--iterations", type=int, help="default 200,000 (simple), 5,000,000; ramps follow")
+    parser.add_argument("--smoke", action="store_true", help="two seeds, few iterations: seconds")
+    parser.add_argument("--out", type=Path, help="run folder (default runs/<name>)")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    parser.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")
+    parser.add_argument("--threads", type=int, help="default: all cores")
+    return parser
+
+
+def describe(args: argparse.Namespace) -> two_layers.Study:
+    """Turn the arguments into a study; raises ValueError for names and numbers that cannot be."""
+    size = {"samples": SMOKE_SAMPLES} if args.smoke else {}
+    if args.operation:
+        study = two_layers.grid(args.operation, gates=args.gates, **size)
+    elif args.gates:
+        raise ValueError("--gates: needs --operation add or mul")
+    else:
+        study = two_layers.simple_product(**size)
+    study = two_layers.chosen(study, args.models)
+    if args.smoke:
+        study = dataclasses.replace(study.resized(SMOKE_ITERATIONS), seeds=SMOKE_SEEDS)
+    if args.seeds is not None:
+        study = dataclasses.replace(study, seeds=args.seeds)
+    return study if args.iterations is None else study.resized(args.iterations)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = arguments()
+    args = parser.parse_args(argv)
+    try:
+        for library in ("matplotlib.figure", "scipy.special", "tqdm"):
+            load(library)
+        study = describe(args)
+        folder = CampaignFolder(args.out or Path("runs") / study.name, [study])
+        folder.begin(resume=args.resume, overwrite=args.overwrite)
+        runs = [member.run for member in folder.members[study.name]]
+        with CampaignBar(runs, {}) as bar:
+            checkpoint = folder.root.checkpoint
+            trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
+        print(folder.write(trained))
+        experiment = args.operation or "simple"
+        print(write_table(folder.root, folder.members[study.name], trained.of(runs), experiment))
+    except (ValueError, MissingLibraryError) as error:
+        parser.error(str(error))
+    if trained.interrupted:
+        print("interrupted; the same command with --resume continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
