@@ -1,7 +1,7 @@
 """Train the arithmetic task of two layers: add two subsets of the inputs, then combine the sums.
 
-    python examples/train_two_layers.py                             # simple product, 5 models x 100 seeds
-    python examples/train_two_layers.py --operation mul --seeds 10  # the main grid, 100 inputs, 5 M iterations
+    python examples/train_two_layers.py                           # simple product: 5 models x 100 seeds
+    python examples/train_two_layers.py --operation mul --seeds 9 # main grid: 100 inputs, 5 M iterations
     python examples/train_two_layers.py --operation add --gates --seeds 10 --iterations 500000
 
 After Madsen & Johansen 2020, *Neural Arithmetic Units*. Ctrl-C saves what is done; --resume continues it.

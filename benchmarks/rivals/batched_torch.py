@@ -73,12 +73,16 @@ class BatchedTorch:
         low = 0 if self.case.operation == "mul" else -1
         return parameters[0].clamp(low, 1), *(gate.clamp(0, 1) for gate in parameters[1:])
 
+    def _limited(self, gradients: Parameters) -> Parameters:
+        return gradients
+
     def _stateful(self, x: Tensor, t: int) -> None:
         for p in self.parameters:
             p.requires_grad_()
-        self._loss(self.parameters, x).backward()
+        gradients = torch.autograd.grad(self._loss(self.parameters, x), self.parameters)
+        for p, gradient in zip(self.parameters, self._limited(gradients), strict=True):
+            p.grad = gradient
         self.optimizer.step()
-        self.optimizer.zero_grad()
         with torch.no_grad():
             for p, clamped in zip(self.parameters, self._clamped(self.parameters), strict=True):
                 p.copy_(clamped)
@@ -87,7 +91,7 @@ class BatchedTorch:
         self, parameters: Parameters, moments: tuple[tuple[Tensor, Tensor], ...], x: Tensor, bias: Tensor
     ) -> tuple[Parameters, tuple[tuple[Tensor, Tensor], ...]]:
         """One iteration without side effects; ``bias`` holds 1 - b1^t and sqrt(1 - b2^t)."""
-        gradients = torch.func.grad(self._loss)(parameters, x)
+        gradients = self._limited(torch.func.grad(self._loss)(parameters, x))
         stepped, kept = [], []
         for p, (m, v), g in zip(parameters, moments, gradients, strict=True):
             m, v = m + 0.1 * (g - m), 0.999 * v + 0.001 * g * g

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from cases import SEEDS, Case
+from module_cases import ModuleCase
 
 from mathkernels import ensemble
 
@@ -27,3 +28,17 @@ class Ours:
 
     def time(self, iterations: int) -> float:
         return ensemble.fit(self.case.runs(iterations)[self.chosen], threads=self.threads).seconds
+
+
+class OursModules:
+    """Any module of module_cases.py, through the same call."""
+
+    def __init__(self, case: ModuleCase, threads: int) -> None:
+        self.case, self.threads, self.models = case, threads, case.models
+
+    def prove(self, iterations: int) -> np.ndarray:
+        results = ensemble.fit(self.case.runs(iterations), threads=self.threads)
+        return self.case.vectors([results.weights(i) for i in range(self.models)])
+
+    def time(self, iterations: int) -> float:
+        return ensemble.fit(self.case.runs(iterations), threads=self.threads).seconds

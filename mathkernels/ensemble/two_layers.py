@@ -1,7 +1,7 @@
 """The arithmetic task of two layers (Madsen & Johansen 2020): its models, experiments and published results.
 
-I inputs, H hidden units, one output: the first layer has to add two subsets of the inputs, the second to combine
-the sums. A run is solved at the mean squared error of first-layer weights that are off by 1e-5, which
+I inputs, H hidden units, one output: the first layer has to add two subsets of the inputs, the second to
+combine the sums. A run is solved at the mean squared error of first-layer weights that are off by 1e-5, which
 :mod:`mathkernels.data.thresholds` simulates.
 """
 
