@@ -177,7 +177,8 @@ class Study:
         """Return everything that decides the result, as JSON can hold it."""
         fields: dict[str, Any] = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["seeds"], fields["panels"] = list(self.seeds), list(self.panels)
-        fields["spans"] = self.spans and [list(span) for span in self.spans]
+        if fields.pop("spans"):
+            fields["spans"] = [list(span) for span in self.spans or ()]
         fields["variants"] = [_plain(variant) for variant in self.variants]
         fields["datasets"] = {
             label: {"interpolation": ranges_text(inside), "extrapolation": ranges_text(outside)}
