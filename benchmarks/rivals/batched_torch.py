@@ -79,10 +79,12 @@ class BatchedTorch:
     def _stateful(self, x: Tensor, t: int) -> None:
         for p in self.parameters:
             p.requires_grad_()
-        gradients = torch.autograd.grad(self._loss(self.parameters, x), self.parameters)
+        self._loss(self.parameters, x).backward()
+        gradients = tuple(p.grad for p in self.parameters if p.grad is not None)
         for p, gradient in zip(self.parameters, self._limited(gradients), strict=True):
             p.grad = gradient
         self.optimizer.step()
+        self.optimizer.zero_grad()
         with torch.no_grad():
             for p, clamped in zip(self.parameters, self._clamped(self.parameters), strict=True):
                 p.copy_(clamped)

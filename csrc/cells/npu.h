@@ -11,6 +11,7 @@
 
 namespace mk::MK_ISA {
 
+template <Domain domain = Domain::any>
 struct Npu : PlainWeights {
   static constexpr int weights(int n) { return 2 * n; }
   static constexpr int term(int n, int k) { return k / n; }  // the real and the imaginary part
@@ -39,7 +40,7 @@ struct Npu : PlainWeights {
     for (int i = 0; i < n; ++i) {
       const V r = fma(d[2 * n + i], abs(x[i]) + epsilon, one - d[2 * n + i]);
       s[n + i] = r;
-      s[i] = log(r);
+      s[i] = logarithm<domain>(r);
       power = fma(d[i], s[i], power) - select(x[i] < zero, d[4 * n + i], zero);
       turns = turns + select(x[i] < zero, d[3 * n + i], zero);
       angle = fma(d[n + i], s[i], angle);

@@ -36,7 +36,7 @@ const CellOps<R>* find_cell(Cell cell) {
     case Cell::nru_separate:
       return &CellFunctions<Nru<true>, R>::table;
     case Cell::npu:
-      return &CellFunctions<Npu, R>::table;
+      return &CellFunctions<Npu<>, R>::table;
     case Cell::linear:
       return &CellFunctions<Linear<Activation::none>, R>::table;
     case Cell::relu:

@@ -4,7 +4,7 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> npu_float = layer_kernels<Npu, float, false, 1>();
-constexpr LayerKernels<double> npu_double = layer_kernels<Npu, double, false, 1>();
+constexpr LayerKernels<float> npu_float = layer_kernels<Npu<>, float, false, 1>();
+constexpr LayerKernels<double> npu_double = layer_kernels<Npu<>, double, false, 1>();
 
 }  // namespace mk::MK_ISA

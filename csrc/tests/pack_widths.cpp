@@ -86,7 +86,7 @@ int main() {
   train<Nru<false>>("nru", Operation::div);
   train<Nru<true>>("nru separate", Operation::div);
   train<Nru<false, Domain::normal>>("nru normal", Operation::div);
-  train<Npu>("npu", Operation::div);
+  train<Npu<>>("npu", Operation::div);
   train<NmruGated>("nmru gated", Operation::div);
   train<Nmru<true, Signs::mixed>>("nmru mixed", Operation::div);
   train<Nmru<true, Signs::constant>>("nmru constant", Operation::div);
