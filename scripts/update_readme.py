@@ -27,6 +27,7 @@ from mathkernels.experiment.timing import in_words
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAPER = ROOT / "docs" / "results" / "paper"
+TWO_LAYERS = ROOT / "docs" / "results" / "two-layers-simple"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
 
 
@@ -91,6 +92,15 @@ def paper() -> str:
     return f"{table(lines)}\n\n{spent}. Model-iterations per second by module and inputs: {rates}."
 
 
+def two_layers() -> str:
+    """Return the simple product's table, and what it cost."""
+    remedy = "python examples/train_two_layers.py --out docs/results/two-layers-simple"
+    timing = json.loads(read(TWO_LAYERS / "timing.json", remedy))
+    content = read(TWO_LAYERS / "table.md", remedy).strip()
+    runs = sum(group["runs"] for group in timing["groups"].values())
+    return f"{content}\n\n{runs:,} runs took {in_words(timing['seconds'])} on {timing['machine']}."
+
+
 def machine(result: dict[str, Any]) -> str:
     where = result["machine"]
     isa, load = where["instruction set in use"].partition(" ")[0], where["load before"][0]
@@ -145,6 +155,7 @@ def layers() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
     "paper": paper,
+    "two-layers": two_layers,
     "ensemble": ensemble,
     "layers": layers,
 }
