@@ -4,9 +4,9 @@
     python benchmarks/report_modules.py --short    three cases, 1 thread: proves answers, judges no time
     python benchmarks/report_modules.py --case "NAU, 2" --case "NMRU, 10" --rounds 5
 
-As report.py, with rivals that take any module. torch.compile takes part in a few cases only, with as many
-threads as there are, because inductor compiles each for half a minute. Writes benchmarks/results/NAME.json
-and the printed tables as NAME.md, except in short mode.
+As report.py, with rivals that take any module. torch.compile takes part in a few cases (COMPILED_CASES) only,
+because inductor compiles anew for each. Writes benchmarks/results/NAME.json and the printed tables as
+NAME.md, except in short mode.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ TORCH = (REFERENCE, REFERENCE_COMPILED)
 STACKS = {case.name for case in TWO_LAYERS}
 
 
-def participants(case: str, threads: int, most: int, short: bool) -> list[str]:
-    """Return who takes part in a case with that many threads, of at most ``most``."""
+def participants(case: str, threads: int, short: bool) -> list[str]:
+    """Return who takes part in a case with that many threads."""
     names = [OURS, REFERENCE, JAX_MODULES]
     if threads == 1 and case in STACKS:
         names.append(PLAIN)
-    if threads == most and case in COMPILED_CASES and not short:
+    if case in COMPILED_CASES and not short:
         names.append(REFERENCE_COMPILED)
     return names
 
@@ -84,6 +84,11 @@ def timings(cases: dict[str, list[Entry]]) -> list[str]:
     return lines
 
 
+def compiled_cases(entries: list[Entry]) -> str:
+    found = (entry["case"] for entry in entries if entry["participant"] == REFERENCE_COMPILED)
+    return "; ".join(dict.fromkeys(found)) or "no case"
+
+
 def markdown(entries: list[Entry]) -> str:
     """Return the table of single layers, that of two layers, and every participant's rate."""
     cases = by_case(entries)
@@ -103,22 +108,27 @@ def markdown(entries: list[Entry]) -> str:
     if len(single) > 1:
         middle = statistics.median(min(list(ratios(own).values())[-1].values()) for own in single.values())
         lines += [f"- median ratio to the better of torch and JAX, all threads: **{middle:.3g}x**"]
-    took_part = ", ".join(name for name in COMPILED_CASES if name in cases)
-    lines += [f"- torch is the best of eager and torch.compile in: {took_part or 'none'}; else eager", ""]
+    lines += [
+        f"- torch is the better of eager and torch.compile in: {compiled_cases(entries)}; else eager",
+        "",
+    ]
     return "\n".join([*lines, "### Every participant", "", *timings(cases), ""])
 
 
 def main() -> None:
     names = [case.name for case in (*SINGLE_LAYER, *TWO_LAYERS)]
     chosen = arguments(__doc__, "modules", names, SHORT_CASES, seconds=0.4, rounds=3)
-    where, most = machine.fingerprint(), max(chosen.threads)
-    entries = measure(chosen, lambda case, n: participants(case, n, most, chosen.short))
+    where = machine.fingerprint()
+    entries = measure(chosen, lambda case, n: participants(case, n, chosen.short))
     text = markdown(entries)
     print(text)
     if chosen.short:  # no figures to keep
         return
     found = {name: ratios(own) for name, own in by_case(entries).items()}
-    write(chosen.name, {"machine": where, "ratios": found, "timings": entries}, text)
+    compiled = compiled_cases(entries)
+    write(
+        chosen.name, {"machine": where, "torch.compile": compiled, "ratios": found, "timings": entries}, text
+    )
 
 
 if __name__ == "__main__":
