@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 TASKS = {"product": np.cumprod, "sum": np.cumsum}  # what the targets are of a sequence of labels
+TRAIN_LENGTHS = {"product": 2, "sum": 10}
+TEST_LENGTHS = {"product": tuple(range(1, 21)), "sum": (1, 10, *range(100, 1001, 100))}
 PARTS = ("train", "validation", "test")
 # of the permutations, as in the published code of Madsen & Johansen 2020
 STREAM_SEEDS = {"train": 62379872, "validation": 47430696, "test": 88253339}
@@ -149,6 +151,16 @@ def _scikit() -> Digits:
     )
 
 
+def _usable(digits: Digits, part: str, task: str) -> np.ndarray:
+    labels = digits.labels[part]
+    return np.flatnonzero(labels > 0) if task == "product" else np.arange(labels.size)
+
+
+def lengths_to_test(digits: Digits, task: str) -> tuple[int, ...]:
+    """Return the published lengths of test sequences as far as the test images make one sequence."""
+    return tuple(length for length in TEST_LENGTHS[task] if length <= _usable(digits, "test", task).size)
+
+
 def sequences(digits: Digits, part: str, task: str, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Return S sequences of images: their numbers within the part, int64, and targets, float64, each (S,T).
 
@@ -161,8 +173,7 @@ def sequences(digits: Digits, part: str, task: str, length: int) -> tuple[np.nda
     for name, given, known in (("part", part, PARTS), ("task", task, TASKS)):
         if given not in known:
             raise ValueError(f"sequences: {name} is {given!r}; needs one of {', '.join(map(repr, known))}")
-    labels = digits.labels[part]
-    usable = np.flatnonzero(labels > 0) if task == "product" else np.arange(labels.size)
+    labels, usable = digits.labels[part], _usable(digits, part, task)
     if not 1 <= length <= usable.size:
         raise ValueError(f"sequences: length is {length!r}; needs 1 to {usable.size}, the images of {part!r}")
     order = np.random.RandomState(STREAM_SEEDS[part]).permutation(usable)

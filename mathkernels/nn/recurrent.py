@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mathkernels.nn._layer import ArithmeticLayer, PackedLayer, check_choice
+from mathkernels.nn._layer import PackedLayer, check_choice
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.nalu import NALU
-from mathkernels.nn.units import NAU, NMU
+from mathkernels.nn.units import NAU, NMU, Unit
 from mathkernels.ops import recurrent_unit
 
 # name -> layer, the op's unit, the state that leaves the first scalar as it is, where R_z draws a mean input
-_UNITS: dict[str, tuple[type[ArithmeticLayer], str, float, float | None]] = {
+_UNITS: dict[str, tuple[type[Unit] | type[PackedLayer], str, float, float | None]] = {
     "NAC": (NAC, "nac", 0.0, 0.0),
     "NACMul": (NACMul, "nac_mul", 1.0, None),
     "NACSigma": (NACSigma, "nac_sigma", 1.0, None),
@@ -40,6 +40,8 @@ class RecurrentUnit(nn.Module):
         ValueError: the unit is unknown, or an option is out of its range.
     """
 
+    unit: Unit | PackedLayer
+
     def __init__(
         self, unit: str, *, initial: float | None = None, models: int | None = None, **options
     ) -> None:
@@ -48,8 +50,8 @@ class RecurrentUnit(nn.Module):
         layer, self.op_unit, neutral, self.input_target = _UNITS[unit]
         self.name, self.initial = unit, neutral if initial is None else float(initial)
         self.unit = layer(2, 1, models=models, **options)
-        if unit == "NALU":
-            check_choice("RecurrentUnit", "NALU", (self.unit.units, self.unit.shared), (("nac", True),))
+        if isinstance(self.unit, NALU):
+            check_choice("RecurrentUnit", "shared", self.unit.shared, (True,))
 
     @property
     def models(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -109,8 +111,8 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        l, weight, initial, h = ctx.saved_tensors
-        return None, None, *_Backward.apply(ctx.unit, ctx.epsilon, *grads, l, weight, initial, h)
+        gradients = _Backward.apply(ctx.unit, ctx.epsilon, *grads, *ctx.saved_tensors)
+        return None, None, *gradients
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -133,8 +135,8 @@ class _Backward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         def pullback(dh: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
-            function = reference.recurrent_unit
-            return torch.func.vjp(lambda *given: function(*given, ctx.unit, ctx.epsilon), *leaves)[1](dh)
+            function = partial(reference.recurrent_unit, unit=ctx.unit, epsilon=ctx.epsilon)
+            return torch.func.vjp(function, *leaves)[1](dh)
 
         return None, None, *torch.func.vjp(pullback, *ctx.saved_tensors)[1](grads), None
 
