@@ -12,8 +12,8 @@ from mathkernels.reference.recurrent import UNITS
 from mathkernels.testing import assert_no_worse_than, poisoned_memory, results
 
 EPSILON = 1e-7
-# E, T, B: the batch around 32 columns and around a block of 128 rows. None is a single sample: where its terms
-# cancel, its largest gradient says nothing of the size of what was rounded.
+# E, T, B: the batch around 32 columns and around a block of 128 rows. None is a single sample: where terms
+# cancel, its gradient says nothing of the size of what was rounded.
 SHAPES = [(1, 1, 16), (3, 5, 7), (2, 3, 33), (1, 4, 127), (2, 2, 259)]
 EMPTY_SHAPES = [(0, 3, 2), (2, 0, 3), (2, 3, 0)]
 MODULES = ("NAC", "NACMul", "NACSigma", "NACNMU", "NALU", "NAU", "NMU")

@@ -23,12 +23,12 @@ SPREAD = 2.0  # a reference run with a validation error beyond this many medians
 
 RUN_COLUMNS = (
     *("data", "task", "variant", "unit", "z", "seed", "best_epoch", "valid_mse", "length", "test_mse"),
-    *("threshold", "success"),
+    *("zero_mse", "threshold", "success"),
 )
 CURVE_COLUMNS = ("data", "task", "variant", "seed", "epoch", "step", "valid_mse", "penalty")
 SUMMARY_COLUMNS = (
     *("data", "task", "variant", "length", "threshold", "n", "successes", "rate", "rate_low", "rate_high"),
-    *("test_mse_median", "test_mse_low", "test_mse_high"),
+    *("test_mse_median", "test_mse_low", "test_mse_high", "zero_mse"),
 )
 
 Row = Mapping[str, Any]
@@ -84,7 +84,7 @@ def summary_rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for (name, length), own in groups.items():
         errors = [math.inf if math.isnan(row["test_mse"]) else float(row["test_mse"]) for row in own]
         row = {"data": own[0]["data"], "task": own[0]["task"], "variant": name, "length": length}
-        row |= {"threshold": own[0]["threshold"], "n": len(own)}
+        row |= {"threshold": own[0]["threshold"], "n": len(own), "zero_mse": own[0]["zero_mse"]}
         if all(one["success"] != "" for one in own):
             successes = sum(one["success"] for one in own)
             rate = wilson(successes, len(own))
@@ -118,40 +118,53 @@ def _cell(row: Row | None) -> str:
 
 
 def figure(summary: Sequence[Row], train_length: int) -> Any:
-    """Draw the median test error of every variant against the length, with its range; a matplotlib Figure."""
+    """Draw the test error of every variant against the length, median and range; a matplotlib Figure.
+
+    Left the error itself, right its ratio to that of a model that always says 0. A threshold above 1 there
+    tells nothing.
+    """
+    names = list(dict.fromkeys(row["variant"] for row in summary))
+    lengths = list(dict.fromkeys(row["length"] for row in summary))
     with load("matplotlib").rc_context(STYLE):
-        drawn = load("matplotlib.figure").Figure(figsize=(5.4, 3.6), layout="constrained")
-        axis = drawn.subplots()
-        entries = [_draw(axis, summary, index, name) for index, name in enumerate(_variants(summary))]
-        limits = {row["length"]: row["threshold"] for row in summary}
+        drawn = load("matplotlib.figure").Figure(figsize=(7.7, 3.4), layout="constrained")
         line = {"color": INK, "ls": "--", "lw": 1}
-        axis.plot(list(limits), list(limits.values()), zorder=4, **line)
-        axis.axvline(train_length, color=GRID, lw=3, zorder=0)
-        axis.set_yscale("log")
-        if max(limits) > 100:
-            axis.set_xscale("log")
-        axis.set_xlabel("Sequence length (training: grey line)", color=INK)
-        axis.set_ylabel("Test MSE over all prefixes: median, range", color=INK)
-        axis.grid(axis="y", color=GRID, lw=0.5)
-        axis.spines[["top", "right"]].set_visible(False)
+        for axis, relative in zip(drawn.subplots(1, 2), (False, True), strict=True):
+            for index, name in enumerate(names):
+                _draw(axis, summary, name, relative, _style(index))
+            limits = {row["length"]: row["threshold"] / _unit(row, relative) for row in summary}
+            axis.plot(list(limits), list(limits.values()), zorder=4, **line)
+            axis.axvline(train_length, color=GRID, lw=3, zorder=0)
+            axis.set_yscale("log")
+            if max(lengths) > 100:
+                axis.set_xscale("log")
+            else:
+                axis.set_xticks([length for length in lengths if length % 5 == 0])
+            what = "Test MSE / MSE of always 0" if relative else "Test MSE over all prefixes"
+            axis.set_ylabel(f"{what}: median, range", color=INK)
+            axis.set_xlabel("Sequence length (training: grey line)", color=INK)
+            axis.grid(axis="y", color=GRID, lw=0.5)
+            axis.spines[["top", "right"]].set_visible(False)
         title = f"Sequential MNIST, {summary[0]['task']}; data: {summary[0]['data']}"
         drawn.suptitle(title, fontsize=8, color=INK, x=0.01, ha="left")
-        legend(drawn, [*entries, ("threshold", line)])
+        legend(drawn, [*((name, _style(index)) for index, name in enumerate(names)), ("threshold", line)])
     return drawn
 
 
-def _variants(summary: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row["variant"] for row in summary))
+def _unit(row: Row, relative: bool) -> float:
+    return row["zero_mse"] if relative else 1.0
 
 
-def _draw(axis: Any, summary: Sequence[Row], index: int, name: str) -> tuple[str, dict[str, Any]]:
-    """Draw one variant as far as its errors are finite; return its entry of the legend."""
+def _style(index: int) -> dict[str, Any]:
     style = {"color": COLORS[index % len(COLORS)], "marker": MARKERS[(index + index // 7) % len(MARKERS)]}
-    style |= {"ms": 3.2, "mec": "white", "mew": 0.4, "lw": 1}
+    return {**style, "ms": 3.2, "mec": "white", "mew": 0.4, "lw": 1}
+
+
+def _draw(axis: Any, summary: Sequence[Row], name: str, relative: bool, style: Mapping[str, Any]) -> None:
+    """Draw one variant as far as its errors are finite."""
     rows = [row for row in summary if row["variant"] == name and math.isfinite(row["test_mse_high"])]
-    length, middle, low, high = (
-        [row[key] for row in rows] for key in ("length", "test_mse_median", "test_mse_low", "test_mse_high")
+    length = [row["length"] for row in rows]
+    middle, low, high = (
+        [row[f"test_mse_{key}"] / _unit(row, relative) for row in rows] for key in ("median", "low", "high")
     )
     axis.fill_between(length, low, high, color=style["color"], alpha=0.15, lw=0)
     axis.plot(length, middle, **style)
-    return name, style

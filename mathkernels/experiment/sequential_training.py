@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -145,8 +146,12 @@ class Training:
             scalars = self.net.scalars(torch.from_numpy(digits.images["test"]))
         own = {"best_epoch": self.at["best_epoch"], "valid_mse": self.at["best"]}
         place = {**self.place, **self.configuration, **own}
-        lengths = mnist.lengths_to_test(digits, task)
-        return [{**place, "length": n, "test_mse": self._error("test", scalars, n)} for n in lengths]
+        rows = []
+        for length in mnist.lengths_to_test(digits, task):
+            zero = float(np.square(mnist.sequences(digits, "test", task, length)[1]).mean())
+            errors = {"test_mse": self._error("test", scalars, length), "zero_mse": zero}
+            rows.append({**place, "length": length, **errors})
+        return rows
 
 
 def train(plan: Plan, folder: RunFolder) -> bool:
