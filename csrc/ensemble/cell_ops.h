@@ -57,8 +57,10 @@ struct CellFunctions {
 const CellOps<float>* float_cell(Cell cell);
 const CellOps<double>* double_cell(Cell cell);
 
+// `custom` is the table of Cell::custom.
 template <class R>
-const CellOps<R>* cell_ops(int64_t cell) {
+const CellOps<R>* cell_ops(int64_t cell, const void* custom) {
+  if (cell == static_cast<int64_t>(Cell::custom)) return static_cast<const CellOps<R>*>(custom);
   if constexpr (sizeof(R) == sizeof(float))
     return float_cell(static_cast<Cell>(cell));
   else

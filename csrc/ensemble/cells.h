@@ -61,6 +61,8 @@ const CellOps<R>* find_cell(Cell cell) {
       return &CellFunctions<Nalu<Paths::shared, Base::golden>, R>::table;
     case Cell::inalu:
       return &CellFunctions<Inalu, R>::table;
+    case Cell::custom:
+      return nullptr;
   }
   return nullptr;
 }

@@ -11,6 +11,8 @@ namespace mk {
 constexpr int tile_models = 16;
 constexpr int max_inputs = 512, max_hidden = 16;
 constexpr int shape_numbers = 6;
+// Counts the changes of CellOps (cell_ops.h) and of what its functions mean, for cells that are compiled apart.
+constexpr int cell_interface = 1;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
 
 enum class Cell : int64_t {
@@ -35,6 +37,7 @@ enum class Cell : int64_t {
   nalu_nau_nmu,
   gnalu,
   inalu,
+  custom,  // compiled apart, see csrc/custom
 };
 enum class Operation : int64_t { add, sub, mul, div, reciprocal, squared, root };
 enum class OptimiserKind : int64_t { adam, sgd };
@@ -75,6 +78,7 @@ struct Program {
   double clip_norm;                             // 0: none
   int64_t wide_norm;                            // 1: the norm that clip_norm limits does not overflow
   double epsilon, second_epsilon;               // of the two layers
+  const void *custom, *second_custom;           // CellOps<R> of the layers whose cell is Cell::custom
   int64_t groups;                               // those of the first layer, then those of the second
   Group group[max_groups];
 
@@ -133,6 +137,7 @@ int64_t any_scratch_bytes(const Program&);
 struct EnsembleKernels {
   TrainTile* (*train)(const Program&);
   int64_t (*scratch)(const Program&);
+  int64_t cell_bytes, vector_bytes;  // of CellOps and of a pack: cells that are compiled apart must have the same
 };
 const EnsembleKernels& ensemble_kernels();  // of the instruction set in use
 

@@ -1,5 +1,5 @@
 // The ensemble kernels of one instruction set.
-#include "ensemble/program.h"
+#include "ensemble/cell_ops.h"
 
 namespace mk::MK_ISA {
 
@@ -38,6 +38,6 @@ static int64_t scratch(const Program& p) {
 }
 
 extern const EnsembleKernels ensemble_kernels;
-const EnsembleKernels ensemble_kernels{&train, &scratch};
+const EnsembleKernels ensemble_kernels{&train, &scratch, sizeof(CellOps<float>), vector_bytes};
 
 }  // namespace mk::MK_ISA

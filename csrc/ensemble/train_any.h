@@ -18,8 +18,8 @@ struct Layers {
   int inputs, hidden, units;        // units of the first layer: hidden, or 1
 
   explicit Layers(const Program& p)
-      : first(cell_ops<R>(p.cell)),
-        second(p.hidden ? cell_ops<R>(p.second) : nullptr),
+      : first(cell_ops<R>(p.cell, p.custom)),
+        second(p.hidden ? cell_ops<R>(p.second, p.second_custom) : nullptr),
         inputs(static_cast<int>(p.inputs)),
         hidden(static_cast<int>(p.hidden)),
         units(p.hidden ? hidden : 1) {}

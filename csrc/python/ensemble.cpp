@@ -89,15 +89,19 @@ void bind_ensemble(py::module_& m) {
   MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
   MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter) MK_POINTER(first_moment)
   MK_POINTER(second_moment) MK_POINTER(best) MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
+  MK_POINTER(custom) MK_POINTER(second_custom)
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
-                                                  m.attr("tile_models") = mk::tile_models;
+                                                      m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
   m.attr("shape_numbers") = mk::shape_numbers;
   m.attr("program_bytes") = sizeof(P);
   m.def("program_scratch_bytes", [](const P& p) { return mk::ensemble_kernels().scratch(p); });
+  m.def("cell_sizes", [] {
+    return py::make_tuple(mk::cell_interface, mk::ensemble_kernels().cell_bytes, mk::ensemble_kernels().vector_bytes);
+  });
   m.attr("max_hidden") = mk::max_hidden;
   m.attr("max_groups") = mk::max_groups;
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));

@@ -15,6 +15,8 @@ from mathkernels.ensemble.describe import (
     NRU,
     SGD,
     Adam,
+    Custom,
+    CustomTensor,
     Linear,
     Module,
     NACMul,
@@ -24,6 +26,7 @@ from mathkernels.ensemble.describe import (
     Run,
     Stack,
 )
+from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.sharding import LostWorkersError
 from mathkernels.ensemble.training import Progress, evaluate, fit
@@ -46,11 +49,14 @@ __all__ = [
     "SGD",
     "Adam",
     "Benford",
+    "Custom",
+    "CustomTensor",
     "Linear",
     "LostWorkersError",
     "Module",
     "NACMul",
     "Norm",
+    "Normal",
     "Progress",
     "Ramp",
     "Range",
@@ -60,6 +66,7 @@ __all__ = [
     "Stack",
     "Task",
     "TruncatedNormal",
+    "Uniform",
     "evaluate",
     "fit",
 ]

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mathkernels import _C
-from mathkernels.ensemble.describe import Run
+from mathkernels.ensemble.describe import Custom, Module, Run, Stack
 from mathkernels.ensemble.program import TrainingProgram
 from mathkernels.files import remove_leftovers, replacing
 
@@ -30,10 +30,21 @@ def describe(runs: Sequence[Run]) -> list[dict[str, Any]]:
     described = []
     for run in runs:
         fields = dataclasses.asdict(run)
-        fields["module"] = {"name": run.module.name, **fields["module"]}
+        fields["module"] = _module(run.module)
         fields["optimizer"] = {"name": run.optimizer.name, **fields["optimizer"]}
         described.append(json.loads(json.dumps(fields)))
     return described
+
+
+def _module(module: Module) -> dict[str, Any]:
+    fields = {"name": module.name, **dataclasses.asdict(module)}
+    if isinstance(module, Stack):
+        fields |= {"first": _module(module.first), "second": _module(module.second)}
+    if isinstance(module, Custom):  # by its content: the file may have been moved
+        del fields["library"]
+        for tensor, own in zip(module.tensors, fields["tensors"], strict=True):
+            own["initial"] = repr(tensor.initial)
+    return fields
 
 
 def _difference(path: str, saved: Any, given: Any) -> str | None:

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 
 from mathkernels.data.arithmetic import Task
 from mathkernels.ensemble.checks import choice, count, flag, is_number, number, require
+from mathkernels.ensemble.custom_module import Custom, CustomTensor
 from mathkernels.ensemble.modules import (
     EPSILON,
     GNALU,
@@ -47,6 +48,8 @@ __all__ = [
     "NRU",
     "SGD",
     "Adam",
+    "Custom",
+    "CustomTensor",
     "Linear",
     "Module",
     "NACMul",
@@ -125,7 +128,12 @@ class Run:
     threshold: float = 1e-5
 
     def __post_init__(self) -> None:
-        require(isinstance(self.module, Module), "Run.module", self.module, "one of " + ", ".join(MODULES))
+        require(
+            isinstance(self.module, Module),
+            "Run.module",
+            self.module,
+            "one of " + ", ".join([*MODULES, Custom.name]),
+        )
         require(isinstance(self.task, Task), "Run.task", self.task, "a Task")
         require(
             isinstance(self.optimizer, (Adam, SGD)), "Run.optimizer", self.optimizer, "Adam(...) or SGD(...)"

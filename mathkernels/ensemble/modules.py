@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from mathkernels.ensemble.checks import choice, count, flag, number, require
+from mathkernels.ensemble.custom_module import Custom
 from mathkernels.ensemble.schedules import Norm
 
 EPSILON = 2.0**-23  # eps32 of the papers: the spacing of float32 at 1
@@ -248,7 +249,7 @@ class INALU:
         number("INALU.epsilon", self.epsilon, 0, "a finite number of at least 0")
 
 
-Unit = NAU | NMU | RealNPU | NPU | NRU | NMRU | Linear | NAC | NACMul | NALU | GNALU | INALU
+Unit = NAU | NMU | RealNPU | NPU | NRU | NMRU | Linear | NAC | NACMul | NALU | GNALU | INALU | Custom
 UNITS: dict[str, type] = {
     kind.name: kind for kind in (NAU, NMU, RealNPU, NPU, NRU, NMRU, Linear, NAC, NACMul, NALU, GNALU, INALU)
 }
@@ -269,7 +270,9 @@ class Stack:
     def __post_init__(self) -> None:
         for what in ("first", "second"):
             unit = getattr(self, what)
-            require(isinstance(unit, Unit), f"Stack.{what}", unit, "one of " + ", ".join(UNITS))
+            require(
+                isinstance(unit, Unit), f"Stack.{what}", unit, "one of " + ", ".join([*UNITS, Custom.name])
+            )
             plain = getattr(unit, "norm", None) is None
             require(plain, f"Stack.{what}.norm", getattr(unit, "norm", None), "None")
         gated = isinstance(self.first, (RealNPU, NPU)) or getattr(self.first, "gated", False)

@@ -40,6 +40,7 @@ _CELLS = (  # of csrc/ensemble/program.h, and the relative cost of one of its in
     ("nalu_nau_nmu", 4),
     ("gnalu", 6),
     ("inalu", 7),
+    ("custom", 5),
 )
 _CELL_INDEX = {name: index for index, (name, _) in enumerate(_CELLS)}
 _PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4}
@@ -134,6 +135,7 @@ class TrainingProgram:
         else:
             self._set("step", np.full(len(t), run.optimizer.lr))
             self._set("correction", np.ones(len(t)))
+        self._set_cells()
         self.compiled.first, self.compiled.last = self.position, last
 
     def tensors(self, values: np.ndarray) -> dict[str, np.ndarray]:
@@ -164,9 +166,17 @@ class TrainingProgram:
         setattr(self.compiled, name, array.ctypes.data)
         return array
 
+    def _set_cells(self) -> None:
+        """Give the addresses of cells that are compiled apart; they belong to the instruction set in use."""
+        inputs = (self.run.task.inputs, self.layers[0].outputs)
+        for name, layer, n in zip(("custom", "second_custom"), self.layers, inputs, strict=False):
+            if layer.custom is not None:
+                setattr(self.compiled, name, layer.custom.cell(n, self.real))
+
     def _describe(self, dtype: str, generator: str) -> None:
         run, c = self.run, self.compiled
         self.layers = layers(run.module, run.task.inputs)
+        self._set_cells()
         first, *second = self.layers
         c.dtype, c.generator = list(DTYPES).index(dtype), GENERATORS[generator]
         c.cell, c.epsilon = _CELL_INDEX[first.cell], first.epsilon

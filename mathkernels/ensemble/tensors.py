@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from mathkernels.ensemble.custom_module import Custom
+from mathkernels.ensemble.initial import Initial, Normal, Uniform
 from mathkernels.ensemble.modules import (
     GNALU,
     INALU,
@@ -28,19 +30,6 @@ from mathkernels.ensemble.modules import (
 from mathkernels.initial_values import accumulator_bound, constrained_bound, glorot_bound
 
 UNIT_INTERVAL, SIGNED_INTERVAL = (0.0, 1.0), (-1.0, 1.0)
-
-
-class Uniform(NamedTuple):
-    low: float
-    high: float
-
-
-class Normal(NamedTuple):
-    mean: float
-    deviation: float
-
-
-Initial = Uniform | Normal | float  # a number fills the tensor and draws nothing
 
 
 class Tensor(NamedTuple):
@@ -65,6 +54,7 @@ class Layer(NamedTuple):
     outputs: int
     tensors: tuple[Tensor, ...]
     epsilon: float
+    custom: Custom | None = None  # the module whose library has the cell "custom"
 
     @property
     def unit_size(self) -> int:
@@ -81,7 +71,8 @@ def layers(module: Module, inputs: int) -> tuple[Layer, ...]:
 
 def _layer(unit: Unit, inputs: int, outputs: int) -> Layer:
     cell, tensors = _tensors(unit, inputs, outputs)
-    return Layer(cell, outputs, tensors, getattr(unit, "epsilon", 0.0))
+    custom = unit if isinstance(unit, Custom) else None
+    return Layer(cell, outputs, tensors, getattr(unit, "epsilon", 0.0), custom)
 
 
 def _tensors(unit: Unit, inputs: int, outputs: int) -> tuple[str, tuple[Tensor, ...]]:
@@ -126,6 +117,18 @@ def _tensors(unit: Unit, inputs: int, outputs: int) -> tuple[str, tuple[Tensor, 
             values = {"weight_hat": 0.88, "m_hat": 0.5, "mul_weight_hat": 0.88, "mul_m_hat": 0.5}
             four = (Tensor(name, n, Normal(mean, 0.2)) for name, mean in values.items())
             return "inalu", (*four, Tensor("gate", 1, Normal(0.0, 0.2)))
+        case Custom(tensors=described):
+            return "custom", tuple(
+                Tensor(
+                    each.name,
+                    each.columns(n),
+                    each.values(n, outputs),
+                    each.penalty,
+                    each.strength,
+                    each.clamp,
+                )
+                for each in described
+            )
 
 
 def _nmru(unit: NMRU, n: int) -> tuple[str, tuple[Tensor, ...]]:

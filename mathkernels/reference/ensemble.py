@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 Samples = Callable[[int], np.ndarray]  # iteration -> inputs (B,I)
 Parameters = dict[str, Tensor]  # tensors by name, with a leading model axis of 1
+Formula = Callable[..., Tensor]  # of a custom module: inputs (B,I) and its tensors (columns,) -> outputs (B)
 
 
 class Row(NamedTuple):
@@ -73,6 +74,10 @@ def _initial(unit: Any, inputs: int, outputs: int) -> dict[str, tuple[int, Calla
         return {"weight_hat": (n, lambda v, generator: v.normal_(0.0, deviation, generator=generator))}
     if name == "NALU" and unit.weights == "nau-nmu":
         return {"weight": (n, signed), "mul_weight": (n, middle), "gate": (n, wide)}
+    if name == "Custom":
+        return {
+            each.name: (each.columns(n), _custom_values(each.values(n, outputs))) for each in unit.tensors
+        }
     if name == "INALU":
         means = {"weight_hat": 0.88, "m_hat": 0.5, "mul_weight_hat": 0.88, "mul_m_hat": 0.5, "gate": 0.0}
         return {
@@ -88,6 +93,14 @@ def _initial(unit: Any, inputs: int, outputs: int) -> dict[str, tuple[int, Calla
         gate = {"gate": (n, wide)} if name in ("NALU", "GNALU") else {}
         return {key: (n, hat) for key in names} | gate
     return {"weight": (n, middle if name in ("NMU", "NACMul") else signed)}
+
+
+def _custom_values(initial: Any) -> Callable[..., Any]:
+    if not isinstance(initial, tuple):
+        return lambda values, generator: values.fill_(initial)
+    if hasattr(initial, "deviation"):
+        return lambda values, generator: values.normal_(*initial, generator=generator)
+    return _uniform(*initial)
 
 
 @functools.cache
@@ -163,12 +176,19 @@ def apply_unit(unit: Any, tensors: list[Tensor], x: Tensor, training: bool) -> T
     return functions[f"{name} {getattr(unit, 'weights', '')}".strip()](x, packed, unit.epsilon)
 
 
-def predict(run: Run, parameters: Parameters, x: Tensor, training: bool) -> Tensor:
+def predict(
+    run: Run, parameters: Parameters, x: Tensor, training: bool, formulas: Sequence[Formula] = ()
+) -> Tensor:
     """Return the module's output (B) for inputs x (B,I)."""
-    values = x[None]
+    values, own = x[None], iter(formulas)
     for prefix, unit, inputs, outputs in layers_of(run):
-        names = _initial(unit, inputs, outputs)
-        values = apply_unit(unit, [parameters[prefix + name] for name in names], values, training)
+        tensors = [parameters[prefix + name] for name in _initial(unit, inputs, outputs)]
+        if unit.name == "Custom":
+            formula = next(own)
+            each = [formula(values[0], *(p[0, o] for p in tensors)) for o in range(outputs)]
+            values = torch.stack(each, dim=-1)[None]
+        else:
+            values = apply_unit(unit, tensors, values, training)
     return values[0, :, 0]
 
 
@@ -192,7 +212,8 @@ def penalty(run: Run, parameters: Parameters, t: int) -> Tensor:
         own = {name.removeprefix(prefix): p for name, p in parameters.items() if name.startswith(prefix)}
         for name, strength, kind in _penalties(unit):
             p = own[name]
-            value = p.abs().sum() if kind == "absolute" else reference.discretisation(p, kind)[0]
+            summed = p.abs().sum() if unit.name != "Custom" else p.abs().mean()
+            value = summed if kind == "absolute" else reference.discretisation(p, kind)[0]
             total = total + strength * ramp * value
         if getattr(unit, "norm", None) is not None:
             norms = [torch.linalg.vector_norm(p, unit.norm.order) for p in own.values()]
@@ -209,6 +230,8 @@ def _penalties(unit: Any) -> list[tuple[str, float, str]]:
         return [("weight", unit.penalty, "unit")] + (
             [("gate", unit.gate_penalty, "unit")] if unit.gated else []
         )
+    if unit.name == "Custom":
+        return [(each.name, each.strength, each.penalty) for each in unit.tensors if each.penalty != "none"]
     if unit.name in ("NAU", "NRU"):
         return [("weight", unit.penalty, "ternary")]
     if unit.name == "NMU" or (unit.name == "NACMul" and unit.weights == "nmu"):
@@ -220,6 +243,8 @@ def _penalties(unit: Any) -> list[tuple[str, float, str]]:
 
 def _weights(unit: Any, own: Parameters) -> list[Tensor]:
     """Return the weights that count in the sparsity error of a layer; each tensor counts by its maximum."""
+    if unit.name == "Custom":  # its header may choose others
+        return [torch.cat([p.flatten() for p in own.values()])]
     if "weight_hat" not in own:
         names = ["weight", "imaginary", "mul_weight"]
         found = [own[name] for name in names if name in own]
@@ -253,6 +278,10 @@ def clamp_(run: Run, parameters: Parameters) -> None:
             parameters[prefix + "weight"].clamp_(low, 1)
         if getattr(unit, "weights", "") == "nau-nmu":
             parameters[prefix + "mul_weight"].clamp_(0, 1)
+        if unit.name == "Custom":
+            for each in unit.tensors:
+                if each.clamp is not None:
+                    parameters[prefix + each.name].clamp_(*each.clamp)
         if "i" in clip:
             parameters[prefix + "imaginary"].clamp_(-1, 1)
         if "g" in clip and prefix + "gate" in parameters:
@@ -280,13 +309,20 @@ def _samples(run: Run, dtype: torch.dtype, generator: str) -> Samples:
     return lambda t: random.uniforms(run.seed, t, run.batch, inputs, ranges, kind, generator)
 
 
-def _error(run: Run, parameters: Parameters, which: Any, dtype: torch.dtype) -> float:
+def _error(
+    run: Run, parameters: Parameters, which: Any, dtype: torch.dtype, formulas: Sequence[Formula]
+) -> float:
     x, target = (torch.from_numpy(v).to(dtype) for v in run.task.evaluation_set(which, run.seed))
-    return (predict(run, parameters, x, training=False) - target).square().mean().item()
+    return (predict(run, parameters, x, False, formulas) - target).square().mean().item()
 
 
 def train(
-    run: Run, *, dtype: torch.dtype = torch.float32, generator: str = "hash", samples: Samples | None = None
+    run: Run,
+    *,
+    dtype: torch.dtype = torch.float32,
+    generator: str = "hash",
+    samples: Samples | None = None,
+    formulas: Sequence[Formula] = (),
 ) -> Trained:
     """Train one run to the end; iterations + 1 updates.
 
@@ -295,6 +331,8 @@ def train(
         dtype: of parameters, data and optimiser; the initial weights are drawn in float32 in any case.
         generator: "hash" or "philox"; data drawn in float32, or float64 if that is the dtype.
         samples: inputs (B,I) of an iteration in place of the generator's.
+        formulas: what a Custom module computes, one for each layer that is one: inputs (B,I) and its tensors
+            (columns,) -> outputs (B). Its sparsity error is that of all its tensors.
 
     A run whose parameters become NaN stops and keeps the rows it has.
     """
@@ -306,11 +344,12 @@ def train(
         drawn = draw(t)
         x = torch.from_numpy(drawn).to(dtype)
         target = torch.from_numpy(run.task.target(drawn, run.seed)).to(dtype)  # computed in float64
-        loss = criterion(run, predict(run, parameters, x, training=True), target)
+        loss = criterion(run, predict(run, parameters, x, True, formulas), target)
         extra = penalty(run, parameters, t)
         if t % run.evaluate_every == 0:
             with torch.no_grad():
-                valid, test = (_error(run, parameters, which, dtype) for which in ("validation", "test"))
+                sets = ("validation", "test")
+                valid, test = (_error(run, parameters, which, dtype, formulas) for which in sets)
             rows.append(Row(t, valid, test, sparsity(run, parameters), loss.item(), extra.item()))
         optimizer.zero_grad()
         (loss + extra).backward()
