@@ -17,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,24 +32,25 @@ EVALUATION = 1000  # iterations between two evaluations of our runs
 Entry = dict[str, Any]  # case, participant, threads, iterations per timing, models, seconds of each round
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--case", action="append", choices=list(CASES), help="may be repeated; default: all")
+def arguments(
+    text: str | None, name: str, cases: list[str], short_cases: list[str], seconds: float, rounds: int
+) -> argparse.Namespace:
+    """Parse the command line of a report: its description, file name, cases, and defaults when not short."""
+    parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--case", action="append", choices=cases, help="may be repeated; default: all")
     parser.add_argument(
         "--threads", type=int, nargs="+", help="default: 1 and 2 as far as the machine has them"
     )
-    parser.add_argument("--seconds", type=float, help="length of one timing (default 2, short 0.2)")
-    parser.add_argument("--rounds", type=int, help="timings of each participant (default 5, short 2)")
+    parser.add_argument("--seconds", type=float, help=f"of one timing (default {seconds:g}, short 0.2)")
+    parser.add_argument("--rounds", type=int, help=f"of timings (default {rounds}, short 2)")
     parser.add_argument(
         "--short", action="store_true", default=os.environ.get("MATHKERNELS_BENCH_SHORT") == "1"
     )
-    parser.add_argument("--name", default="ensemble", help="of the JSON file; default: ensemble")
+    parser.add_argument("--name", default=name, help=f"of the JSON file; default: {name}")
     chosen = parser.parse_args()
-    chosen.seconds = chosen.seconds or (0.2 if chosen.short else 2.0)
-    chosen.rounds = chosen.rounds or (2 if chosen.short else 5)
-    chosen.case = chosen.case or (["NMU-2", "RealNPU-2"] if chosen.short else list(CASES))
+    chosen.seconds = chosen.seconds or (0.2 if chosen.short else seconds)
+    chosen.rounds = chosen.rounds or (2 if chosen.short else rounds)
+    chosen.case = chosen.case or (short_cases if chosen.short else cases)
     processors = len(os.sched_getaffinity(0))
     chosen.threads = chosen.threads or ([1] if chosen.short else [n for n in (1, 2) if n <= processors])
     return chosen
@@ -75,16 +77,15 @@ def prepare(worker: Worker, case: str, name: str, seconds: float, ours: Any) -> 
     }
 
 
-def measure(chosen: argparse.Namespace) -> list[Entry]:
+def measure(chosen: argparse.Namespace, who: Callable[[str, int], Sequence[str]]) -> list[Entry]:
+    """Prove and time the participants ``who(case, threads)`` of each chosen case, in turns."""
     entries: list[Entry] = []
     with ExitStack() as stack:
         workers = {n: stack.enter_context(Worker(n)) for n in chosen.threads}
         first = workers[chosen.threads[0]]
         for case in chosen.case:
             ours = first.prove(case, OURS, ITERATIONS)
-            turns = [(w, name) for n, w in workers.items() for name in participants(case, n)]
-            if chosen.short:  # inductor compiles for half a minute
-                turns = [(w, name) for w, name in turns if name != COMPILED]
+            turns = [(w, name) for n, w in workers.items() for name in who(case, n)]
             mine = []
             for worker, name in turns:
                 print(f"{case}: {name}, {worker.threads} thread(s): proving", file=sys.stderr, flush=True)
@@ -162,10 +163,20 @@ def memory_of(case: str) -> dict[str, float]:
     return json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
 
 
+def write(name: str, result: dict[str, Any], text: str) -> None:
+    """Keep the figures as NAME.json and the printed tables as NAME.md."""
+    path = HERE / "results" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    path.with_suffix(".md").write_text(text)
+    print(f"written: {path} and the same tables as {path.stem}.md")
+
+
 def main() -> None:
-    chosen = arguments()
+    chosen = arguments(__doc__, "ensemble", list(CASES), ["NMU-2", "RealNPU-2"], seconds=2.0, rounds=5)
     where = machine.fingerprint()
-    entries = measure(chosen)
+    skipped = {COMPILED} if chosen.short else set()  # inductor compiles for half a minute
+    entries = measure(chosen, lambda case, n: [name for name in participants(case, n) if name not in skipped])
     memory = {case: memory_of(case) for case in chosen.case if not chosen.short}
     text = markdown(entries, memory)
     print(text)
@@ -174,11 +185,7 @@ def main() -> None:
     cases = dict.fromkeys(entry["case"] for entry in entries)
     by_case = {case: ratios([entry for entry in entries if entry["case"] == case]) for case in cases}
     result = {"machine": where, "ratios": by_case, "memory MB": memory, "timings": entries}
-    path = HERE / "results" / f"{chosen.name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text)
-    print(f"written: {path} and the same tables as {path.stem}.md")
+    write(chosen.name, result, text)
 
 
 if __name__ == "__main__":

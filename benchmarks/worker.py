@@ -13,9 +13,12 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from module_cases import ModuleCase
 
 OURS, ALONE, PLAIN = "mathkernels", "mathkernels, one model", "plain loop, one model"
 EAGER, COMPILED = "torch batched, autograd", "torch batched, torch.compile"
@@ -25,6 +28,9 @@ NAMES = (OURS, ALONE, PLAIN, EAGER, COMPILED, JAX, JAX_RBG, MANUAL, SPLIT)
 AUTOMATIC = (EAGER, COMPILED, JAX, JAX_RBG)  # gradients by autograd or JAX
 BY_HAND = (MANUAL, SPLIT)
 SINGLE = (ALONE, PLAIN)  # participants that train one model, on one thread
+# The participants of module_cases.py, with OURS and PLAIN.
+REFERENCE, REFERENCE_COMPILED = "torch, reference formulas batched", "the same, torch.compile"
+JAX_MODULES = "JAX vmap + loop"
 
 
 def participants(case: str, threads: int) -> tuple[str, ...]:
@@ -37,7 +43,10 @@ def participants(case: str, threads: int) -> tuple[str, ...]:
 def participant(case_name: str, name: str, threads: int) -> Any:
     """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
     from cases import CASES
+    from module_cases import MODULE_CASES
 
+    if case_name in MODULE_CASES:
+        return _of_any_module(MODULE_CASES[case_name], name, threads)
     case = CASES[case_name]
     if name in (OURS, ALONE):
         from rivals.ours import Ours
@@ -58,6 +67,24 @@ def participant(case_name: str, name: str, threads: int) -> Any:
     from rivals.manual_torch import ManualTorch
 
     return ManualTorch(case, common=True, split=name == SPLIT)
+
+
+def _of_any_module(case: ModuleCase, name: str, threads: int) -> Any:
+    if name == OURS:
+        from rivals.ours import OursModules
+
+        return OursModules(case, threads)
+    if name == PLAIN:
+        from rivals.plain_stack import PlainStack
+
+        return PlainStack(case)
+    if name == JAX_MODULES:
+        from rivals.jax_modules import JaxModules
+
+        return JaxModules(case)
+    from rivals.batched_reference import BatchedReference
+
+    return BatchedReference(case, compiled=name == REFERENCE_COMPILED)
 
 
 class Worker:

@@ -52,6 +52,34 @@ int64_t layer_backward_workspace(const LayerCall& call);
 void layer_backward(const LayerCall& call, const void* dy, const void* x, const void* weight, const void* gate,
                     void* dx, void* dweight, void* dgate, void* workspace);
 
+// Units of two inputs and one output that run along a sequence, each under its cell's name: h_t = unit([l_t, h_{t-1}]).
+#define MK_RECURRENT_KINDS(kind) kind(nac) kind(nac_mul) kind(nac_sigma) kind(nac_nmu) kind(nalu) kind(nau) kind(nmu)
+
+#define MK_KIND(name) name,
+enum class RecurrentKind : int { MK_RECURRENT_KINDS(MK_KIND) };
+#undef MK_KIND
+#define MK_COUNT(name) +1
+constexpr int recurrent_kinds = MK_RECURRENT_KINDS(MK_COUNT);
+#undef MK_COUNT
+
+struct RecurrentCall {
+  RecurrentKind kind;
+  Dtype dtype;
+  double epsilon;  // all but NAC, NAU and NMU
+  int64_t models, steps, batch;
+  int threads;
+};
+
+// All states h (E,T,B) of l (E,T,B), weight (E,P) in the order of the cell, and the state before the first step (E,B).
+// Float error: that of the cell's own arithmetic, carried along the sequence as the unit carries it.
+void recurrent_forward(const RecurrentCall& call, const void* l, const void* weight, const void* initial, void* h);
+
+// From dh (E,T,B) and the states of forward: dl, dweight, dinitial.  A sample's weight gradients sum over its steps,
+// the last first, then over the samples as in a layer, in blocks of 128 rows.
+int64_t recurrent_backward_workspace(const RecurrentCall& call);
+void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l, const void* weight,
+                        const void* initial, const void* h, void* dl, void* dweight, void* dinitial, void* workspace);
+
 // y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers
 // each.
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads);

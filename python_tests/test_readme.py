@@ -64,7 +64,7 @@ def test_a_generated_part_is_replaced_and_the_rest_stays(script, monkeypatch):
     assert run(script, monkeypatch, "figure-3", "--check") == 0
 
 
-@pytest.mark.parametrize("part", ["figure-3", "ensemble", "layers"])
+@pytest.mark.parametrize("part", ["figure-3", "ensemble", "modules", "layers"])
 def test_a_missing_result_is_named_with_its_remedy(script, monkeypatch, capsys, part):
     assert run(script, monkeypatch, part) == 1
     message = capsys.readouterr().err
@@ -86,3 +86,29 @@ def test_a_missing_marker_is_named(script, monkeypatch, capsys):
     (script.BENCHMARKS / "layers.json").write_text(json.dumps(result))
     assert run(script, monkeypatch, "layers") == 1
     assert "<!-- layers:end -->" in capsys.readouterr().err
+
+
+def test_the_modules_part_has_a_row_for_each_case_and_leaves_out_what_was_not_timed(script):
+    where = {"instruction set in use": "v3", "load before": [0.1], "processor": "a CPU", "torch": "2"}
+    timings = [
+        {"case": case, "participant": "mathkernels", "threads": n, "models": 200, "iterations": 1000}
+        for case in ("NAU, 2", "two layers, 4")
+        for n in (1, 2)
+    ]
+    for entry in timings:
+        entry["seconds"] = [0.1 / entry["threads"]]
+    ratios = {
+        "NAU, 2": {"1": {"torch": 90.0, "JAX": 4.0}, "2": {"torch": 100.0, "JAX": 5.0}},
+        "two layers, 4": {
+            "1": {"torch": 9.0, "JAX": 2.0, "plain loop": 1200.0},
+            "2": {"torch": 18.0, "JAX": 3.0, "plain loop": 2400.0},
+        },
+    }
+    result = {"machine": {**where, "jax": "0", "date": "2026-01-01T00"}, "torch.compile": "NAU, 2"}
+    (script.BENCHMARKS / "modules.json").write_text(
+        json.dumps({**result, "ratios": ratios, "timings": timings})
+    )
+    text = script.modules()
+    assert "| NAU, 2 | 2.00 M | 4.00 M | 100 × | 5 × |  |" in text
+    assert "| two layers, 4 | 2.00 M | 4.00 M | 18 × | 3 × | 1,200 × |" in text
+    assert "torch.compile in NAU, 2; else eager. Measured on a CPU" in text

@@ -97,7 +97,7 @@ def test_each_module_clamps_what_it_says(module, weight, gate):
     parameters = {"weight": torch.tensor([-3.0, 3.0])}
     if gate:
         parameters["gate"] = torch.tensor([-3.0, 3.0])
-    clamp_(module, parameters)
+    clamp_(run(module), parameters)
     assert parameters["weight"].tolist() == weight
     assert gate is None or parameters["gate"].tolist() == gate
 

@@ -1,7 +1,7 @@
 """Rewrite the generated parts of README.md from the committed results.
 
     python scripts/update_readme.py                 all parts that README.md has
-    python scripts/update_readme.py figure-3        one part; also: paper, ensemble, layers
+    python scripts/update_readme.py figure-3        one part; also: paper, ensemble, modules, layers
     python scripts/update_readme.py --check         exits with 1 if a part is out of date
 
 A part stands between <!-- NAME:begin --> and <!-- NAME:end -->. A missing file is an error that says how to
@@ -27,6 +27,7 @@ from mathkernels.experiment.timing import in_words
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 PAPER = ROOT / "docs" / "results" / "paper"
+TWO_LAYERS = ROOT / "docs" / "results" / "two-layers-simple"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
 
 
@@ -91,6 +92,15 @@ def paper() -> str:
     return f"{table(lines)}\n\n{spent}. Model-iterations per second by module and inputs: {rates}."
 
 
+def two_layers() -> str:
+    """Return the simple product's table, and what it cost."""
+    remedy = "python examples/train_two_layers.py --out docs/results/two-layers-simple"
+    timing = json.loads(read(TWO_LAYERS / "timing.json", remedy))
+    content = read(TWO_LAYERS / "table.md", remedy).strip()
+    runs = sum(group["runs"] for group in timing["groups"].values())
+    return f"{content}\n\n{runs:,} runs took {in_words(timing['seconds'])} on {timing['machine']}."
+
+
 def machine(result: dict[str, Any]) -> str:
     where = result["machine"]
     isa, load = where["instruction set in use"].partition(" ")[0], where["load before"][0]
@@ -127,6 +137,32 @@ def ensemble() -> str:
     return f"{table(rows)}\n\nIn brackets: the rival and its threads. {machine(result)}"
 
 
+def modules() -> str:
+    """Return our rate for every module and for two layers, and the ratios to torch, JAX and a plain loop."""
+    result = json.loads(read(BENCHMARKS / "modules.json", "make report"))
+    ours = [entry for entry in result["timings"] if entry["participant"] == "mathkernels"]
+    counts = sorted({entry["threads"] for entry in ours})
+    labels = {"torch": "torch, batched", "JAX": "JAX", "plain loop": "plain loop, per core"}
+    heads = [f"model-iterations/s, {n} {'thread' if n == 1 else 'threads'}" for n in counts]
+    rows = [["module, inputs", *heads, *(f"ratio: {text}" for text in labels.values())]]
+    for case, ratios in result["ratios"].items():
+        mine = {entry["threads"]: entry for entry in ours if entry["case"] == case}
+        rates = (
+            e["models"] * e["iterations"] / statistics.median(e["seconds"])
+            for e in map(mine.get, counts)
+            if e
+        )
+        # a plain loop trains one model on one core, so that ours has one as well
+        against = {**ratios[str(counts[-1])], "plain loop": ratios[str(counts[0])].get("plain loop")}
+        cells = [f"{against[label]:,.0f} ×" if against.get(label) else "" for label in labels]
+        rows.append([case, *map(plain_number, rates), *cells])
+    note = (
+        "Ratios to torch and JAX: all threads, rivals with the number that serves them best. torch is the "
+        f"better of eager and torch.compile in {result['torch.compile']}; else eager."
+    )
+    return f"{table(rows)}\n\n{note} {machine(result)}"
+
+
 def layers() -> str:
     """Return microseconds of forward and backward of each layer and size, beside the best of stock torch."""
     result = json.loads(read(BENCHMARKS / "layers.json", "make report"))
@@ -145,7 +181,9 @@ def layers() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
     "paper": paper,
+    "two-layers": two_layers,
     "ensemble": ensemble,
+    "modules": modules,
     "layers": layers,
 }
 

@@ -136,6 +136,79 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
   });
 }
 
+namespace {
+
+RecurrentShape shape_of(const RecurrentCall& call) {
+  const int64_t blocks = (call.batch + recurrent_rows - 1) / recurrent_rows;
+  return {call.models, call.steps, call.batch, blocks > 0 ? blocks : 1};
+}
+
+int team(const RecurrentCall& call) {
+  return call.models * call.steps * call.batch * 2 < worth_threads || call.threads < 1 ? 1 : call.threads;
+}
+
+template <class T>
+const RecurrentKernels<T>& unit_of(const RecurrentCall& call) {
+  return *kernels<T>().recurrent[static_cast<int>(call.kind)];
+}
+
+template <class T>
+int64_t partial_bytes(const RecurrentShape& shape, const RecurrentKernels<T>& unit) {
+  return rounded_up(shape.models * shape.blocks * unit.gradients * int64_t{sizeof(T)}, alignment);
+}
+
+}  // namespace
+
+void recurrent_forward(const RecurrentCall& call, const void* l, const void* weight, const void* initial, void* h) {
+  with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const RecurrentKernels<T>& unit = unit_of<T>(call);
+    const RecurrentShape shape = shape_of(call);
+    RecurrentTensors<T> tensors{};
+    tensors.l = static_cast<const T*>(l);
+    tensors.weight = static_cast<const T*>(weight);
+    tensors.initial = static_cast<const T*>(initial);
+    tensors.h = static_cast<T*>(h);
+    tensors.epsilon = static_cast<T>(call.epsilon);
+    parallel_for(shape.models * shape.blocks, team(call),
+                 [&](int, int64_t item) { unit.forward(shape, tensors, item, nullptr); });
+  });
+}
+
+int64_t recurrent_backward_workspace(const RecurrentCall& call) {
+  return with_type(call.dtype, [&](auto zero) {
+    const auto& unit = unit_of<decltype(zero)>(call);
+    return alignment + team(call) * unit.scratch + partial_bytes(shape_of(call), unit);
+  });
+}
+
+void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l, const void* weight,
+                        const void* initial, const void* h, void* dl, void* dweight, void* dinitial, void* workspace) {
+  with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const RecurrentKernels<T>& unit = unit_of<T>(call);
+    const RecurrentShape shape = shape_of(call);
+    char* memory = aligned(workspace);
+    RecurrentTensors<T> tensors{};
+    tensors.l = static_cast<const T*>(l);
+    tensors.weight = static_cast<const T*>(weight);
+    tensors.initial = static_cast<const T*>(initial);
+    tensors.states = static_cast<const T*>(h);
+    tensors.dstates = static_cast<const T*>(dh);
+    tensors.dl = static_cast<T*>(dl);
+    tensors.dweight = static_cast<T*>(dweight);
+    tensors.dinitial = static_cast<T*>(dinitial);
+    tensors.partial = reinterpret_cast<T*>(memory);
+    tensors.epsilon = static_cast<T>(call.epsilon);
+    char* scratch = memory + partial_bytes(shape, unit);
+    parallel_for(shape.models * shape.blocks, team(call), [&](int worker, int64_t item) {
+      unit.backward(shape, tensors, item, scratch + worker * unit.scratch);
+    });
+    if (shape.blocks > 1)
+      parallel_for(shape.models, team(call), [&](int, int64_t model) { unit.finish(shape, tensors, model, nullptr); });
+  });
+}
+
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);

@@ -34,11 +34,37 @@ struct LayerKernels {
   int64_t (*gradients)(int64_t in);
 };
 
+// A unit along a sequence.  An item of forward and backward is a block of recurrent_rows rows of a model, models
+// slowest; an item of finish is a model.
+constexpr int64_t recurrent_rows = 128;
+struct RecurrentShape {
+  int64_t models, steps, batch, blocks;
+};
+
+template <class T>
+struct RecurrentTensors {
+  const T *l, *weight, *initial, *states, *dstates;
+  T *h, *dl, *dweight, *dinitial;
+  T* partial;  // (E, blocks, gradients): sums of each block
+  T epsilon;
+};
+
+template <class T>
+using RecurrentItem = void(const RecurrentShape&, const RecurrentTensors<T>&, int64_t item, void* scratch);
+
+template <class T>
+struct RecurrentKernels {
+  RecurrentItem<T>*forward, *backward, *finish;
+  int64_t scratch;  // bytes that one thread needs in backward, a multiple of 64
+  int64_t gradients;
+};
+
 // Elementwise kernels; a sum goes over a block of up to block_values numbers.
 constexpr int64_t block_values = 8192;
 template <class T>
 struct Kernels {
-  const LayerKernels<T>* layer[layer_kinds];  // by LayerKind
+  const LayerKernels<T>* layer[layer_kinds];              // by LayerKind
+  const RecurrentKernels<T>* recurrent[recurrent_kinds];  // by RecurrentKind
   void (*clipped_reciprocal_forward)(int64_t count, T limit, T bound, const T* x, T* y);
   void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
   T (*discretisation_sum)(int kind, int64_t count, const T* weight);
@@ -56,6 +82,11 @@ namespace MK_ISA {
   extern const LayerKernels<double> name##_double;
 MK_LAYER_KINDS(MK_DECLARE_LAYER)
 #undef MK_DECLARE_LAYER
+#define MK_DECLARE_RECURRENT(name)                               \
+  extern const RecurrentKernels<float> recurrent_##name##_float; \
+  extern const RecurrentKernels<double> recurrent_##name##_double;
+MK_RECURRENT_KINDS(MK_DECLARE_RECURRENT)
+#undef MK_DECLARE_RECURRENT
 
 template <class T>
 void clipped_reciprocal_forward(int64_t count, T limit, T bound, const T* x, T* y);

@@ -22,6 +22,38 @@ mk::LayerCall layer_call(int kind, int dtype, bool training, double epsilon, int
           threads};
 }
 
+mk::RecurrentCall recurrent_call(int kind, int dtype, double epsilon, int64_t models, int64_t steps, int64_t batch,
+                                 int threads) {
+  return {static_cast<mk::RecurrentKind>(kind), static_cast<mk::Dtype>(dtype), epsilon, models, steps, batch, threads};
+}
+
+void bind_recurrent(py::module_& m) {
+  const auto released = py::call_guard<py::gil_scoped_release>();
+#define MK_NAME(name) #name,
+  const char* names[mk::recurrent_kinds] = {MK_RECURRENT_KINDS(MK_NAME)};
+#undef MK_NAME
+  py::dict kinds;
+  for (int k = 0; k < mk::recurrent_kinds; ++k) kinds[names[k]] = k;
+  m.attr("recurrent_kinds") = kinds;
+  m.def("recurrent_call", &recurrent_call);
+  py::class_<mk::RecurrentCall>(m, "RecurrentCall");
+  m.def("recurrent_backward_workspace", &mk::recurrent_backward_workspace);
+  m.def(
+      "recurrent_forward",
+      [](const mk::RecurrentCall& call, Address l, Address weight, Address initial, Address h) {
+        mk::recurrent_forward(call, pointer(l), pointer(weight), pointer(initial), pointer(h));
+      },
+      released);
+  m.def(
+      "recurrent_backward",
+      [](const mk::RecurrentCall& call, Address dh, Address l, Address weight, Address initial, Address h, Address dl,
+         Address dweight, Address dinitial, Address workspace) {
+        mk::recurrent_backward(call, pointer(dh), pointer(l), pointer(weight), pointer(initial), pointer(h),
+                               pointer(dl), pointer(dweight), pointer(dinitial), pointer(workspace));
+      },
+      released);
+}
+
 void bind_kinds(py::module_& m) {
   py::dict kinds;
 #define MK_NAME(name) #name,
@@ -41,6 +73,7 @@ void bind_kinds(py::module_& m) {
 void bind_layers(py::module_& m) {
   const auto released = py::call_guard<py::gil_scoped_release>();
   bind_kinds(m);
+  bind_recurrent(m);
   m.def("layer_call", &layer_call);
   py::class_<mk::LayerCall>(m, "LayerCall");
   m.def("layer_forward_workspace", &mk::layer_forward_workspace);

@@ -160,6 +160,7 @@ def initial_parameters(module: Module, inputs: int, seed: int) -> np.ndarray:
     """
     generator = torch.Generator().manual_seed(seed)
     found = layers(module, inputs)
+    drawn: list[list[np.ndarray]] = []
     for _ in range(2):
         drawn = [[_draw(tensor, layer.outputs, generator) for tensor in layer.tensors] for layer in found]
     return np.concatenate([np.concatenate(rows, axis=1).ravel() for rows in drawn])

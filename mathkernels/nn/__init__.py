@@ -4,6 +4,7 @@ from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.nalu import GNALU, INALU, NALU
 from mathkernels.nn.npu import NPU
 from mathkernels.nn.real_npu import RealNPU
+from mathkernels.nn.recurrent import RecurrentUnit
 from mathkernels.nn.units import NAU, NMRU, NMU, NRU
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "NACMul",
     "NACSigma",
     "RealNPU",
+    "RecurrentUnit",
 ]

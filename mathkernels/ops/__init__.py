@@ -17,6 +17,7 @@ from mathkernels.ops.nmu import nmu
 from mathkernels.ops.npu import npu
 from mathkernels.ops.nru import nru, nru_separate
 from mathkernels.ops.real_npu import real_npu
+from mathkernels.ops.recurrent import recurrent_unit
 
 __all__ = [
     "clipped_reciprocal",
@@ -38,4 +39,5 @@ __all__ = [
     "nru",
     "nru_separate",
     "real_npu",
+    "recurrent_unit",
 ]

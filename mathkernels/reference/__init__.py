@@ -12,6 +12,7 @@ from mathkernels.reference.nmu import nmu
 from mathkernels.reference.npu import npu
 from mathkernels.reference.nru import nru, nru_separate
 from mathkernels.reference.real_npu import real_npu
+from mathkernels.reference.recurrent import recurrent_unit
 
 __all__ = [
     "clipped_reciprocal",
@@ -33,4 +34,5 @@ __all__ = [
     "nru",
     "nru_separate",
     "real_npu",
+    "recurrent_unit",
 ]

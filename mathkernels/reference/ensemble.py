@@ -144,33 +144,34 @@ def initial_parameters(run: Run) -> Parameters:
 def apply_unit(unit: Any, tensors: list[Tensor], x: Tensor, training: bool) -> Tensor:
     """Return the outputs (1,B,O) of one layer for inputs x (1,B,I); the tensors stand in their order."""
     name = unit.name
+    formulas: Any = reference  # their arguments differ
     if name in ("NAU", "NMU"):
-        return (reference.nau if name == "NAU" else reference.nmu)(x, *tensors)
+        return (formulas.nau if name == "NAU" else formulas.nmu)(x, *tensors)
     if name in ("RealNPU", "NPU"):
-        return (reference.npu if name == "NPU" else reference.real_npu)(x, *tensors, epsilon=unit.epsilon)
+        return (formulas.npu if name == "NPU" else formulas.real_npu)(x, *tensors, epsilon=unit.epsilon)
     if name == "NRU":
-        return (reference.nru_separate if unit.separate_signs else reference.nru)(x, *tensors, training)
+        return (formulas.nru_separate if unit.separate_signs else formulas.nru)(x, *tensors, training)
     if name == "NMRU" and unit.gated:
-        return reference.nmru_gated(x, *tensors, unit.epsilon, training)
+        return formulas.nmru_gated(x, *tensors, unit.epsilon, training)
     if name == "NMRU":
-        return reference.nmru(x, *tensors, unit.epsilon, training, unit.sign_retrieval)
+        return formulas.nmru(x, *tensors, unit.epsilon, training, unit.sign_retrieval)
     if name == "Linear":
         weight, bias = tensors
         z = torch.einsum("ebi,eoi->ebo", x, weight) + bias.transpose(1, 2)
         return {"none": lambda v: v, "relu": torch.relu, "relu6": nn.functional.relu6}[unit.activation](z)
     packed = torch.cat(tensors, dim=-1)
     if name == "NAC":
-        return reference.nac(x, packed)
+        return formulas.nac(x, packed)
     if name == "NALU" and unit.weights == "nau-nmu":
-        return reference.nalu_nau_nmu(x, packed)
+        return formulas.nalu_nau_nmu(x, packed)
     functions = {
-        "NACMul normal": reference.nac_mul,
-        "NACMul sigma": reference.nac_sigma,
-        "NACMul nmu": reference.nac_nmu,
-        "NALU shared": reference.nalu,
-        "NALU separate": reference.nalu_separate,
-        "GNALU": reference.gnalu,
-        "INALU": reference.inalu,
+        "NACMul normal": formulas.nac_mul,
+        "NACMul sigma": formulas.nac_sigma,
+        "NACMul nmu": formulas.nac_nmu,
+        "NALU shared": formulas.nalu,
+        "NALU separate": formulas.nalu_separate,
+        "GNALU": formulas.gnalu,
+        "INALU": formulas.inalu,
     }
     return functions[f"{name} {getattr(unit, 'weights', '')}".strip()](x, packed, unit.epsilon)
 

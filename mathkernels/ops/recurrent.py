@@ -1,0 +1,145 @@
+"""An arithmetic unit of two inputs along a sequence of scalars, for E independent models."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mathkernels import _C, reference
+from mathkernels.backends import record
+from mathkernels.ops._library import DTYPES, check, define, fold_models, keep_signature
+from mathkernels.ops.nac_mul import EPSILON
+from mathkernels.reference.recurrent import UNITS
+
+_KINDS: dict[str, int] = _C.recurrent_kinds
+
+
+def recurrent_unit(
+    l: Tensor, weight: Tensor, initial: Tensor | float, unit: str, epsilon: float = EPSILON
+) -> Tensor:
+    """Run E units along sequences at once: h_t = unit([l_t, h_{t-1}]), with h_0 = ``initial``.
+
+    Args:
+        l: one scalar for each step and sample, (E,T,B), float32 or float64.
+        weight: (E,P), the trained numbers of a unit of two inputs and one output, in the order of its layer's
+            op; dtype and device of ``l``. Nothing is clamped but what the layer clamps itself.
+        initial: the state before the first step, (E,B) as a tensor like ``l``, or one number for all.
+        unit: "nac" (P = 4), "nac_mul" (4), "nac_sigma" (2), "nac_nmu" (2), "nalu" (6), "nau" (2), "nmu" (2).
+        epsilon: added to |x| in logarithms; "nac", "nau" and "nmu" have none.
+
+    Returns:
+        All states h_1 … h_T, (E,T,B) in the dtype of ``l``. Differentiable to any order.
+
+    Raises:
+        ValueError: the unit is unknown, or shapes disagree; the message names each of them.
+        TypeError: dtypes or devices differ or are not supported.
+
+    Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, section 4.2.
+    """
+    if not isinstance(initial, Tensor) and l.dim() == 3:
+        initial = l.new_full((l.shape[0], l.shape[2]), initial)
+    elif not isinstance(initial, Tensor):
+        initial = l.new_full((), initial)  # the shape rule names what is wrong with l
+    return _Forward.apply(unit, epsilon, l, weight, initial)
+
+
+def _fake(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
+    if unit not in UNITS:
+        raise ValueError(f"recurrent_unit: unit is {unit!r}; needs one of {', '.join(map(repr, UNITS))}")
+    size = check("recurrent_unit", l=(l, "E,T,B"), weight=(weight, "E,P"), initial=(initial, "E,B"))
+    if size["P"] != UNITS[unit][1]:
+        right = f"(E,{UNITS[unit][1]}) for unit {unit!r}"
+        raise ValueError(f"recurrent_unit: weight has shape {tuple(weight.shape)}; needs {right}")
+    return l.new_empty(l.shape)
+
+
+def _fake_backward(
+    dh: Tensor, l: Tensor, weight: Tensor, initial: Tensor, h: Tensor, unit: str, epsilon: float
+) -> tuple[Tensor, ...]:
+    _fake(l, weight, initial, unit, epsilon)
+    check("recurrent_unit_backward", l=(l, "E,T,B"), h=(h, "E,T,B"), dh=(dh, "E,T,B"))
+    return l.new_empty(l.shape), weight.new_empty(weight.shape), initial.new_empty(initial.shape)
+
+
+def _call(l: Tensor, unit: str, epsilon: float) -> object:
+    dtype, threads = DTYPES.index(l.dtype), torch.get_num_threads()
+    return _C.recurrent_call(_KINDS[unit], dtype, epsilon, *l.shape, threads)
+
+
+def _cpu(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
+    h = _fake(l, weight, initial, unit, epsilon)
+    tensors = (l.contiguous(), weight.contiguous(), initial.contiguous(), h)
+    _C.recurrent_forward(_call(l, unit, epsilon), *(tensor.data_ptr() for tensor in tensors))
+    record("recurrent_unit")
+    return h
+
+
+def _cpu_backward(
+    dh: Tensor, l: Tensor, weight: Tensor, initial: Tensor, h: Tensor, unit: str, epsilon: float
+) -> tuple[Tensor, ...]:
+    gradients = _fake_backward(dh, l, weight, initial, h, unit, epsilon)
+    call = _call(l, unit, epsilon)
+    workspace = torch.empty(_C.recurrent_backward_workspace(call), dtype=torch.uint8, device="cpu")
+    given = [tensor.contiguous() for tensor in (dh, l, weight, initial, h)]
+    _C.recurrent_backward(call, *(tensor.data_ptr() for tensor in (*given, *gradients, workspace)))
+    record("recurrent_unit_backward")
+    return gradients
+
+
+_ARGUMENTS = "Tensor l, Tensor weight, Tensor initial"
+_forward = define(f"recurrent_unit({_ARGUMENTS}, str unit, float epsilon) -> Tensor", _fake, _cpu)
+_backward = define(
+    f"recurrent_unit_backward(Tensor dh, {_ARGUMENTS}, Tensor h, str unit, float epsilon)"
+    " -> (Tensor, Tensor, Tensor)",
+    _fake_backward,
+    _cpu_backward,
+)
+
+
+class _Forward(torch.autograd.Function):
+    @staticmethod
+    @keep_signature
+    def forward(unit, epsilon, l, weight, initial):
+        return _forward(l, weight, initial, unit, epsilon)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.unit, ctx.epsilon = inputs[:2]
+        ctx.save_for_backward(*inputs[2:], output)
+
+    @staticmethod
+    def backward(ctx, *grads):
+        gradients = _Backward.apply(ctx.unit, ctx.epsilon, *grads, *ctx.saved_tensors)
+        return None, None, *gradients
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return fold_models(_Forward, info, in_dims, inputs)
+
+
+class _Backward(torch.autograd.Function):
+    """Differentiable because second order goes through the reference, of which the states are no argument."""
+
+    @staticmethod
+    @keep_signature
+    def forward(unit, epsilon, dh, l, weight, initial, h):
+        return _backward(dh, l, weight, initial, h, unit, epsilon)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.unit, ctx.epsilon = inputs[:2]
+        ctx.save_for_backward(*inputs[2:6])
+
+    @staticmethod
+    def backward(ctx, *grads):
+        def pullback(dh: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
+            function = partial(reference.recurrent_unit, unit=ctx.unit, epsilon=ctx.epsilon)
+            return torch.func.vjp(function, *leaves)[1](dh)
+
+        return None, None, *torch.func.vjp(pullback, *ctx.saved_tensors)[1](grads), None
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return fold_models(_Backward, info, in_dims, inputs)
