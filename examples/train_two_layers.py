@@ -3,6 +3,7 @@
     python examples/train_two_layers.py                           # simple product: 5 models x 100 seeds
     python examples/train_two_layers.py --operation mul --seeds 9 # main grid: 100 inputs, 5 M iterations
     python examples/train_two_layers.py --operation add --gates --seeds 10 --iterations 500000
+    python examples/train_two_layers.py --original "--operation mul --layer-type NALU --simple"
 
 After Madsen & Johansen 2020, *Neural Arithmetic Units*. Ctrl-C saves what is done; --resume continues it.
 """
@@ -14,7 +15,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from mathkernels.ensemble import campaign, two_layers
+from mathkernels.ensemble import campaign, original_two_layers, two_layers
 from mathkernels.experiment.command import seeds
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.output import CampaignFolder
@@ -30,6 +31,9 @@ def arguments() -> argparse.ArgumentParser:
         "--operation", help=f"main grid: {', '.join(two_layers.GRID)}; default: simple product"
     )
     parser.add_argument("--gates", action="store_true", help="with --operation: the NALU's kinds of weights")
+    parser.add_argument(
+        "--original", metavar="FLAGS", help="a line of the published simple_function_static.py"
+    )
     parser.add_argument("--models", nargs="+", help=f"some of {', '.join(two_layers.MODELS)}")
     parser.add_argument("--seeds", type=seeds, help="how many, or which: 100 (default), 10-14, 3,5,8")
     parser.add_argument("--iterations", type=int, help="default 200,000 (simple), 5,000,000; ramps follow")
@@ -44,7 +48,9 @@ def arguments() -> argparse.ArgumentParser:
 def describe(args: argparse.Namespace) -> two_layers.Study:
     """Turn the arguments into a study; raises ValueError for names and numbers that cannot be."""
     size = {"samples": SMOKE_SAMPLES} if args.smoke else {}
-    if args.operation:
+    if args.original:
+        study = original_two_layers.translate(args.original, **size).study
+    elif args.operation:
         study = two_layers.grid(args.operation, gates=args.gates, **size)
     elif args.gates:
         raise ValueError("--gates: needs --operation add or mul")
@@ -72,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint = folder.root.checkpoint
             trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
         print(folder.write(trained))
-        experiment = args.operation or "simple"
+        experiment = "simple" if study.spans else study.operation
         print(write_table(folder.root, folder.members[study.name], trained.of(runs), experiment))
     except (ValueError, MissingLibraryError) as error:
         parser.error(str(error))

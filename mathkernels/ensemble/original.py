@@ -56,16 +56,16 @@ def translate(line: str) -> Translation:
     given, without_effect = parse(line)
     flags = {**FLAGS, **given}
     module = _layer(flags)
-    optimizer = _optimizer(flags)
+    optimizer = optimizer_of(flags)
     variant = Variant(
         label=flags["layer-type"],
         module=module,
         optimizer=optimizer,
         ramp=_ramp(flags, module),
         clip_norm=None if math.isinf(flags["clip-grad-norm"]) else flags["clip-grad-norm"],
-        criterion=_one_of(flags, "train-criterion", "mse", "pcc", "mape"),
+        criterion=one_of(flags, "train-criterion", "mse", "pcc", "mape"),
     )
-    label, dataset = _dataset(flags)
+    label, dataset = dataset_of(flags)
     size = math.floor(flags["subset-ratio"] * flags["input-size"])
     study = Study(
         name=f"original-{flags['layer-type']}",
@@ -74,7 +74,7 @@ def translate(line: str) -> Translation:
         datasets={label: dataset},
         seeds=(flags["seed"],),
         inputs=flags["input-size"],
-        operation=_one_of(flags, "operation", *OPERATIONS),
+        operation=one_of(flags, "operation", *OPERATIONS),
         iterations=flags["max-iterations"],
         evaluate_every=flags["log-interval"],
         batch=flags["batch-size"],
@@ -85,7 +85,7 @@ def translate(line: str) -> Translation:
     return Translation(study, without_effect)
 
 
-def _one_of(flags: dict[str, Any], name: str, *allowed: str) -> Any:
+def one_of(flags: dict[str, Any], name: str, *allowed: str) -> Any:
     if flags[name] not in allowed:
         near = suggestion(flags[name], allowed)
         raise ValueError(f"original: --{name}: got {flags[name]!r}, needs one of {', '.join(allowed)}{near}")
@@ -93,7 +93,7 @@ def _one_of(flags: dict[str, Any], name: str, *allowed: str) -> Any:
 
 
 def _layer(flags: dict[str, Any]) -> Module:
-    kind = _one_of(flags, "layer-type", *LAYERS)
+    kind = one_of(flags, "layer-type", *LAYERS)
     return LAYERS[kind](flags)
 
 
@@ -112,7 +112,7 @@ def _npu_options(flags: dict[str, Any]) -> dict[str, Any]:
     inits = {"xavier-uniform": "xavier", "xavier-uniform-constrained": "xavier-constrained"}
     return {
         "clip": flags["npu-clip"],
-        "init": inits[_one_of(flags, "npu-Wr-init", *inits)],
+        "init": inits[one_of(flags, "npu-Wr-init", *inits)],
         "weight_penalty": flags["regualizer-npu-w"],
         "gate_penalty": flags["regualizer-gate"],
         "norm": _norm(flags),
@@ -120,7 +120,7 @@ def _npu_options(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _real_npu(flags: dict[str, Any]) -> Module:
-    ternary = _one_of(flags, "realnpu-reg-type", "W", "bias") == "bias"
+    ternary = one_of(flags, "realnpu-reg-type", "W", "bias") == "bias"
     return RealNPU(weight_target="ternary" if ternary else "signed-unit", **_npu_options(flags))
 
 
@@ -131,12 +131,12 @@ def _npu(flags: dict[str, Any]) -> Module:
 
 
 def _penalty(flags: dict[str, Any]) -> float:
-    shape = _one_of(flags, "regualizer-shape", "linear", "none")
+    shape = one_of(flags, "regualizer-shape", "linear", "none")
     return flags["regualizer"] if shape == "linear" else 0.0
 
 
 def _nru(flags: dict[str, Any]) -> Module:
-    mode = _one_of(flags, "nru-div-mode", "div", "div-sepSign")
+    mode = one_of(flags, "nru-div-mode", "div", "div-sepSign")
     return NRU(penalty=_penalty(flags), separate_signs=mode == "div-sepSign")
 
 
@@ -145,11 +145,11 @@ def _gated(flags: dict[str, Any]) -> Module:
 
 
 def _nalu(flags: dict[str, Any]) -> Module:
-    _one_of(flags, "nalu-gate", "normal")
+    one_of(flags, "nalu-gate", "normal")
     if flags["layer-type"] == "NALU":
-        _one_of(flags, "nalu-mul", "normal")
+        one_of(flags, "nalu-mul", "normal")
         return NALU(weights="separate" if flags["nalu-two-nac"] else "shared")
-    _one_of(flags, "nalu-mul", "mnac")
+    one_of(flags, "nalu-mul", "mnac")
     if not flags["nalu-two-nac"]:
         raise ValueError("original: --layer-type ReRegualizedLinearNALU needs --nalu-two-nac")
     return NALU(weights="nau-nmu", penalty=_penalty(flags))
@@ -177,25 +177,25 @@ LAYERS: dict[str, Callable[[dict[str, Any]], Module]] = {
 
 def _ramp(flags: dict[str, Any], module: Module) -> Ramp | None:
     """Return the rise of the penalties, or None where there is nothing to rise."""
-    _one_of(flags, "regualizer-scaling", "linear")
+    one_of(flags, "regualizer-scaling", "linear")
     npu = isinstance(module, (RealNPU, NPU))
     if npu and module.weight_penalty == module.gate_penalty == 0:
         return None
     gated = isinstance(module, NMRU) and module.gated and module.gate_penalty > 0
-    if (npu or gated) and _one_of(flags, "reg-scale-type", "madsen", "heim") == "heim":
+    if (npu or gated) and one_of(flags, "reg-scale-type", "madsen", "heim") == "heim":
         raise ValueError(
             "original: --reg-scale-type: got 'heim' with penalties on weights or gates, needs 'madsen'"
         )
     return Ramp(start=flags["regualizer-scaling-start"], end=flags["regualizer-scaling-end"])
 
 
-def _optimizer(flags: dict[str, Any]) -> Adam | SGD:
-    if _one_of(flags, "optimizer", "adam", "sgd") == "adam":
+def optimizer_of(flags: dict[str, Any]) -> Adam | SGD:
+    if one_of(flags, "optimizer", "adam", "sgd") == "adam":
         return Adam(lr=flags["learning-rate"])
     return SGD(lr=flags["learning-rate"], momentum=flags["momentum"])
 
 
-def _dataset(flags: dict[str, Any]) -> tuple[str, Dataset]:
+def dataset_of(flags: dict[str, Any]) -> tuple[str, Dataset]:
     names = ("interpolation-range", "extrapolation-range")
     family, *numbers = flags["sample-distribution"]
     counts = {"uniform": 0, "benford": 0, "truncated-normal": 4}

@@ -88,16 +88,34 @@ _REFUSED = (
 )
 
 
-def parse(line: str) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return the given flags that matter, with values of their type, and the names of those that do not."""
+# Of the two-layer script, ``simple_function_static.py``: other defaults, and what it takes besides.
+TWO_LAYER_FLAGS: dict[str, Any] = {
+    **FLAGS,
+    "input-size": 100,
+    "subset-ratio": 0.25,
+    "overlap-ratio": 0.5,
+    "hidden-size": 2,
+    "nac-mul": "none",
+    "first-layer": "",
+    "simple": False,
+}
+_SCRIPT = "simple_function_static"
+
+
+def parse(line: str, flags: dict[str, Any] = FLAGS) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the given flags that matter, with values of their type, and the names of those that do not.
+
+    Args:
+        flags: of the script that the line calls, :data:`FLAGS` or :data:`TWO_LAYER_FLAGS`.
+    """
     try:
         words = shlex.split(line.replace("\\\n", " "), comments=True)
     except ValueError as error:
         raise ValueError(f"original: got {line!r}, which is no command line ({error})") from None
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
-    if any("simple_function_static" in word for word in words[:first]):
+    if flags is FLAGS and any(_SCRIPT in word for word in words[:first]):
         raise ValueError(
-            "original: simple_function_static is the two-layer script, needs the one-layer script"
+            "original: simple_function_static is the two-layer script, which train_two_layers.py takes"
         )
     words = words[first:]
     if not words:
@@ -112,27 +130,30 @@ def parse(line: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         name, sign, value = flag.removeprefix("--").partition("=")
         if not flag.startswith("--"):
             raise ValueError(f"original: got {flag!r} where a flag is needed")
-        _take(name, [value, *values] if sign else values, found, idle)
-    layer = found.get("layer-type", FLAGS["layer-type"])
+        _take(name, [value, *values] if sign else values, found, idle, flags)
+    layer = found.get("layer-type", flags["layer-type"])
     idle += [f"--{name}" for name in found if layer not in _MATTERS_TO.get(name, (layer,))]
     return found, tuple(idle)
 
 
-def _take(name: str, values: Sequence[str], found: dict[str, Any], idle: list[str]) -> None:
+def _take(
+    name: str, values: Sequence[str], found: dict[str, Any], idle: list[str], flags: dict[str, Any]
+) -> None:
     """Sort one flag with its values into what matters and what does not."""
     what = f"original: --{name}"
-    if name in _REFUSED:
+    if name in _REFUSED and name not in flags:
         raise ValueError(f"{what} asks for something that this library does not train")
-    default = FLAGS.get(name, False if _NO_EFFECT.get(name) is bool else "")
-    known = (*FLAGS, *_NO_EFFECT, *_ONLY, *_REFUSED)
+    default = flags.get(name, False if _NO_EFFECT.get(name) is bool else "")
+    known = (*flags, *_NO_EFFECT, *_ONLY, *_REFUSED)
     if name not in known:
-        raise ValueError(f"{what} is no flag of the one-layer script{suggestion(name, known)}")
+        script = "one-layer script" if flags is FLAGS else "two-layer script"
+        raise ValueError(f"{what} is no flag of the {script}{suggestion(name, known)}")
     count = 0 if isinstance(default, bool) else 1
     if len(values) != count and not (isinstance(default, tuple) and values):
         raise ValueError(f"{what}: got {' '.join(values) or 'no value'}, needs {count or 'no'} value")
     if name in _ONLY and _plain(values[0]) != _plain(_ONLY[name]):
         raise ValueError(f"{what}: got {values[0]}, needs {_ONLY[name]}, which is all there is here")
-    if name in FLAGS:
+    if name in flags:
         found[name] = _value(what, values, default)
     else:
         idle.append(f"--{name}")
