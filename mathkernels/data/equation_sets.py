@@ -65,7 +65,7 @@ class Part:
     @property
     def small(self) -> np.ndarray:
         """(N) whether an operand is below 100."""
-        return np.array([min(one.numbers) < SMALL for one in self.equations], bool)
+        return np.array([one.smallest < SMALL for one in self.equations], bool)
 
 
 @dataclass(frozen=True)

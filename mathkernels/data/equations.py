@@ -34,6 +34,11 @@ class Equation(NamedTuple):
         return " ".join(parts)
 
     @property
+    def smallest(self) -> int:
+        """The operand of the smallest amount, without its sign."""
+        return min(map(abs, self.numbers))
+
+    @property
     def value(self) -> int | Fraction:
         """What the equation comes to, products before sums; ZeroDivisionError where it is not defined."""
         terms: list[int | Fraction] = [self.numbers[0]]

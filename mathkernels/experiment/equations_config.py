@@ -1,4 +1,4 @@
-"""The configuration of the equation learner: data, network and training, as in the files configs/equations*.yaml."""
+"""The configuration of the equation learner, as in the files configs/equations*.yaml."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ class Train:
         epochs: passes through the training set, each in a new order; a last smaller batch is kept.
         batch_size: equations of a step.
         learning_rate: of the first epochs.
-        decay_from, final_rate: from this share of the epochs on the rate falls geometrically, epoch by epoch, to
-            ``final_rate``; 1 keeps it.
+        decay_from, final_rate: from this share of the epochs on the rate falls geometrically, epoch by epoch,
+            to ``final_rate``; 1 keeps it.
         eps: added outside Adam's bias correction.
         seeds: of the networks that are trained at once; each has its own start and order.
         engine: "fused" trains all networks in one compiled call per epoch, "layers" one after the other with
@@ -99,7 +99,9 @@ class Config:
         if self.model.dropout:
             raise ValueError(f"model.dropout: got {self.model.dropout}, {_OTHERS}")
         if self.model.gate != "sigmoid":
-            raise ValueError(f"model.gate: got {self.model.gate}, which --stock (train.engine=torch) trains only")
+            raise ValueError(
+                f"model.gate: got {self.model.gate}, which --stock (train.engine=torch) trains only"
+            )
 
 
 _OTHERS = "which the fused engine does not train; needs train.engine=layers or --stock"

@@ -6,7 +6,7 @@ All engines start from the same parameters, take the same batches and mean the s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,45 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mathkernels.experiment.equations_config import Config
-from mathkernels.experiment.equations_model import EquationModel, one_hot
+from mathkernels.experiment.equations_model import EquationModel, name_counts, one_hot
+from mathkernels.experiment.equations_scores import Engine, Scores
 
 CHUNK = 5_000  # equations of one forward pass without gradients
-
-
-class Scores(NamedTuple):
-    """Of each network: mean cross-entropy, share of right characters, share of answers right in every character."""
-
-    loss: np.ndarray
-    character_accuracy: np.ndarray
-    exact_match: np.ndarray
-
-
-class Engine(Protocol):
-    """E networks in training; each tensor of parameters and state has a leading axis E."""
-
-    def train_epoch(self, inputs: np.ndarray, targets: np.ndarray, order: np.ndarray, rate: float) -> np.ndarray:
-        """Train once through inputs (N,T) and targets (N,O) int8 in the order (E,N) int64; mean losses (E)."""
-        ...
-
-    def predict(self, inputs: np.ndarray) -> np.ndarray:
-        """Answers (E,N,O) int8 to inputs (N,T) int8."""
-        ...
-
-    def evaluate(self, inputs: np.ndarray, targets: np.ndarray) -> Scores:
-        """Compare answers with targets (N,O) int8."""
-        ...
-
-    def parameters(self) -> dict[str, Tensor]:
-        """Copies of parameters and running statistics, by the names of :class:`EquationModel`."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """Everything that training goes on from."""
-        ...
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned."""
-        ...
 
 
 def make(
@@ -67,20 +32,17 @@ def make(
     """
     if parameters is None:
         parameters = start(config)
-    if config.train.engine == "torch":
-        lstm = nn.LSTM
-    return TorchEngine(config, parameters, lstm)
+    if config.train.engine == "fused":
+        from mathkernels.experiment.equations_fused import FusedEngine
+
+        return FusedEngine(config, parameters)
+    return TorchEngine(config, parameters, nn.LSTM if config.train.engine == "torch" else lstm)
 
 
 def start(config: Config) -> dict[str, Tensor]:
     """Return the parameters and running statistics (E,...) that networks of these seeds start with."""
     states = [EquationModel(config, seed).state_dict() for seed in config.train.seeds]
     return {name: torch.stack([state[name] for state in states]) for name in states[0] if name_counts(name)}
-
-
-def name_counts(name: str) -> bool:
-    """Whether a tensor of a torch module matters: torch counts batches, which Keras' batch norm does not use."""
-    return not name.endswith("num_batches_tracked")
 
 
 class TorchEngine:
@@ -107,7 +69,9 @@ class TorchEngine:
         ]
         self.characters = len(config.data.alphabet)
 
-    def train_epoch(self, inputs: np.ndarray, targets: np.ndarray, order: np.ndarray, rate: float) -> np.ndarray:
+    def train_epoch(
+        self, inputs: np.ndarray, targets: np.ndarray, order: np.ndarray, rate: float
+    ) -> np.ndarray:
         x = one_hot(torch.from_numpy(inputs), self.characters)
         y = torch.from_numpy(targets).long()
         losses = []
@@ -133,7 +97,7 @@ class TorchEngine:
     def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
         """One step of Adam in Keras' form, lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
 
-        torch adds its eps to sqrt(v / (1 - b2^t)), so that of Keras is a larger one of torch in the first steps.
+        torch adds its eps to sqrt(v / (1 - b2^t)), so that of Keras is a larger one in the first steps.
         """
         group = optimizer.param_groups[0]
         steps = next((int(state["step"]) for state in optimizer.state.values()), 0) + 1
@@ -169,7 +133,9 @@ class TorchEngine:
         out = {f"parameters.{name}": own for name, own in self.parameters().items()}
         for key in ("exp_avg", "exp_avg_sq", "step"):
             for index in range(len(self.optimizers[0].param_groups[0]["params"])):
-                own = [optimizer.state.get(self._parameter(optimizer, index)) for optimizer in self.optimizers]
+                own = [
+                    optimizer.state.get(self._parameter(optimizer, index)) for optimizer in self.optimizers
+                ]
                 if all(own):
                     out[f"{key}.{index}"] = torch.stack([one[key] for one in own])  # type: ignore[index]
         return {**out, "epoch": torch.tensor(self.epoch)}

@@ -101,8 +101,8 @@ class EquationModel(nn.Module):
 
     Args:
         config: of data and network.
-        seed: of the start: kernels Glorot uniform, recurrent kernels orthogonal over all four gates, biases 0 and
-            those of forget gates 1.
+        seed: of the start: kernels Glorot uniform, recurrent kernels orthogonal over all four gates, biases 0
+            and those of forget gates 1.
         lstm: a class with the arguments and parameters of ``torch.nn.LSTM``.
     """
 
@@ -142,18 +142,16 @@ class EquationModel(nn.Module):
         """Yield the output of every layer under its name; the last are the scores (B,O,A)."""
         for kind, stages in (("encoder", self.encoder), ("decoder", self.decoder)):
             for index, stage in enumerate(stages):
-                for name, part in stage.outputs(x):  # type: ignore[operator]
-                    yield f"{kind}.{index}.{name}", part
-                x = part
+                parts = list(stage.outputs(x))  # type: ignore[operator]
+                yield from ((f"{kind}.{index}.{name}", part) for name, part in parts)
+                x = parts[-1][1]
             if kind == "encoder":
                 x = x[:, None].expand(-1, self.answer_length, -1)
         yield "output", self.output(x)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B,T,A) -> (B,O,A)."""
-        scores = x
-        for _, scores in self.outputs(x):
-            pass
+        *_, (_, scores) = self.outputs(x)
         return scores
 
 
@@ -161,6 +159,11 @@ def _glorot_(weight: Tensor, source: torch.Generator) -> None:
     """Uniform within ± sqrt(6 / (in + out)), over the joint kernel of all gates."""
     bound = math.sqrt(6 / sum(weight.shape))
     nn.init.uniform_(weight, -bound, bound, generator=source)
+
+
+def name_counts(name: str) -> bool:
+    """Whether a tensor of a torch module matters; torch counts batches, which is not used here."""
+    return not name.endswith("num_batches_tracked")
 
 
 def one_hot(symbols: Tensor, characters: int) -> Tensor:
@@ -178,7 +181,9 @@ def summary(model: EquationModel, length: int) -> str:
             counts[layer] = counts.get(layer, 0) + parameter.numel()
     model.eval()
     with torch.no_grad():
-        shapes = {name: tuple(x.shape[1:]) for name, x in model.outputs(torch.zeros(1, length, model.characters))}
+        shapes = {
+            name: tuple(x.shape[1:]) for name, x in model.outputs(torch.zeros(1, length, model.characters))
+        }
     lines = [f"{'layer':<18}{'output':>12}{'parameters':>12}"]
     lines += [f"{name:<18}{shapes[name]!s:>12}{counts.get(name, 0):>12,}" for name in shapes]
     running = sum(buffer.numel() for buffer in model.buffers() if buffer.dim())
