@@ -68,7 +68,7 @@ def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "", CONFIG)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)  # KEY=VALUE may stand anywhere
     try:
         for library in ("matplotlib.figure", "tqdm", "safetensors.torch", "yaml"):
             load(library)

@@ -47,8 +47,8 @@ def encode(texts: Sequence[str], alphabet: str, length: int) -> np.ndarray:
 
 def decode(symbols: np.ndarray, alphabet: str) -> list[str]:
     """Return the texts of symbols (N,T); PADDING is nothing."""
-    characters = np.array([*alphabet, ""], dtype="U1")
-    return ["".join(row) for row in characters[symbols]]
+    characters = [*alphabet, ""]  # its last is that of PADDING
+    return ["".join(characters[symbol] for symbol in row) for row in symbols.tolist()]
 
 
 @dataclass(frozen=True)

@@ -131,9 +131,7 @@ def _look_inside(
     model = inside.model_of(config, weights, best)
     layers = inside.activations(model, part.inputs[:1])
     folder.write_text(ACTIVATIONS, inside.greyscale({name: own[0] for name, own in layers.items()}) + "\n")
-    questions = [
-        text.replace(END, "\N{SYMBOL FOR NULL}") for text in decode(part.inputs, config.data.alphabet)
-    ]
+    questions = [text.replace(END, "\N{EMPTY SET}") for text in decode(part.inputs, config.data.alphabet)]
     characters = [*questions[0].ljust(config.data.question_length)]
     units = inside.reading(model, part, range(min(STRINGS, len(part))))
     title = "Units of the first LSTM as each character is read"
