@@ -26,7 +26,7 @@ from mathkernels.experiment.run_folder import RunFolder, replacing
 
 SAVE_SECONDS = 5.0
 LOG, CURVES, WEIGHTS = "log.jsonl", "curves.csv", "model.safetensors"
-KIND = "mathkernels equations"
+KIND, FACTS = "mathkernels equations", "mathkernels"
 # accuracies per character, and per equation, where every character of an answer must be right
 CURVE_COLUMNS = (
     *("seed", "epoch", "rate", "loss", "train_character_accuracy", "train_exact_match"),
@@ -91,8 +91,8 @@ class Training:
         tensors = {f"engine/{name}": own for name, own in self.engine.state().items()}
         tensors |= {f"best/{name}": own for name, own in self.best.items()}
         at = {"epoch": self.epoch, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        metadata = {"kind": f"{KIND} checkpoint", "at": json.dumps(at), "curve": json.dumps(self.curve)}
-        _write(path, tensors, {**metadata, "config": configuration.text(self.config)})
+        facts = {"kind": f"{KIND} checkpoint", "config": configuration.plain(self.config)}
+        _write(path, tensors, {**facts, **at, "curve": self.curve})
 
     def load(self, path: Path) -> None:
         """Go on from a checkpoint.
@@ -100,12 +100,13 @@ class Training:
         Raises:
             ValueError: it is damaged, or of another training.
         """
-        tensors, metadata = read(path, f"{KIND} checkpoint")
-        if metadata["config"] != configuration.text(self.config):
+        tensors, facts = read(path, f"{KIND} checkpoint")
+        if facts["config"] != configuration.plain(self.config):
             raise ValueError(f"checkpoint: '{path}' is of another configuration; --overwrite trains anew")
-        at = json.loads(metadata["at"])
-        self.epoch, self.best_loss, self.best_epoch = at["epoch"], at["best_loss"], at["best_epoch"]
-        self.curve = json.loads(metadata["curve"])
+        self.epoch, self.best_loss, self.best_epoch = (
+            facts[name] for name in ("epoch", "best_loss", "best_epoch")
+        )
+        self.curve = facts["curve"]
         parts: dict[str, dict[str, Tensor]] = {"engine": {}, "best": {}}
         for name, own in tensors.items():
             part, _, rest = name.partition("/")
@@ -115,19 +116,19 @@ class Training:
 
     def write_weights(self, path: Path) -> None:
         """Write the best weights of every network."""
-        at = {"best_loss": self.best_loss, "best_epoch": self.best_epoch}
-        metadata = {"kind": KIND, "at": json.dumps(at), "config": configuration.text(self.config)}
-        _write(path, self.best, metadata)
+        facts = {"kind": KIND, "config": configuration.plain(self.config)}
+        _write(path, self.best, {**facts, "best_loss": self.best_loss, "best_epoch": self.best_epoch})
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+def _write(path: Path, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and, as a single text of JSON, facts: of several texts safetensors draws the order."""
     dense = {name: own.detach().contiguous() for name, own in tensors.items()}
     with replacing(path) as temporary:
-        temporary.write_bytes(load("safetensors.torch").save(dense, metadata))
+        temporary.write_bytes(load("safetensors.torch").save(dense, {FACTS: json.dumps(facts)}))
 
 
-def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return tensors and metadata of a file of this trainer.
+def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and facts of a file of this trainer.
 
     Raises:
         ValueError: it is missing, damaged, or of something else.
@@ -136,14 +137,14 @@ def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, str
         raise ValueError(f"checkpoint: '{path}' is missing; needs the folder of a training")
     try:
         with load("safetensors").safe_open(path, "pt") as file:
-            metadata = dict(file.metadata() or {})
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except load("safetensors").SafetensorError as error:
+    except (load("safetensors").SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"checkpoint: '{path}' is damaged or no safetensors file ({error})") from error
-    if metadata.get("kind") != kind:
-        what = f"of {metadata.get('kind', 'something else')!r}, needs one of {kind!r}"
+    if facts.get("kind") != kind:
+        what = f"of {facts.get('kind', 'something else')!r}, needs one of {kind!r}"
         raise ValueError(f"checkpoint: '{path}' is {what}")
-    return tensors, metadata
+    return tensors, facts
 
 
 def read_weights(path: Path) -> tuple[Config, dict[str, Tensor], list[float]]:
@@ -152,16 +153,15 @@ def read_weights(path: Path) -> tuple[Config, dict[str, Tensor], list[float]]:
     Raises:
         ValueError: it is missing, damaged, or its tensors are not those of its configuration.
     """
-    tensors, metadata = read(path)
-    content = configuration.parse(metadata["config"], f"'{path}'")
-    config = configuration.build(Config, content, str(path))
+    tensors, facts = read(path)
+    config = configuration.build(Config, facts["config"], str(path))
     model = EquationModel(config, 0).state_dict()
     for name in filter(name_counts, model):
         shape = (len(config.train.seeds), *model[name].shape)
         if name not in tensors or tuple(tensors[name].shape) != shape:
             given = tuple(tensors[name].shape) if name in tensors else "nothing"
             raise ValueError(f"checkpoint: '{path}' has {given} for {name}, this model needs {shape}")
-    return config, tensors, json.loads(metadata["at"])["best_loss"]
+    return config, tensors, facts["best_loss"]
 
 
 def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, Any]]], None]) -> bool:
