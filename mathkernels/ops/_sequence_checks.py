@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -43,29 +44,12 @@ def check_sequence(kind: str, given: Given, bfloat16: bool) -> Sizes:
         ValueError: shapes or options disagree; the message names every tensor, its letters and its shape.
         TypeError: dtype or device differ or are not supported; the message names the tensor.
     """
-    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths = given
-    symbols, G = x.dtype == torch.int64, GATES[kind]
-    fits = x.dim() == (3 if symbols else 4) and weight_ih.dim() == weight_hh.dim() == 4
-    if fits:
-        (E, T, B), I, (_, D, _, H) = x.shape[:3], weight_ih.shape[3], weight_hh.shape
-        fits = (
-            (symbols or x.shape[3] == I)
-            and weight_ih.shape == (E, D, G * H, I)
-            and weight_hh.shape == (E, D, G * H, H)
-            and (bias_ih is None or bias_ih.shape == (E, D, G * H))
-            and (bias_hh is None or bias_hh.shape == (E, D, G * H))
-            and (h0 is None or h0.shape == (E, D, B, H))
-            and (c0 is None or c0.shape == (E, D, B, H))
-            and (lengths is None or lengths.shape == (E, B))
-        )
-    if not fits:
+    symbols, G = given.x.dtype == torch.int64, GATES[kind]
+    sizes = _sizes(given, symbols, G)
+    if sizes is None:
         raise ValueError(f"{kind}: shapes disagree: {_told(given, symbols, G)}")
-    if D not in (1, 2):
-        raise ValueError(f"{kind}: weight_hh {tuple(weight_hh.shape)} has {D} directions; needs 1 or 2")
-    if (bias_ih is None) != (bias_hh is None):
-        one, other = ("bias_ih", "bias_hh") if bias_hh is None else ("bias_hh", "bias_ih")
-        raise ValueError(f"{kind}: {one} is given without {other}; needs both or neither")
-    check_dtype(kind, "weight_ih", weight_ih)
+    _check_options(kind, given, sizes, bfloat16)
+    weight_ih = given.weight_ih
     dtype, device = weight_ih.dtype, weight_ih.device
     for name, tensor in zip(Given._fields, given, strict=True):
         whole = name == "lengths" or (name == "x" and symbols)
@@ -73,9 +57,38 @@ def check_sequence(kind: str, given: Given, bfloat16: bool) -> Sizes:
             tensor.dtype != (torch.int64 if whole else dtype) or tensor.device != device
         ):
             raise TypeError(_wrong_type(kind, name, tensor, weight_ih))
-    if bfloat16 and dtype != torch.float32:
-        raise TypeError(f"{kind}: bfloat16 rounds torch.float32; weight_ih is {dtype}")
-    return Sizes(E, T, B, I, D, H)
+    return sizes
+
+
+def _sizes(given: Given, symbols: bool, G: int) -> Sizes | None:
+    """The sizes if all shapes agree."""
+    x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths = given
+    if x.dim() != (3 if symbols else 4) or weight_ih.dim() != 4 or weight_hh.dim() != 4:
+        return None
+    (E, T, B), I, (_, D, _, H) = x.shape[:3], weight_ih.shape[3], weight_hh.shape
+    fits = (
+        (symbols or x.shape[3] == I)
+        and weight_ih.shape == (E, D, G * H, I)
+        and weight_hh.shape == (E, D, G * H, H)
+        and (bias_ih is None or bias_ih.shape == (E, D, G * H))
+        and (bias_hh is None or bias_hh.shape == (E, D, G * H))
+        and (h0 is None or h0.shape == (E, D, B, H))
+        and (c0 is None or c0.shape == (E, D, B, H))
+        and (lengths is None or lengths.shape == (E, B))
+    )
+    return Sizes(E, T, B, I, D, H) if fits else None
+
+
+def _check_options(kind: str, given: Given, sizes: Sizes, bfloat16: bool) -> None:
+    _, weight_ih, weight_hh, bias_ih, bias_hh, *_ = given
+    if sizes.D not in (1, 2):
+        raise ValueError(f"{kind}: weight_hh {tuple(weight_hh.shape)} has {sizes.D} directions; needs 1 or 2")
+    if (bias_ih is None) != (bias_hh is None):
+        one, other = ("bias_ih", "bias_hh") if bias_hh is None else ("bias_hh", "bias_ih")
+        raise ValueError(f"{kind}: {one} is given without {other}; needs both or neither")
+    check_dtype(kind, "weight_ih", weight_ih)
+    if bfloat16 and weight_ih.dtype != torch.float32:
+        raise TypeError(f"{kind}: bfloat16 rounds torch.float32; weight_ih is {weight_ih.dtype}")
 
 
 def _told(given: Given, symbols: bool, G: int) -> str:
@@ -89,7 +102,10 @@ def _told(given: Given, symbols: bool, G: int) -> str:
 
 def _wrong_type(kind: str, name: str, tensor: Tensor, like: Tensor) -> str:
     right = "torch.int64" if name == "lengths" else str(like.dtype)
-    found, symbols = f"{tensor.dtype} on {tensor.device}", ", or torch.int64 for symbols" if name == "x" else ""
+    found, symbols = (
+        f"{tensor.dtype} on {tensor.device}",
+        ", or torch.int64 for symbols" if name == "x" else "",
+    )
     return f"{kind}: {name} is {found}; needs {right} on {like.device} like weight_ih{symbols}"
 
 
@@ -129,5 +145,5 @@ def address(tensor: Tensor | None) -> int:
     return 0 if tensor is None else tensor.data_ptr()
 
 
-def dense(tensors: Any) -> list[Tensor | None]:
+def dense(tensors: Iterable[Tensor | None]) -> list[Tensor | None]:
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]

@@ -1,12 +1,13 @@
 """Whole LSTM and GRU sequences as ops: what the two share.
 
-`define_sequence` declares one, `apply_sequence` calls it. All functions here take and return c0, cn and cells, which
+`define_sequence` declares one, `apply_sequence` calls it. All functions here take and return c0, cn and
+cells, which
 a GRU has not: for it they are None where they come in, and without elements where they go out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,7 +42,7 @@ _KINDS: dict[str, int] = _C.sequence_kinds
 
 
 def define_sequence(name: str, reference: Callable, reference_backward: Callable) -> None:
-    """Declare ``mathkernels::<name>`` and its backward; what the references take and return says `_Sequence`."""
+    """Declare ``mathkernels::<name>`` and its backward; `_Sequence` says what the references take."""
     given = (
         "Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0,"
         " Tensor? c0, Tensor? lengths"
@@ -101,18 +102,24 @@ def _cuda(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     check_values(name, given, check_sequence(name, given, bfloat16))
     record(name, "torch", NO_GPU_KERNEL)
     y, hn, cn, cells, gates = _SEQUENCES[name].reference(*given, bfloat16)
-    none = y.new_empty(y.shape[0], 0)
-    return y, hn, none if cn is None else cn, cells if save_cells else none, gates if save_gates else none
+    kept = (cn, cells if save_cells else None, gates if save_gates else None)
+    return y, hn, *(y.new_empty(y.shape[0], 0) if tensor is None else tensor for tensor in kept)
 
 
-def _wanted(given: Given, want_x: bool, want_weights: bool, want_states: bool) -> list[bool]:
+def _wanted(
+    given: Sequence[Tensor | None], want_x: bool, want_weights: bool, want_states: bool
+) -> list[bool]:
     """Which of the seven gradients, of x up to c0, are wanted."""
     wants = (want_x, *[want_weights] * 4, *[want_states] * 2)
-    return [want and tensor is not None for tensor, want in zip(given, wants, strict=False)]
+    return [want and tensor is not None for tensor, want in zip(given[:7], wants, strict=True)]
 
 
 def _check_backward(name: str, arguments: tuple) -> tuple[Given, Sizes]:
-    (dy, dhn, dcn, dcells), given, (y, cells, gates) = arguments[:4], Given(*arguments[4:12]), arguments[12:15]
+    (dy, dhn, dcn, dcells), given, (y, cells, gates) = (
+        arguments[:4],
+        Given(*arguments[4:12]),
+        arguments[12:15],
+    )
     sizes = check_sequence(name, given, arguments[-1])
     told = {"dy": (dy, "ETBS"), "dhn": (dhn, "EDBH"), "y": (y, "ETBS"), "gates": (gates, "EDTBG")}
     if name == "lstm":
@@ -154,8 +161,8 @@ def _cuda_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     wanted = _wanted(given, *arguments[15:18])
     record(f"{name}_backward", "torch", NO_GPU_KERNEL)
     found = _SEQUENCES[name].reference_backward(*arguments[:15], arguments[-1])
-    none = given.weight_hh.new_empty(given.x.shape[0], 0)
-    return tuple(value if want else none.clone() for value, want in zip(found, wanted, strict=True))
+    none = _new_gradients(given, [False] * 7)
+    return tuple(value if want else no for value, want, no in zip(found, wanted, none, strict=True))
 
 
 def apply_sequence(
@@ -197,11 +204,10 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, *grads):
-        x, *weights, h0, c0, lengths = ctx.needs_input_grad[4:]
+        x, *weights, h0, c0, _ = ctx.needs_input_grad[4:]
         wants = x, any(weights), h0 or c0
         gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *ctx.saved_tensors)
-        given = ctx.saved_tensors[:7]
-        wanted = _wanted(Given(*given, None), *wants)
+        wanted = _wanted(ctx.saved_tensors[:7], *wants)
         kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
         return None, None, None, None, *kept, None
 
@@ -211,7 +217,7 @@ class _Forward(torch.autograd.Function):
 
 
 class _Backward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference, of which y, cells and gates are results."""
+    """Differentiable because second order goes through the reference, which makes y, cells and gates anew."""
 
     @staticmethod
     @keep_signature
@@ -250,7 +256,7 @@ class _Backward(torch.autograd.Function):
     @staticmethod
     def backward(ctx, *grads):
         sequence, saved = _SEQUENCES[ctx.name], ctx.saved_tensors
-        wanted = _wanted(Given(*saved[4:]), *ctx.wants)
+        wanted = _wanted(saved[4:11], *ctx.wants)
         real = [tensor is not None and tensor.is_floating_point() for tensor in saved]
 
         def pullback(*tensors: Tensor) -> tuple[Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Gated recurrent unit, whole sequences (Cho et al. 2014), its reset gate after the product as torch has it."""
+"""Gated recurrent unit, whole sequences (Cho et al. 2014), with the reset gate after the product."""
 
 import torch
 from torch import Tensor
@@ -27,11 +27,11 @@ def gru(
     """x (E,T,B,I) -> y (E,T,B,DH), hn (E,D,B,H), gates (E,D,T,B,4H).
 
     r, z = sigmoid(W_ih x_t + b_ih + W_hh h_{t-1} + b_hh);  n = tanh(W_in x_t + b_in + r q) with
-    q = W_hn h_{t-1} + b_hn;  h_t = (1 - z) n + z h_{t-1}. Rows of the weights in the order r, z, n; gates are r, z,
-    n, q. Where a row has ended, the state stays and y is 0.
+    q = W_hn h_{t-1} + b_hn;  h_t = (1 - z) n + z h_{t-1}. Rows of the weights in the order r, z, n; gates are
+    r, z, n, q. Where a row has ended, the state stays and y is 0.
 
-    Weights (E,D,3H,I) and (E,D,3H,H), biases (E,D,3H), h0 (E,D,B,H), lengths (E,B). Whole numbers x (E,T,B) stand
-    for one-hot rows. With bfloat16, factors of products are rounded to it.
+    Weights (E,D,3H,I) and (E,D,3H,H), biases (E,D,3H), h0 (E,D,B,H), lengths (E,B). Whole numbers x (E,T,B)
+    stand for one-hot rows. With bfloat16, factors of products are rounded to it.
     """
     D, H = weight_hh.shape[1], weight_hh.shape[3]
     valid = valid_steps(x, lengths)

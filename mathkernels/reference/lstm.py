@@ -1,4 +1,4 @@
-"""Long short-term memory, whole sequences (Hochreiter & Schmidhuber 1997; forget gate of Gers et al. 2000)."""
+"""Long short-term memory, whole sequences (Hochreiter & Schmidhuber 1997; Gers et al. 2000)."""
 
 import torch
 from torch import Tensor
@@ -27,11 +27,12 @@ def lstm(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """x (E,T,B,I) -> y (E,T,B,DH), hn, cn (E,D,B,H), cells (E,T,B,DH), gates (E,D,T,B,4H).
 
-    i, f, o = sigmoid and g = tanh of W_ih x_t + b_ih + W_hh h_{t-1} + b_hh, rows of the weights in the order i,
-    f, g, o;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t). Where a row has ended, states stay and y and cells are 0.
+    i, f, o = sigmoid and g = tanh of W_ih x_t + b_ih + W_hh h_{t-1} + b_hh, rows of the weights in the order
+    i, f, g, o;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t). Where a row has ended, states stay and y and cells
+    are 0.
 
-    Weights (E,D,4H,I) and (E,D,4H,H), biases (E,D,4H), states (E,D,B,H), lengths (E,B). Whole numbers x (E,T,B)
-    stand for one-hot rows. With bfloat16, factors of products are rounded to it.
+    Weights (E,D,4H,I) and (E,D,4H,H), biases (E,D,4H), states (E,D,B,H), lengths (E,B). Whole numbers x
+    (E,T,B) stand for one-hot rows. With bfloat16, factors of products are rounded to it.
     """
     D, H = weight_hh.shape[1], weight_hh.shape[3]
     valid = valid_steps(x, lengths)
