@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from sequence_cases import CASES, EMPTY_SHAPES, KINDS, SHAPES, assert_same_bits, joined
+from sequence_op_cases import CASES, EMPTY_SHAPES, KINDS, SHAPES, assert_same_bits, joined
 
 from mathkernels import _C, backends, ops
 from mathkernels.testing import assert_no_worse_than, poisoned_memory, results
