@@ -24,7 +24,7 @@ EMPTY_SHAPES = [(0, 3, 2, 2, 3, 1), (2, 0, 2, 2, 3, 2), (2, 3, 0, 2, 3, 1), (2, 
 
 @dataclass(frozen=True)
 class Case:
-    """One op with what is given to it: leaves are x (unless symbols), weights, biases and states, if there."""
+    """One op with what is given to it: leaves are x (unless symbols), weights, biases and states."""
 
     kind: str
     biases: bool = True
