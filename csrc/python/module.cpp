@@ -27,4 +27,5 @@ PYBIND11_MODULE(_C, m) {
   bind_ensemble(m);
   bind_layers(m);
   bind_seq2seq(m);
+  bind_sequences(m);
 }
