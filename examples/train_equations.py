@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-from mathkernels import nn
 from mathkernels.data import equation_sets
 from mathkernels.experiment import equations_engine, equations_output
 from mathkernels.experiment.configuration import plain
@@ -29,8 +28,8 @@ from mathkernels.experiment.equations_progress import Progress
 from mathkernels.experiment.equations_training import Training, run
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.nn import LSTM
 
-LSTM = getattr(nn, "LSTM", None)
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "equations.yaml"
 
 

@@ -214,7 +214,7 @@ def test_scores_are_those_of_the_answers(sets, engine):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gate": "hard_sigmoid"}, "model.gate: got hard_sigmoid, which --stock"),
+        ({"gate": "hard_sigmoid"}, "model.gate: got hard_sigmoid, which only --stock"),
         ({"dropout": 0.1}, "model.dropout: got 0.1, which the fused engine does not train"),
         ({"encoder_depth": 2}, "model.encoder_depth: got 2, which the fused engine does not train"),
         ({"decoder_depth": 3}, "model.decoder_depth: got 3"),

@@ -200,7 +200,7 @@ def test_every_configuration_of_the_repository_trains(trainer, tmp_path, path):
         (["--models", "0"], "--models: got 0, needs at least 1"),
         (["--threads", "0"], "--threads: got 0, needs at least 1"),
         (["data.max_number=9"], "there are 90 equations"),
-        (["model.gate=hard_sigmoid"], "model.gate: got hard_sigmoid, which --stock"),
+        (["model.gate=hard_sigmoid"], "model.gate: got hard_sigmoid, which only --stock"),
         (["model.hidden_size=0"], "model.hidden_size: got 0, needs at least 1"),
         (["train.seeds=[1, 1]"], r"train.seeds: got \[1, 1\], needs distinct"),
         (["--ask", "1 + 2"], "none' is missing; needs the folder of a training"),

@@ -90,18 +90,14 @@ class Config:
     train: Train = field(default_factory=Train)
 
     def __post_init__(self) -> None:
-        if self.train.engine != "fused":
+        engine, model = self.train.engine, self.model
+        if engine != "torch" and model.gate != "sigmoid":
+            what = f"got {model.gate}, which only --stock (train.engine=torch) trains"
+            raise ValueError(f"model.gate: {what}")
+        if engine != "fused":
             return
-        one = ((self.model.encoder_depth, "encoder_depth"), (self.model.decoder_depth, "decoder_depth"))
-        for depth, name in one:
-            if depth > 1:
-                raise ValueError(f"model.{name}: got {depth}, {_OTHERS}")
-        if self.model.dropout:
-            raise ValueError(f"model.dropout: got {self.model.dropout}, {_OTHERS}")
-        if self.model.gate != "sigmoid":
-            raise ValueError(
-                f"model.gate: got {self.model.gate}, which --stock (train.engine=torch) trains only"
-            )
-
-
-_OTHERS = "which the fused engine does not train; needs train.engine=layers or --stock"
+        plain = {"encoder_depth": 1, "decoder_depth": 1, "dropout": 0.0}
+        for name, value in plain.items():
+            if getattr(model, name) != value:
+                what = "which the fused engine does not train; needs train.engine=layers or --stock"
+                raise ValueError(f"model.{name}: got {getattr(model, name)}, {what}")
