@@ -3,9 +3,9 @@
     python benchmarks/report_equations.py [--short] [--rounds 7] [--threads 1 2]
 
 The engines are the fused one, mathkernels.nn.LSTM and torch.nn.LSTM. An epoch is what
-examples/train_equations.py does in it: 27,000 equations in 106 updates, and the evaluations. Before anything is
-timed, all engines train two epochs from the same start, and their losses must agree. Prints seconds of an epoch
-(median and least of the rounds); writes benchmarks/results/equations.json and .md, except in short mode.
+examples/train_equations.py does in it: 27,000 equations in 106 updates, and the evaluations. Before anything
+is timed, all engines train two epochs from the same start, and their losses must agree. Prints seconds of an
+epoch (median and least of the rounds); writes benchmarks/results/equations.json and .md, not in short mode.
 """
 
 from __future__ import annotations
