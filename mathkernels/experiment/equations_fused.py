@@ -40,8 +40,8 @@ class FusedEngine:
         self, inputs: np.ndarray, targets: np.ndarray, order: np.ndarray, rate: float
     ) -> np.ndarray:
         self.ensemble.learning_rate = rate
-        data = (torch.from_numpy(own) for own in (inputs, targets, order))
-        return self.ensemble.train_epoch(*data, self.batch).numpy()
+        x, y, rows = (torch.from_numpy(own) for own in (inputs, targets, order))
+        return self.ensemble.train_epoch(x, y, rows, self.batch).numpy()
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         return self.ensemble.predict(torch.from_numpy(inputs)).numpy()
