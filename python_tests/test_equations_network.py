@@ -343,7 +343,7 @@ def test_a_scatter_has_a_dot_for_each_equation_and_mistakes_in_red(known):
     right, wrong = figure.axes[0].collections
     assert right.get_offsets().tolist() == [[500, 600]]
     assert wrong.get_offsets().tolist() == [[47, 58], [94, 909], [2, 7]]
-    assert wrong.get_alpha() == 0.33
+    assert (right.get_alpha(), wrong.get_alpha()) == (0.33, 1.0)
 
 
 def test_a_histogram_gathers_large_errors_and_answers_without_number():

@@ -25,6 +25,7 @@ from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder, replacing
 
 SAVE_SECONDS = 5.0
+SEEN = 1_000  # equations of the training set whose accuracy is logged
 LOG, CURVES, WEIGHTS = "log.jsonl", "curves.csv", "model.safetensors"
 KIND, FACTS = "mathkernels equations", "mathkernels"
 # accuracies per character, and per equation, where every character of an answer must be right
@@ -56,7 +57,7 @@ class Training:
         rate, train, test = self.config.train.rate(self.epoch), self.sets.train, self.sets.test
         order = self._order(len(train))
         losses = self.engine.train_epoch(train.inputs, train.targets, order, rate)
-        seen = self.engine.evaluate(train.inputs[: len(test)], train.targets[: len(test)])
+        seen = self.engine.evaluate(train.inputs[:SEEN], train.targets[:SEEN])
         scores = self.engine.evaluate(test.inputs, test.targets)
         self.epoch += 1
         rows = [
