@@ -75,7 +75,7 @@ class _Cell(nn.Module):
         E, B = models or 1, rows[0] if rows else 1
         x = x.reshape(E, 1, B) if symbols else x.reshape(E, 1, B, self.input_size)
         stored = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        weights = [None if w is None else w.unsqueeze(1) if lead else w[None, None] for w in stored]
+        weights = [None if w is None else w.reshape(E, 1, *w.shape[len(lead) :]) for w in stored]
         first = [None if state is None else state.reshape(E, 1, B, self.hidden_size) for state in states]
         _, *last = self._run(x, weights, first, bfloat16)
         return [state.reshape(right) for state in last]
