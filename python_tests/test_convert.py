@@ -113,7 +113,7 @@ def test_what_has_no_counterpart_is_named_and_nothing_is_changed():
     assert type(model["fine"]) is torch_nn.GRU
     with pytest.raises(ValueError, match="convert: no counterpart for the model itself has proj_size=2"):
         nn.convert(model["projected"])
-    with pytest.raises(ValueError, match="the model itself has models=3; torch.nn has single models"):
+    with pytest.raises(ValueError, match=r"the model itself has models=3; torch\.nn has single models"):
         nn.convert(nn.LSTM(3, 4, models=3), back=True)
-    with pytest.raises(ValueError, match="the model itself has bfloat16=True; torch.nn has no such option"):
+    with pytest.raises(ValueError, match=r"the model itself has bfloat16=True; torch\.nn has no such option"):
         nn.convert(nn.GRUCell(3, 4, bfloat16=True), back=True)

@@ -67,7 +67,7 @@ def test_cells_are_returned_with_and_without_gradients_and_are_0_behind_the_end(
 
 
 def test_a_gate_that_never_forgets_adds_up():
-    """With all gates open and g = tanh(x), cells are running sums; with the forget gate shut, only the last."""
+    """With all gates open and g = tanh(x), cells are running sums; with the forget gate shut, the last g."""
     module = nn.LSTM(1, 1, dtype=torch.float64)
     torch.nn.init.zeros_(module.weight_hh_l0)
     module.weight_ih_l0.data = torch.tensor([[0.0], [0.0], [1.0], [0.0]], dtype=torch.float64)
