@@ -288,17 +288,24 @@ def test_autocast_and_request_round_products_to_bfloat16(kind):
 
 
 @every_kind
-def test_compiles_once_for_every_length(kind):
+@pytest.mark.parametrize(("marked", "graphs"), [(True, [1, 1, 1]), (False, [1, 2, 2])])
+def test_compiles_once_for_every_length(kind, marked, graphs):
+    """One graph if the steps are marked as dynamic, else a second one once torch has seen that they change."""
     torch._dynamo.reset()
     module = getattr(nn, kind)(3, 5, 2, bidirectional=True)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(module, fullgraph=True, backend=counter)
-    for steps in (5, 9, 14):
-        x = torch.randn(steps, 4, 3)
-        torch._dynamo.mark_dynamic(x, 0)
-        found, expected = values_and_gradients(compiled, x), values_and_gradients(module, x)
-        assert_same_bits([*found[0], *found[1]], [*expected[0], *expected[1]])
-        assert counter.frame_count == 1
+    for steps, graphs_so_far in zip((5, 9, 14), graphs, strict=True):
+        x, found = torch.randn(steps, 4, 3, requires_grad=True), []
+        if marked:
+            torch._dynamo.mark_dynamic(x, 0)
+        for function in (compiled, module):
+            y, last = function(x)
+            results = [y, *states_of(last)]
+            loss = sum(result.square().sum() for result in results)
+            found.append([*results, *torch.autograd.grad(loss, [x, *module.parameters()])])
+        assert_same_bits(*found)
+        assert counter.frame_count == graphs_so_far
 
 
 @every_kind

@@ -204,8 +204,9 @@ class _Forward(torch.autograd.Function):
     def backward(ctx, *grads):
         x, *weights, h0, c0, _ = ctx.needs_input_grad[2:]
         wants = x, any(weights), h0 or c0
-        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *ctx.saved_tensors)
-        wanted = _wanted(ctx.saved_tensors[:7], *wants)
+        saved = ctx.saved_tensors  # checkpointing gives them once
+        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
+        wanted = _wanted(saved[:7], *wants)
         kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
         return None, None, *kept, None
 
