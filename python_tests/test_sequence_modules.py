@@ -290,7 +290,7 @@ def test_autocast_and_request_round_products_to_bfloat16(kind):
 @every_kind
 @pytest.mark.parametrize(("marked", "graphs"), [(True, [1, 1, 1]), (False, [1, 2, 2])])
 def test_compiles_once_for_every_length(kind, marked, graphs):
-    """One graph if the steps are marked as dynamic, else a second one once torch has seen that they change."""
+    """One graph if the steps are marked as dynamic, else a second one once torch has seen them change."""
     torch._dynamo.reset()
     module = getattr(nn, kind)(3, 5, 2, bidirectional=True)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
