@@ -152,8 +152,8 @@ class SequenceLayer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...], list[Tensor]]:
         """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H) -> y, final states, cells."""
         bfloat16, D = rounds_to_bfloat16(self.in_bfloat16, self.weight_ih_l0), self.directions
-        if x.dtype in (torch.bfloat16, torch.float16) and bfloat16:
-            x = x.float()  # an autocast layer before this one gave it
+        if bfloat16:  # an autocast layer before this one may have given them
+            x, *states = (t if t is None or t.dtype == torch.int64 else t.float() for t in (x, *states))
         final: list[tuple[Tensor, ...]] = []
         cells: list[Tensor] = []
         for layer in range(self.num_layers):
@@ -222,7 +222,8 @@ class SequenceLayer(nn.Module):
             )
         if lengths is not None:
             raise ValueError(f"{name}: lengths is given beside a PackedSequence, which has its own")
-        check_input(name, packed.data, ("N",), self.input_size, None)
+        if not check_input(name, packed.data, ("N",), self.input_size, None)[1]:
+            raise ValueError(f"{name}: data of the PackedSequence has one axis; needs (N, {self.input_size})")
         _, batch_sizes, order, back = packed
         padded, rows = pad_packed_sequence(PackedSequence(packed.data, batch_sizes))
         states = self._initial(hx, len(rows), True)
