@@ -19,12 +19,13 @@ SHAPES = [
     (1, 9, 130, 2, 5, 2),
     (1, 40, 4, 2, 100, 1),
 ]
+SHORT = (2, 3, 3, 2, 2, 2)
 EMPTY_SHAPES = [(0, 3, 2, 2, 3, 1), (2, 0, 2, 2, 3, 2), (2, 3, 0, 2, 3, 1), (2, 3, 2, 0, 3, 2)]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One op with what is given to it: leaves are x (unless symbols), weights, biases and states, if there."""
+    """One op with what is given to it: leaves are x (unless symbols), weights, biases and states."""
 
     kind: str
     biases: bool = True
