@@ -27,7 +27,7 @@ from sequence_cases import GRID, SEQUENCE_CASES, SHORT, TABLE, SequenceCase
 from sequence_memory import measured_apart
 from sequence_participants import OURS, PARTICIPANTS, STOCK, STOCK_TUNED, participants
 from sequence_pool import PASSES, Pool, thread_counts
-from sequence_tables import markdown, ratios
+from sequence_tables import better_stock, markdown, ratios, times
 
 Entry = dict[str, Any]
 PARTS = ("table", "grid", "memory")
@@ -163,6 +163,7 @@ def main() -> None:
     if chosen.keep and path.exists():
         result = merged(json.loads(path.read_text()), result)
     result["ratios"] = ratios(result["table"])
+    result["grid ratios"] = {name: better_stock(own) for name, own in times(result["grid"]).items()}
     text = markdown(result)
     print(text)
     if not chosen.short:

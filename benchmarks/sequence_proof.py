@@ -41,10 +41,10 @@ def assert_equal_answers(case: SequenceCase, name: str, exact: Arrays, found: Ar
             raise AssertionError(
                 f"{case.name}, {name}: {key} has shape {found[key].shape}, needs {true.shape}"
             )
-        error = float(np.abs(found[key] - true).max() / np.abs(true).max())
-        if not error <= limit:
+        error, largest = float(np.abs(found[key] - true).max()), float(np.abs(true).max())
+        if not error <= limit * largest:  # the gradient of weight_hh is 0 where there is one step
             raise AssertionError(
-                f"{case.name}, {name}: {key} is off by {error:.3g} of its largest entry, allowed {limit:.3g}"
+                f"{case.name}, {name}: {key} is off by {error:.3g}, allowed {limit:.3g} of {largest:.3g}"
             )
-        worst = max(worst, error)
+        worst = max(worst, error / largest if largest else 0.0)
     return worst

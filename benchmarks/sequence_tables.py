@@ -94,10 +94,9 @@ def rounded_table(found: dict[str, dict[str, Any]]) -> list[str]:
     return table(rows) if len(rows) > 1 else []
 
 
-def grid_tables(entries: list[Entry]) -> list[str]:
+def grid_tables(found: dict[str, list[float]]) -> list[str]:
     """Return for each kind and H a table over T and B: the better torch.nn's time over ours."""
     lines: list[str] = []
-    found = {name: better_stock(own) for name, own in times(entries).items()}
     for kind, cases in GRID.items():
         for hidden in dict.fromkeys(case.hidden for case in cases):
             mine = [case for case in cases if case.hidden == hidden and case.name in found]
@@ -119,14 +118,9 @@ def better_stock(own: Times) -> list[float]:
     return [theirs / own[OURS, threads, verb] for theirs, verb in zip(stock, VERBS, strict=True)]
 
 
-def lost(entries: list[Entry]) -> list[str]:
+def lost(found: dict[str, list[float]]) -> list[str]:
     """Return the grid's sizes where torch.nn is faster forward or in training."""
-    lines = []
-    for name, own in times(entries).items():
-        ratio = better_stock(own)
-        if min(ratio) < 1:
-            lines.append(f"- {name}: {pair(ratio)}")
-    return lines
+    return [f"- {name}: {pair(ratio)}" for name, ratio in found.items() if min(ratio) < 1]
 
 
 def memory_table(found: dict[str, dict[str, float]]) -> list[str]:
@@ -161,9 +155,9 @@ def markdown(result: dict[str, Any]) -> str:
     parts = {
         "bfloat16: forward / forward and backward": rounded_table(result["ratios"]),
         "Grid: torch.nn with the faster malloc over ours, forward / forward and backward": grid_tables(
-            result["grid"]
+            result["grid ratios"]
         ),
-        "Where torch.nn is faster": lost(result["grid"]),
+        "Where torch.nn is faster": lost(result["grid ratios"]),
         "Memory of a training step at its peak, beyond weights and inputs": memory_table(result["memory MB"])
         if result["memory MB"]
         else [],
