@@ -17,19 +17,23 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import Any
 
 import machine
 import peak
-from report import HERE, write
+from report import HERE
 from sequence_cases import GRID, SEQUENCE_CASES, SHORT, TABLE, SequenceCase
 from sequence_memory import measured_apart
 from sequence_participants import OURS, PARTICIPANTS, STOCK, STOCK_TUNED, participants
 from sequence_pool import PASSES, Pool, thread_counts
 from sequence_tables import better_stock, markdown, ratios, times
 
+from mathkernels.files import replacing
+
 Entry = dict[str, Any]
+Peaks = dict[int, dict[str, float]]  # GFLOP/s by number of threads and how it was measured
 PARTS = ("table", "grid", "memory")
 GRID_PARTICIPANTS = (OURS, STOCK, STOCK_TUNED)
 
@@ -78,29 +82,27 @@ def turns_of(case: SequenceCase, chosen: argparse.Namespace, part: str) -> list[
     ]
 
 
-def measure(chosen: argparse.Namespace, part: str, peaks: dict[int, dict[str, float]]) -> list[Entry]:
-    """Prove and time everyone in every case of a part."""
-    entries: list[Entry] = []
+def measure(chosen: argparse.Namespace, part: str, peaks: Peaks) -> Iterator[list[Entry]]:
+    """Prove and time everyone, case by case."""
     seconds = chosen.seconds or (0.01 if chosen.short else {"table": 0.2, "grid": 0.02}[part])
     with Pool(shared=chosen.short) as pool:
         for case in cases_of(chosen, part):
             turns = turns_of(case, chosen, part)
             pool.start(turns)
-            mine = []
+            entries = []
             for name, threads in turns:
-                print(f"{case.name}: {name}, {threads} thread(s): proving", file=sys.stderr, flush=True)
+                print(f"{case.name}: {name}, {threads} thread(s)", file=sys.stderr, flush=True)
                 error = pool.prove(case, name, threads)
                 for verb in PASSES:
                     count = pool.passes(case, name, threads, verb, seconds)
-                    mine.append(entry(case, name, threads, verb, count, error, peaks))
+                    entries.append(entry(case, name, threads, verb, count, error, peaks))
             for turn in range(chosen.rounds):
-                for one in mine:
+                for one in entries:
                     if turn % 2 and PARTICIPANTS[one["participant"]].process == "others":
                         continue
                     key = (one["participant"], one["threads"], one["pass"], one["passes"])
                     one["ms"].append(pool.time(case, *key) / one["passes"] * 1e3)
-            entries += mine
-    return entries
+            yield entries
 
 
 def entry(
@@ -110,7 +112,7 @@ def entry(
     verb: str,
     count: int,
     error: float,
-    peaks: dict[int, dict[str, float]],
+    peaks: Peaks,
 ) -> Entry:
     return {
         "case": case.name,
@@ -126,48 +128,56 @@ def entry(
     }
 
 
-def memory(chosen: argparse.Namespace) -> dict[str, dict[str, float]]:
-    """Return the MB of a training step by case and participant."""
-    found = {}
+def memory(chosen: argparse.Namespace) -> Iterator[dict[str, dict[str, float]]]:
+    """Return the MB of a training step by case and participant, case by case."""
     for case in cases_of(chosen, "memory"):
         print(f"{case.name}: memory", file=sys.stderr, flush=True)
-        found[case.name] = {
-            name: measured_apart(case.name, name, max(chosen.threads)) for name in (OURS, STOCK)
-        }
-    return found
+        most = max(chosen.threads)
+        yield {case.name: {name: measured_apart(case.name, name, most) for name in (OURS, STOCK)}}
 
 
-def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Return the new figures and those of the old that they do not replace."""
-    for part in ("table", "grid"):
-        anew = {(one["case"], one["participant"], one["threads"]) for one in new[part]}
-        kept = [e for e in old[part] if (e["case"], e["participant"], e["threads"]) not in anew]
-        order = list(SEQUENCE_CASES)
-        new[part] = sorted([*kept, *new[part]], key=lambda one: order.index(one["case"]))
-    new["memory MB"] = {**old["memory MB"], **new["memory MB"]}
-    return new
+def with_entries(old: list[Entry], new: list[Entry]) -> list[Entry]:
+    """Return the new entries and those of the old that they do not replace, in the order of the cases."""
+
+    def who(one: Entry) -> tuple[str, str, int]:
+        return one["case"], one["participant"], one["threads"]
+
+    anew, order = set(map(who, new)), list(SEQUENCE_CASES)
+    kept = [one for one in old if who(one) not in anew]
+    return sorted([*kept, *new], key=lambda one: order.index(one["case"]))
 
 
 def main() -> None:
     chosen = arguments()
     where = machine.fingerprint()
-    peaks = {n: peak.measure(n, 0.01 if chosen.short else 0.1) for n in chosen.threads}
-    result: dict[str, Any] = {
-        "machine": where,
-        "peak GFLOP/s": peaks,
-        "table": measure(chosen, "table", peaks),
-        "grid": [] if chosen.short else measure(chosen, "grid", peaks),
-        "memory MB": memory(chosen),
-    }
     path = HERE / "results" / f"{chosen.name}.json"
+    result: dict[str, Any] = {"table": [], "grid": [], "memory MB": {}}
     if chosen.keep and path.exists():
-        result = merged(json.loads(path.read_text()), result)
-    result["ratios"] = ratios(result["table"])
-    result["grid ratios"] = {name: better_stock(own) for name, own in times(result["grid"]).items()}
-    text = markdown(result)
-    print(text)
-    if not chosen.short:
-        write(chosen.name, result, text)
+        result = json.loads(path.read_text())
+    peaks = {n: peak.measure(n, 0.01 if chosen.short else 0.1) for n in chosen.threads}
+    result |= {"machine": where, "peak GFLOP/s": {str(n): found for n, found in peaks.items()}}
+
+    def save() -> str:
+        result["ratios"] = ratios(result["table"])
+        result["grid ratios"] = {name: better_stock(own) for name, own in times(result["grid"]).items()}
+        text = markdown(result)
+        if not chosen.short:
+            path.parent.mkdir(exist_ok=True)
+            for place, content in (
+                (path, json.dumps(result, indent=1) + "\n"),
+                (path.with_suffix(".md"), text),
+            ):
+                with replacing(place) as temporary:
+                    temporary.write_text(content)
+        return text
+
+    for part in ("table", "grid") if not chosen.short else ("table",):
+        for entries in measure(chosen, part, peaks):
+            result[part] = with_entries(result[part], entries)
+            save()  # a run that is stopped keeps its finished cases
+    for found in memory(chosen):
+        result["memory MB"] |= found
+    print(save())
 
 
 if __name__ == "__main__":

@@ -58,9 +58,8 @@ class Pool:
         return self.worker(name, threads).ask(verb, case.name, name, count)
 
     def passes(self, case: SequenceCase, name: str, threads: int, verb: str, seconds: float) -> int:
-        """Return how many passes fill the given seconds, after warming up."""
+        """Return how many passes fill the given seconds; proving has warmed everything up."""
         count = 1
-        self.time(case, name, threads, verb, count)
         while (spent := self.time(case, name, threads, verb, count)) < seconds / 4:
             count = max(count + 1, int(count * seconds / 2 / max(spent, 1e-6)))
         return max(1, round(count * seconds / spent))
