@@ -23,6 +23,7 @@ from typing import Any
 
 import machine
 import peak
+from disturbance import Disturbance
 from report import HERE
 from sequence_cases import GRID, SEQUENCE_CASES, SHORT, TABLE, SequenceCase
 from sequence_memory import measured_apart
@@ -96,13 +97,15 @@ def measure(chosen: argparse.Namespace, part: str, peaks: Peaks) -> Iterator[lis
                 for verb in PASSES:
                     count = pool.passes(case, name, threads, verb, seconds)
                     entries.append(entry(case, name, threads, verb, count, error, peaks))
+            disturbance = Disturbance(pool.processes)
             for turn in range(chosen.rounds):
                 for one in entries:
                     if turn % 2 and PARTICIPANTS[one["participant"]].process == "others":
                         continue
                     key = (one["participant"], one["threads"], one["pass"], one["passes"])
                     one["ms"].append(pool.time(case, *key) / one["passes"] * 1e3)
-            yield entries
+            share = disturbance.share()
+            yield [{**one, "share of others": share} for one in entries]
 
 
 def entry(

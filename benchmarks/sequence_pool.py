@@ -46,6 +46,11 @@ class Pool:
         for name, threads in turns:
             self.worker(name, threads)
 
+    @property
+    def processes(self) -> list[int]:
+        """The numbers of all processes."""
+        return [worker.process.pid for worker in self._workers.values()]
+
     def prove(self, case: SequenceCase, name: str, threads: int) -> float:
         """Run both passes and return the largest error beside float64; raises if it is too large."""
         if self._exact is None or self._exact[0] != case.name:

@@ -166,8 +166,11 @@ def markdown(result: dict[str, Any]) -> str:
     for title, content in parts.items():
         if content:
             lines += [f"### {title}", "", *content, ""]
+    others = [one["share of others"] for one in (*result["table"], *result["grid"])]
+    most = max((share for share in others if share is not None), default=None)
+    quiet = "" if most is None else f" Others used at most {100 * most:.0f} % of the processors meanwhile."
     peaks = "; ".join(
         f"{n} thread(s): " + ", ".join(f"{how} {value:.0f}" for how, value in found.items())
         for n, found in result["peak GFLOP/s"].items()
     )
-    return "\n".join([*lines, f"Peak in GFLOP/s, {peaks}.", ""])
+    return "\n".join([*lines, f"Peak in GFLOP/s, {peaks}.{quiet}", ""])
