@@ -52,7 +52,7 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     wants = "bool want_x, bool want_weights, bool want_states, bool bfloat16"
     five, seven = (", ".join(["Tensor"] * count) for count in (5, 7))
     schema = f"{name}({given}, {flags}) -> ({five})"
-    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name))
+    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name), folds=True)
     schema = (
         f"{name}_backward({gradients}, {given}, Tensor y, Tensor cells, Tensor gates, {wants}) -> ({seven})"
     )
@@ -180,36 +180,35 @@ def apply_sequence(
 ) -> tuple[Tensor, ...]:
     """y, hn, cn and cells of the op `name`; differentiable to any order, mapped by vmap."""
     given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-    save_gates = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    return _Forward.apply(name, save_gates, save_cells or save_gates, bfloat16, *given)[:4]
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
+        return _Forward.apply(name, bfloat16, *given)[:4]
+    return _SEQUENCES[name].forward(*given, False, save_cells, bfloat16)[:4]
 
 
 class _Forward(torch.autograd.Function):
     @staticmethod
     @keep_signature
-    def forward(
-        name, save_gates, save_cells, bfloat16, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths
-    ):
-        return _SEQUENCES[name].forward(
-            x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths, save_gates, save_cells, bfloat16
-        )
+    def forward(name, bfloat16, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths):
+        given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
+        return _SEQUENCES[name].forward(*given, True, True, bfloat16)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.name, _, _, ctx.bfloat16 = inputs[:4]
+        ctx.name, ctx.bfloat16 = inputs[:2]
         y, _, _, cells, gates = output
-        ctx.save_for_backward(*inputs[4:], y, cells, gates)
+        ctx.save_for_backward(*inputs[2:], y, cells, gates)
         ctx.mark_non_differentiable(gates)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx, *grads):
-        x, *weights, h0, c0, _ = ctx.needs_input_grad[4:]
+        x, *weights, h0, c0, _ = ctx.needs_input_grad[2:]
         wants = x, any(weights), h0 or c0
-        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *ctx.saved_tensors)
-        wanted = _wanted(ctx.saved_tensors[:7], *wants)
+        saved = ctx.saved_tensors  # checkpointing gives them once
+        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
+        wanted = _wanted(saved[:7], *wants)
         kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
-        return None, None, None, None, *kept, None
+        return None, None, *kept, None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
