@@ -153,7 +153,8 @@ class SequenceLayer(nn.Module):
         """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H) -> y, final states, cells."""
         bfloat16, D = rounds_to_bfloat16(self.in_bfloat16, self.weight_ih_l0), self.directions
         if bfloat16:  # an autocast layer before this one may have given them
-            x, *states = (t if t is None or t.dtype == torch.int64 else t.float() for t in (x, *states))
+            x = x.float() if x.is_floating_point() else x
+            states = [None if state is None else state.float() for state in states]
         final: list[tuple[Tensor, ...]] = []
         cells: list[Tensor] = []
         for layer in range(self.num_layers):

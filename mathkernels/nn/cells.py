@@ -73,7 +73,8 @@ class _Cell(nn.Module):
         ]
         x = x.long() if symbols else x
         if bfloat16:  # an autocast layer before this one may have given them
-            x, *states = (t if t is None or t.dtype == torch.int64 else t.float() for t in (x, *states))
+            x = x.float() if x.is_floating_point() else x
+            states = [None if state is None else state.float() for state in states]
         E, B = models or 1, rows[0] if rows else 1
         x = x.reshape(E, 1, B) if symbols else x.reshape(E, 1, B, self.input_size)
         stored = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
