@@ -2,6 +2,7 @@
 
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 
@@ -11,6 +12,16 @@ namespace {
 // OpenMP's team does not survive fork(): a parallel region in the child would wait for threads that do not exist.
 std::atomic<bool> forked{false};
 const int registered = pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
+
+// A phase of work is some tens of microseconds long and its ends lie close together: a waiting thread spins for about
+// as long, and then lets others have the processor.
+constexpr int spins = 2000;
+
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
 
 }  // namespace
 
@@ -23,6 +34,28 @@ void parallel_for(int64_t items, int threads, void (*work)(void*, int, int64_t),
   }
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int64_t item = 0; item < items; ++item) work(context, omp_get_thread_num(), item);
+}
+
+void Barrier::wait(int members) {
+  if (members == 1) return;
+  const unsigned now = round.load(std::memory_order_relaxed);
+  if (arrived.fetch_add(1, std::memory_order_acq_rel) == members - 1) {
+    arrived.store(0, std::memory_order_relaxed);
+    round.store(now + 1, std::memory_order_release);
+    return;
+  }
+  for (int spin = 0; round.load(std::memory_order_acquire) == now; ++spin) {
+    if (spin < spins)
+      pause();
+    else
+      sched_yield();
+  }
+}
+
+void parallel_team(int threads, void (*work)(void*, int, int), void* context) {
+  if (threads <= 1 || forked.load(std::memory_order_relaxed)) return work(context, 0, 1);
+#pragma omp parallel num_threads(threads)
+  work(context, omp_get_thread_num(), omp_get_num_threads());
 }
 
 }  // namespace mk

@@ -28,6 +28,7 @@ from mathkernels.ensemble.describe import (
 )
 from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
 from mathkernels.ensemble.sharding import LostWorkersError
 from mathkernels.ensemble.training import Progress, evaluate, fit
 
@@ -63,6 +64,7 @@ __all__ = [
     "RealNPU",
     "Results",
     "Run",
+    "Seq2SeqEnsemble",
     "Stack",
     "Task",
     "TruncatedNormal",
