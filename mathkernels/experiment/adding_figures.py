@@ -32,6 +32,7 @@ def loss_figure(rows: Sequence[Row]) -> Any:
 
 _TRAIN, _VALID = {"color": COLORS[0], "lw": 1}, {"color": COLORS[1], "lw": 1}
 _BASELINE = {"color": INK, "lw": 0.8, "ls": "--"}
+_SOLVED = {"color": INK, "lw": 0.8, "ls": ":"}
 _LEGEND = [("training", _TRAIN), ("validation", _VALID), ("always 1", _BASELINE)]
 
 
@@ -61,10 +62,11 @@ def losses_figure(parts: Sequence[tuple[str, Sequence[Row]]]) -> Any:
         for axis, (name, rows) in zip(axes, parts, strict=False):
             draw_losses(axis, rows, "updates")
             axis.set_title(name, fontsize=7, color=INK)
+            axis.set_xlabel("Updates", color=INK)
         for axis in axes[len(parts) :]:
             axis.set_visible(False)
-        figure.supxlabel("Updates", fontsize=7, color=INK)
-        figure.supylabel("Mean squared error", fontsize=7, color=INK)
+        for axis in axes[::columns]:
+            axis.set_ylabel("Mean squared error", color=INK)
         plots.legend(figure, _LEGEND)
     return figure
 
@@ -97,10 +99,11 @@ def loss_vs_t_figure(rows: Iterable[Row], others: Sequence[str]) -> Any:
             axis.plot(lengths, middle, **{**style, "marker": ""})
             entries.append((name or "runs and their median", style))
         axis.axhline(adding.BASELINE, **_BASELINE)
-        axis.axhline(SOLVED, color=GRID, lw=0.8)
+        axis.axhline(SOLVED, **_SOLVED)
         axis.set_yscale("log")
+        axis.set_xticks(sorted({row["t"] for _, own in groups.items() for row in own}))
         axis.set_xlabel("Sequence length T", color=INK)
         axis.set_ylabel("Best validation loss", color=INK)
         axis.spines[["top", "right"]].set_visible(False)
-        plots.legend(figure, [*entries, ("always 1", _BASELINE), ("solved", {"color": GRID, "lw": 0.8})])
+        plots.legend(figure, [*entries, ("always 1", _BASELINE), ("solved below", _SOLVED)])
     return figure

@@ -10,7 +10,7 @@ from torch.func import functional_call
 class StockLSTM(nn.Module):
     """E ``torch.nn.LSTM`` one after another, with the parameters and the call of ours with ``models=E``.
 
-    Each model runs the stock layer's own code; taking its weights out of the stacked ones takes no time to speak of.
+    Each model runs the stock layer's own code on its weights, taken out of the stacked ones.
 
     Args:
         inputs: I.
