@@ -260,7 +260,7 @@ def test_smoke_shrinks_the_shipped_configuration(trainer, tmp_path):
         (["optim.clip_norm=-1"], "optim.clip_norm: got -1.0; needs a finite number above 0"),
         (["optim.name=lion"], "optim.name: got 'lion' .*, needs one of adam, sgd"),
         (["optim.validation_split=1"], "optim.validation_split: got 1.0; needs a number between 0 and 1"),
-        (["optim.validation_split=0.001"], "got dt_length 500 with validation_split 0.001; needs a sequence"),
+        (["optim.validation_split=0.999"], "got dt_length 500 with validation_split 0.999; needs a sequence"),
         (["train.es_patience=0"], "train.es_patience: got 0; needs at least 1"),
         (["model.forget_bias=.nan"], "model.forget_bias: got nan; needs a finite number"),
         (["--mode", "validate"], "artifacts: '.*none' has no model/seed.*; train it with --mode train"),
