@@ -1,6 +1,10 @@
-"""Arithmetic layers as torch modules under their papers' names; ``models=E`` makes E independent ones."""
+"""Arithmetic layers under their papers' names, LSTM and GRU as in torch.nn; ``models=E`` makes E of each."""
 
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
+from mathkernels.nn.cells import GRUCell, LSTMCell
+from mathkernels.nn.convert import convert
+from mathkernels.nn.gru import GRU
+from mathkernels.nn.lstm import LSTM
 from mathkernels.nn.nalu import GNALU, INALU, NALU
 from mathkernels.nn.npu import NPU
 from mathkernels.nn.real_npu import RealNPU
@@ -9,7 +13,9 @@ from mathkernels.nn.units import NAU, NMRU, NMU, NRU
 
 __all__ = [
     "GNALU",
+    "GRU",
     "INALU",
+    "LSTM",
     "NAC",
     "NACNMU",
     "NALU",
@@ -18,8 +24,11 @@ __all__ = [
     "NMU",
     "NPU",
     "NRU",
+    "GRUCell",
+    "LSTMCell",
     "NACMul",
     "NACSigma",
     "RealNPU",
     "RecurrentUnit",
+    "convert",
 ]

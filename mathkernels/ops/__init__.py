@@ -7,7 +7,9 @@ Second order comes from the plain torch of ``mathkernels.reference``. Forward mo
 
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
 from mathkernels.ops.discretisation import discretisation
+from mathkernels.ops.gru import gru
 from mathkernels.ops.inalu import inalu
+from mathkernels.ops.lstm import lstm
 from mathkernels.ops.nac import nac
 from mathkernels.ops.nac_mul import nac_mul, nac_nmu, nac_sigma
 from mathkernels.ops.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
@@ -23,7 +25,9 @@ __all__ = [
     "clipped_reciprocal",
     "discretisation",
     "gnalu",
+    "gru",
     "inalu",
+    "lstm",
     "nac",
     "nac_mul",
     "nac_nmu",

@@ -2,7 +2,9 @@
 
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
 from mathkernels.reference.discretisation import discretisation
+from mathkernels.reference.gru import gru, gru_backward
 from mathkernels.reference.inalu import inalu
+from mathkernels.reference.lstm import lstm, lstm_backward
 from mathkernels.reference.nac import nac
 from mathkernels.reference.nac_mul import nac_mul, nac_nmu, nac_sigma
 from mathkernels.reference.nalu import gnalu, nalu, nalu_nau_nmu, nalu_separate
@@ -18,7 +20,11 @@ __all__ = [
     "clipped_reciprocal",
     "discretisation",
     "gnalu",
+    "gru",
+    "gru_backward",
     "inalu",
+    "lstm",
+    "lstm_backward",
     "nac",
     "nac_mul",
     "nac_nmu",

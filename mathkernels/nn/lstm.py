@@ -1,0 +1,75 @@
+"""Long short-term memory as torch.nn has it, over the compiled sequence kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from mathkernels.nn._sequence import SequenceLayer
+from mathkernels.ops import lstm
+
+
+class LSTM(SequenceLayer):
+    """`torch.nn.LSTM` over compiled kernels: its constructor, calls, results, parameters and initial values.
+
+    Shapes: x ``(T, B, I)``, with ``batch_first`` ``(B, T, I)``, without a batch ``(T, I)``, or a
+    PackedSequence; y in its place with ``D * H`` features; h and c ``(L * D, B, H)``, D = 2 with
+    ``bidirectional``. With ``models=E`` every tensor and parameter but ``lengths`` has a leading E. Where x
+    holds whole numbers it has no feature axis: they are symbols below ``input_size`` in the place of one-hot
+    rows, whose product with the weights is then one column of them.
+    Parameters: ``weight_ih_l0`` (4H, I), ``weight_hh_l0`` (4H, H), ``bias_ih_l0``, ``bias_hh_l0`` (4H), …,
+    gates in the order i, f, g, o, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.LSTM load and the
+    other way round.
+    Source: Hochreiter & Schmidhuber 1997, *Long Short-Term Memory*; Gers et al. 2000, *Learning to Forget*.
+
+    Args:
+        dropout: probability of zeroing an output of every layer but the last, in training mode.
+        proj_size: 0; projections are not supported.
+        models: E independent models in one call.
+        bfloat16: round weights and inputs of products to bfloat16; states, sums and all tensors stay float32.
+            The same happens under ``torch.autocast`` with bfloat16.
+
+    Raises:
+        ValueError: an argument is out of its range, or a tensor of a call has not the right shape.
+        TypeError: a tensor of a call has not the right type.
+    """
+
+    gates, states = 4, ("h0", "c0")
+
+    def run_layer(
+        self,
+        x: Tensor,
+        weights: Sequence[Any],
+        states: Sequence[Any],
+        lengths: Tensor | None,
+        return_cells: bool,
+        bfloat16: bool,
+    ) -> tuple[Tensor, tuple[Tensor, ...], Tensor | None]:
+        given: list[Any] = [x, *weights, *states, lengths]
+        y, hn, cn, *cells = lstm(*given, return_cells=return_cells, bfloat16=bfloat16)
+        return y, (hn, cn), cells[0] if cells else None
+
+    def forward(
+        self,
+        x: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        return_cells: bool = False,
+    ) -> Any:
+        """Run along the sequences.
+
+        Args:
+            x: inputs or symbols, see the class.
+            hx: initial states (h0, c0), 0 by default.
+            lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
+                states are those after the last valid step, and the reverse direction starts there.
+            return_cells: return the cells of every step as well.
+
+        Returns:
+            y, (hn, cn), and with ``return_cells`` a list with the cells of each layer, in the shape of y.
+        """
+        y, ends, cells = self.sequence(x, hx, lengths, return_cells)
+        return (y, ends, cells) if return_cells else (y, ends)

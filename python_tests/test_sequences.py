@@ -1,0 +1,481 @@
+"""Properties of both sequence ops; what only one of them has is in its own file."""
+
+import math
+
+import pytest
+import torch
+from sequence_cases import CASES, EMPTY_SHAPES, KINDS, SHAPES, assert_same_bits, joined
+
+from mathkernels import _C, backends, ops
+from mathkernels.testing import assert_no_worse_than, poisoned_memory, results
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.id)
+SHORT = (2, 3, 3, 2, 2, 2)
+
+
+def gradients(function, leaves):
+    """All results, and the gradients of half the sum of their squares: a row's do not depend on the others."""
+    leaves = [leaf.detach().requires_grad_() for leaf in leaves]
+    found = function(*leaves)
+    loss = sum(result.square().sum() for result in found) / 2
+    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+    return [r.detach() for r in found], [
+        torch.zeros_like(leaf) if grad is None else grad for leaf, grad in zip(leaves, grads, strict=True)
+    ]
+
+
+@every_case
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_float32_is_no_worse_than_torch_on_every_instruction_set(case, shape, isa):
+    # each of T steps passes on the rounding of its activations and sums, in an order that torch does not share
+    leaves, floor = case.leaves(shape, torch.float32), 4 + 2 * shape[1]
+    ours, theirs = joined(case.function(shape)), joined(case.reference(shape))
+    assert_no_worse_than(ours, theirs, leaves, floor_ulp=floor)
+    ran = backends.last()
+    assert ran is not None
+    assert (ran.op, ran.backend, ran.isa) == (f"{case.kind}_backward", "cpu", isa)
+
+
+@every_case
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_float64_equals_the_reference(case, shape, isa):
+    leaves = case.leaves(shape)
+    ours, theirs = joined(case.function(shape)), joined(case.reference(shape))
+    for found, exact in zip(results(ours, leaves), results(theirs, leaves), strict=True):
+        # sums of at most T * B products behind T steps: 1e-11 leaves some ten thousand roundings
+        largest = max([1.0, *exact.abs().flatten().tolist()])
+        torch.testing.assert_close(found, exact, rtol=0, atol=1e-11 * largest)
+
+
+@every_case
+@pytest.mark.parametrize("shape", EMPTY_SHAPES, ids=str)
+def test_empty_sizes_give_what_the_reference_gives(case, shape):
+    if case.symbols and shape[3] == 0:
+        pytest.skip("no symbol is below 0")
+    leaves = case.leaves(shape)
+    with poisoned_memory():
+        found = gradients(case.function(shape), leaves)
+    for ours, exact in zip(found, gradients(case.reference(shape), leaves), strict=True):
+        for a, b in zip(ours, exact, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@every_case
+def test_first_and_second_gradients(case):
+    leaves = [leaf.requires_grad_() for leaf in case.leaves(SHORT)]
+    assert torch.autograd.gradcheck(case.function(SHORT), leaves)
+    small = (1, 2, 2, 2, 2, 2)
+    leaves = [leaf.requires_grad_() for leaf in case.leaves(small)]
+    assert torch.autograd.gradgradcheck(case.function(small), leaves)
+
+
+@every_case
+def test_op_contract(case):
+    op = getattr(torch.ops.mathkernels, case.kind)
+    backward = getattr(torch.ops.mathkernels, f"{case.kind}_backward")
+    given = case.arguments(SHORT, case.leaves(SHORT, torch.float32))
+    if case.kind == "gru":
+        given.insert(6, None)
+    y, hn, cn, cells, gates = op.default(*given, True, True, False)
+    for flags in ((True, True, False), (False, False, False)):
+        torch.library.opcheck(op.default, (*given, *flags))
+    cells_of = (cn, cells) if case.kind == "lstm" else (None, None)
+    arrived = [None if result is None else torch.ones_like(result) for result in (y, hn, *cells_of)]
+    contract = ("test_schema", "test_faketensor")  # the test of compilation runs it under AOTAutograd
+    for wants in ((not case.symbols, True, True), (False, True, False), (False, False, True)):
+        arguments = (*arrived, *given, y, cells, gates, *wants, False)
+        torch.library.opcheck(backward.default, arguments, test_utils=contract)
+    arguments = (None, arrived[1], None, None, *given, y, cells, gates, False, True, True, False)
+    torch.library.opcheck(backward.default, arguments, test_utils=contract)
+
+
+@every_case
+def test_vmap_of_grad(case):
+    shape, alone = (3, 4, 5, 2, 3, 2), (1, 4, 5, 2, 3, 2)
+    leaves = case.leaves(shape)
+
+    def gradient(of):
+        def loss(*one):
+            return sum(result.sin().sum() for result in of(alone)(*(leaf[None] for leaf in one)))
+
+        return torch.vmap(torch.func.grad(loss, argnums=tuple(range(len(leaves)))))(*leaves)
+
+    torch.testing.assert_close(gradient(case.function), gradient(case.reference))
+
+
+@every_kind
+def test_vmap_over_x_only_without_gradients(case):
+    shape = (2, 4, 3, 2, 3, 1)
+    x, *others = case.leaves(shape)
+    stacked = torch.stack([x, 2 * x, -x])
+    in_dims = (0, *(None for _ in others))
+    found = torch.vmap(case.function(shape), in_dims)(stacked, *others)
+    expected = [case.reference(shape)(one, *others) for one in stacked]
+    for index, result in enumerate(found):
+        torch.testing.assert_close(result, torch.stack([one[index] for one in expected]))
+
+
+@every_kind
+def test_the_hessian_by_reverse_mode_twice(case):
+    shape = (1, 2, 1, 2, 2, 1)
+    x, *others = case.leaves(shape)
+
+    def hessian(function):
+        return torch.func.jacrev(torch.func.jacrev(lambda x: joined(function)(x, *others).sin().sum()))(x)
+
+    torch.testing.assert_close(hessian(case.function(shape)), hessian(case.reference(shape)))
+
+
+@every_case
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiles_to_one_graph_with_the_same_bits(case, dynamic):
+    torch._dynamo.reset()
+    leaves = case.leaves(SHORT, torch.float32)
+    function = case.function(SHORT)
+    compiled = torch.compile(function, fullgraph=True, backend="aot_eager", dynamic=dynamic)
+    for ours, eager in zip(gradients(compiled, leaves), gradients(function, leaves), strict=True):
+        assert_same_bits(ours, eager)
+
+
+@every_case
+@pytest.mark.parametrize("shape", [(4, 7, 33, 5, 20, 2), (3, 5, 70, 3, 33, 1)], ids=str)
+def test_a_model_alone_equals_itself_in_the_ensemble(case, shape, isa):
+    leaves, alone = case.leaves(shape, torch.float32), []
+    symbols, lengths = case.fixed(shape)
+    one = (1, *shape[1:])
+    for e in range(shape[0]):
+        # fixed() depends on the models, so that the op is called with a model's own symbols and lengths
+        def function(*given, e=e):
+            arguments = case.arguments(one, given)
+            arguments[0] = arguments[0] if symbols is None else symbols[e : e + 1]
+            arguments[-1] = None if lengths is None else lengths[e : e + 1]
+            options = {"return_cells": True} if case.kind == "lstm" else {}
+            return getattr(ops, case.kind)(*arguments, **options)
+
+        found = gradients(function, [leaf[e : e + 1] for leaf in leaves])
+        alone.append([*found[0], *found[1]])
+    together = gradients(case.function(shape), leaves)
+    assert_same_bits([*together[0], *together[1]], [torch.cat(parts) for parts in zip(*alone, strict=True)])
+
+
+@every_case
+@pytest.mark.parametrize("shape", [(1, 5, 70, 5, 20, 2), (1, 4, 37, 3, 100, 1)], ids=str)
+def test_a_row_alone_equals_itself_in_the_batch(case, shape, isa):
+    """Results and the gradients of x and the initial states; those of the weights sum over rows."""
+    _, T, B, I, H, _ = shape
+    leaves = case.leaves(shape, torch.float32)
+    arguments = case.arguments(shape, leaves)
+    options = {"return_cells": True} if case.kind == "lstm" else {}
+
+    def run(rows):
+        given = list(arguments)
+        for index, axis in [(0, 2), (5, 2), (6, 2)]:
+            if index < len(given) - 1 and given[index] is not None:
+                given[index] = given[index].narrow(axis, rows.start, rows.stop - rows.start)
+        given[-1] = None if given[-1] is None else given[-1][:, rows]
+        wanted = [t for t in (given[0], *given[5:-1]) if t is not None and t.is_floating_point()]
+        given = [t.detach().requires_grad_() if any(t is w for w in wanted) else t for t in given]
+        given[1] = given[1].detach().requires_grad_()
+        wanted = [t for t in (given[0], *given[5:-1]) if t is not None and t.is_floating_point()]
+        found = getattr(ops, case.kind)(*given, **options)
+        loss = sum(result.square().sum() for result in found)
+        grads = torch.autograd.grad(loss, wanted) if wanted else ()
+        return [result.detach() for result in found], grads
+
+    def cut(tensor, row):
+        return tensor.narrow(2, row, 1)  # (E,T,B,...) and (E,D,B,H)
+
+    results_of_all, grads_of_all = run(slice(0, B))
+    for row in (0, 1, 15, 16, 32, B - 1):
+        found, grads = run(slice(row, row + 1))
+        assert_same_bits(found, [cut(tensor, row) for tensor in results_of_all])
+        assert_same_bits(grads, [cut(tensor, row) for tensor in grads_of_all])
+
+
+@every_case
+@pytest.mark.parametrize("shape", [(1, 6, 300, 5, 20, 2), (5, 4, 40, 3, 33, 1)], ids=str)
+def test_the_number_of_threads_changes_no_bit(case, shape):
+    leaves = case.leaves(shape, torch.float32)
+    torch.set_num_threads(1)
+    single = gradients(case.function(shape), leaves)
+    for threads in (2, 3, 5):
+        torch.set_num_threads(threads)
+        for ours, expected in zip(gradients(case.function(shape), leaves), single, strict=True):
+            assert_same_bits(ours, expected)
+
+
+@every_case
+def test_instruction_sets_with_fma_give_the_same_bits(case):
+    fused = [name for name in backends.available() if name in ("v3", "v4")]
+    if len(fused) < 2:
+        pytest.skip(f"this machine has only {fused} of v3 and v4")
+    shape = (2, 5, 40, 5, 20, 2)
+    for dtype in (torch.float32, torch.float64):
+        leaves, found = case.leaves(shape, dtype), []
+        for name in fused:
+            backends.force(name)
+            results_of, grads = gradients(case.function(shape), leaves)
+            found.append([*results_of, *grads])
+        assert_same_bits(*found)
+
+
+@every_case
+def test_a_poisoned_model_leaves_the_others_alone(case, isa):
+    shape = (3, 4, 18, 3, 20, 2)
+    leaves = case.leaves(shape, torch.float32)
+    clean = gradients(case.function(shape), leaves)
+    for index in range(len(leaves)):
+        for poison in (math.nan, math.inf):
+            spoiled = [leaf.clone() for leaf in leaves]
+            spoiled[index][1] = poison
+            for ours, expected in zip(gradients(case.function(shape), spoiled), clean, strict=True):
+                assert_same_bits([t[[0, 2]] for t in ours], [t[[0, 2]] for t in expected])
+
+
+@every_kind
+def test_a_poisoned_row_leaves_other_rows_alone(case, isa):
+    shape = (1, 4, 37, 3, 20, 2)
+    x, *others = case.leaves(shape, torch.float32)
+    clean, clean_grads = gradients(case.function(shape), [x, *others])
+    for row in (0, 15, 36):
+        spoiled = x.clone()
+        spoiled[:, 1, row] = math.nan
+        found, grads = gradients(case.function(shape), [spoiled, *others])
+        rest = [other for other in range(37) if other != row]
+        assert_same_bits([t[:, :, rest] for t in found], [t[:, :, rest] for t in clean])
+        assert_same_bits([grads[0][:, :, rest]], [clean_grads[0][:, :, rest]])
+        assert found[0][:, 1, row].isnan().all()
+
+
+@every_kind
+def test_what_stands_behind_the_end_of_a_row_is_never_read(case, isa):
+    shape = (2, 6, 19, 3, 20, 2)
+    case = next(c for c in CASES if c.kind == case.kind and c.lengths and not c.symbols)
+    leaves = case.leaves(shape, torch.float32)
+    _, lengths = case.fixed(shape)
+    clean = gradients(case.function(shape), leaves)
+    behind = torch.arange(6)[None, :, None] >= lengths[:, None]
+    leaves[0] = torch.where(behind[..., None], math.nan, leaves[0])
+    found = gradients(case.function(shape), leaves)
+    for ours, expected in zip(found, clean, strict=True):
+        assert_same_bits(ours, expected)
+    assert (found[0][0][behind] == 0).all()
+    assert (found[1][0][behind] == 0).all()
+
+
+@every_case
+def test_every_output_is_written_and_strides_do_not_matter(case):
+    for shape in [(2, 3, 5, 4, 7, 2), (1, 4, 130, 2, 20, 1)]:
+        leaves = case.leaves(shape, torch.float32)
+        clean = gradients(case.function(shape), leaves)
+        with poisoned_memory():
+            found = gradients(case.function(shape), leaves)
+        strided = [leaf.transpose(-1, -2).contiguous().transpose(-1, -2) for leaf in leaves]
+        for ours, expected, other in zip(found, clean, gradients(case.function(shape), strided), strict=True):
+            assert_same_bits(ours, expected)
+            assert_same_bits(other, expected)
+        leaves = [leaf.requires_grad_() for leaf in leaves]
+        summed = torch.autograd.grad(case.function(shape)(*leaves)[0].sum(), leaves)  # strides of 0
+        ones = case.function(shape)(*leaves)[0]
+        assert_same_bits(summed, torch.autograd.grad(ones, leaves, torch.ones_like(ones)))
+
+
+@every_kind
+def test_backward_twice_and_inputs_unchanged(case):
+    shape = (1, 5, 9, 3, 20, 2)
+    leaves = [leaf.requires_grad_() for leaf in case.leaves(shape, torch.float32)]
+    before = [leaf.detach().clone() for leaf in leaves]
+    y = joined(case.function(shape))(*leaves)
+    kept = y.detach().clone()
+    first = torch.autograd.grad(y.sum(), leaves, retain_graph=True)
+    assert_same_bits(torch.autograd.grad(y.sum(), leaves), first)
+    assert_same_bits([y, *leaves], [kept, *before])
+
+
+@every_kind
+def test_nothing_is_saved_and_bits_stay_where_nothing_needs_a_gradient(case):
+    shape = (2, 5, 9, 3, 20, 2)
+    leaves = case.leaves(shape, torch.float32)
+    plain = case.function(shape)(*leaves)
+    with_grad = case.function(shape)(*(leaf.clone().requires_grad_() for leaf in leaves))
+    assert_same_bits(plain, with_grad)
+    with torch.no_grad():
+        found = case.function(shape)(*(leaf.clone().requires_grad_() for leaf in leaves))
+    assert not any(result.requires_grad for result in (*found, *plain))
+    assert_same_bits(found, plain)
+    given = case.arguments(shape, leaves)
+    if case.kind == "gru":
+        given.insert(6, None)
+    *_, cells, gates = getattr(torch.ops.mathkernels, case.kind)(*given, False, False, False)
+    assert cells.numel() == gates.numel() == 0
+
+
+@every_case
+def test_gradients_that_nobody_wants_change_no_other(case):
+    shape = (2, 4, 9, 3, 20, 2)
+    leaves = case.leaves(shape, torch.float32)
+    everything = gradients(case.function(shape), leaves)[1]
+    for index in range(len(leaves)):
+        wanted = [leaf.detach().requires_grad_(other == index) for other, leaf in enumerate(leaves)]
+        loss = sum(result.square().sum() for result in case.function(shape)(*wanted)) / 2
+        loss.backward()
+        assert_same_bits([wanted[index].grad], [everything[index]])
+        assert [leaf.grad is not None for leaf in wanted] == [other == index for other in range(len(leaves))]
+
+
+@every_kind
+def test_symbols_equal_their_one_hot_rows(case):
+    shape = (2, 5, 9, 7, 20, 2)
+    case = next(c for c in CASES if c.kind == case.kind and c.symbols and c.lengths)
+    leaves = case.leaves(shape)
+    arguments = case.arguments(shape, leaves)
+    rows = torch.nn.functional.one_hot(arguments[0], 7).double()
+    found = getattr(ops, case.kind)(*arguments)
+    for ours, expected in zip(found, getattr(ops, case.kind)(rows, *arguments[1:]), strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-13, atol=1e-13)
+
+
+def named(case):
+    """A call's arguments by name, which the tests of bad input change one by one."""
+    given = case.arguments((2, 3, 4, 5, 6, 2), case.leaves((2, 3, 4, 5, 6, 2)))
+    states = ("h0", "c0") if case.kind == "lstm" else ("h0",)
+    names = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", *states, "lengths")
+    return dict(zip(names, given, strict=True))
+
+
+@every_kind
+def test_disagreeing_shapes_are_named(case):
+    op, G = getattr(ops, case.kind), case.gates
+    good = {**named(case), "lengths": torch.tensor([[1, 2, 3, 0]] * 2)}
+    told = {
+        "x": (good["x"][:, :, :, :4], r"x \(E,T,B,I\)=\(2, 3, 4, 4\)"),
+        "weight_ih": (good["weight_ih"][:, :, :-1], rf"weight_ih \(E,D,{G}H,I\)=\(2, 2, {6 * G - 1}, 5\)"),
+        "weight_hh": (good["weight_hh"][..., :-1], rf"weight_hh \(E,D,{G}H,H\)=\(2, 2, {6 * G}, 5\)"),
+        "bias_ih": (good["bias_ih"][:1], rf"bias_ih \(E,D,{G}H\)=\(1, 2, {6 * G}\)"),
+        "bias_hh": (good["bias_hh"][0], rf"bias_hh \(E,D,{G}H\)=\(2, {6 * G}\)"),
+        "h0": (good["h0"][:, :1], r"h0 \(E,D,B,H\)=\(2, 1, 4, 6\)"),
+        "lengths": (good["lengths"][:1], r"lengths \(E,B\)=\(1, 4\)"),
+    }
+    if case.kind == "lstm":
+        told["c0"] = (good["c0"][:, :, :3], r"c0 \(E,D,B,H\)=\(2, 2, 3, 6\)")
+    assert op(**good)[0].shape == (2, 3, 4, 12)
+    for name, (wrong, message) in told.items():
+        with pytest.raises(ValueError, match=f"^{case.kind}: shapes disagree: .*{message}"):
+            op(**{**good, name: wrong})
+    for name in ("x", "weight_ih", "weight_hh"):
+        with pytest.raises(ValueError, match=rf"^{case.kind}: shapes disagree: .*{name} "):
+            op(**{**good, name: good[name][0]})
+
+
+@every_kind
+def test_bad_options_dtypes_and_values_are_named(case):
+    op, good = getattr(ops, case.kind), named(case)
+    three = {name: torch.cat([t, t[:, :1]], 1) for name, t in good.items() if name not in ("x", "lengths")}
+    with pytest.raises(ValueError, match=r"weight_hh \(2, 3, \d+, 6\) has 3 directions; needs 1 or 2"):
+        op(x=good["x"], **three)
+    with pytest.raises(ValueError, match="bias_ih is given without bias_hh; needs both or neither"):
+        op(**{**good, "bias_hh": None})
+    with pytest.raises(TypeError, match=r"bfloat16 rounds torch.float32; weight_ih is torch.float64"):
+        op(**good, bfloat16=True)
+    with pytest.raises(
+        TypeError, match=r"h0 is torch.float32 on cpu; needs torch.float64 on cpu like weight_ih"
+    ):
+        op(**{**good, "h0": good["h0"].float()})
+    with pytest.raises(TypeError, match=r"x is torch.float32 .* like weight_ih, or torch.int64 for symbols"):
+        op(**{**good, "x": good["x"].float()})
+    with pytest.raises(TypeError, match=r"lengths is torch.int32 on cpu; needs torch.int64 on cpu"):
+        op(**{**good, "lengths": torch.ones(2, 4, dtype=torch.int32)})
+    half = {name: t.half() for name, t in good.items() if t is not None}
+    with pytest.raises(TypeError, match=r"weight_ih is torch.float16; needs torch.float32 or torch.float64"):
+        op(**half)
+    for length in (4, -1):
+        with pytest.raises(ValueError, match=rf"lengths holds {length}; needs steps from 0 to 3"):
+            op(**{**good, "lengths": torch.full((2, 4), length)})
+    for symbol in (5, -1):
+        with pytest.raises(ValueError, match=rf"x holds {symbol}; needs symbols from 0 to 4"):
+            op(**{**good, "x": torch.full((2, 3, 4), symbol)})
+
+
+@every_kind
+def test_the_backward_op_refuses_what_does_not_fit(case):
+    given = case.arguments(SHORT, case.leaves(SHORT))
+    if case.kind == "gru":
+        given.insert(6, None)
+    y, hn, _, cells, gates = getattr(torch.ops.mathkernels, case.kind)(*given, True, True, False)
+    backward = getattr(torch.ops.mathkernels, f"{case.kind}_backward")
+    wants = (True, True, True, False)
+    with pytest.raises(
+        ValueError, match=rf"{case.kind}_backward: dy has shape \(2, 2, 3, 4\); needs \(2, 3, 3, 4\)"
+    ):
+        backward(y[:, :2], hn, None, None, *given, y, cells, gates, *wants)
+    with pytest.raises(ValueError, match=rf"{case.kind}_backward: gates has shape \(2, 0\); needs"):
+        backward(y, hn, None, None, *given, y, cells, gates.new_empty(2, 0), *wants)
+    with pytest.raises(
+        TypeError, match=rf"{case.kind}_backward: dhn is torch.float32 on cpu; needs torch.float64"
+    ):
+        backward(y, hn.float(), None, None, *given, y, cells, gates, *wants)
+
+
+def guarded(shape, dtype):
+    """A buffer for a tensor of this shape, with guards around it, and the check that those are untouched."""
+    size, guard = math.prod(shape), 64
+    buffer = torch.full((size + 2 * guard,), 7777.0, dtype=dtype)
+
+    def written():
+        intact = bool((buffer[:guard] == 7777).all() and (buffer[guard + size :] == 7777).all())
+        return intact and bool((buffer[guard : guard + size] != 7777).all())
+
+    return buffer[guard:], written
+
+
+@pytest.mark.parametrize("kind", _C.sequence_kinds)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 4, 7, 2), (1, 4, 37, 3, 20, 1), (1, 2, 3, 1, 1, 1)], ids=str)
+@pytest.mark.parametrize("symbols", [False, True])
+def test_kernels_write_inside_their_outputs_and_workspace_only(kind, dtype, shape, symbols, isa):
+    case = next(c for c in CASES if c.kind == kind and c.symbols == symbols and c.lengths)
+    E, T, B, I, H, D = shape
+    given = case.arguments(shape, case.leaves(shape, dtype))
+    if kind == "gru":
+        given.insert(6, None)
+    state, along = (E, D, B, H), (E, T, B, D * H)
+    lstm = kind == "lstm"
+    call = _C.sequence_call(
+        _C.sequence_kinds[kind],
+        [torch.float32, torch.float64].index(dtype),
+        False,
+        symbols,
+        E,
+        D,
+        T,
+        B,
+        I,
+        H,
+        2,
+    )
+
+    def addresses(buffers):
+        return [0 if buffer is None else buffer[0].data_ptr() for buffer in buffers]
+
+    def workspace(size):
+        return torch.full((size + 256,), 99, dtype=torch.uint8)
+
+    y, hn, gates = (guarded(s, dtype) for s in (along, state, (E, D, T, B, 4 * H)))
+    cn, cells = (guarded(state, dtype), guarded(along, dtype)) if lstm else (None, None)
+    inputs = [0 if t is None else t.data_ptr() for t in given]
+    sizes = [_C.sequence_forward_workspace(call), _C.sequence_backward_workspace(call)]
+    spaces = [workspace(size) for size in sizes]
+    _C.sequence_forward(call, *inputs, *addresses((y, hn, cn, gates, cells)), spaces[0].data_ptr() + 1)
+    # gates behind the end of a row may stay as they are, and their inner layout is the kernel's
+    outputs = [y, hn, *([cn, cells] if lstm else [])]
+    arrived = [torch.rand(s, dtype=dtype) for s in (along, state, state, along)]
+    arrived = [t.data_ptr() for t in arrived] if lstm else [*(t.data_ptr() for t in arrived[:2]), 0, 0]
+    made = [None if t is None or t.dtype != dtype else guarded(t.shape, dtype) for t in given[:7]]
+    saved = addresses((y, gates, cells))
+    _C.sequence_backward(call, *arrived, *inputs, *saved, *addresses(made), spaces[1].data_ptr() + 1)
+    assert all(written() for _, written in [*outputs, *(m for m in made if m is not None)])
+    assert bool((gates[0][math.prod((E, D, T, B, 4 * H)) :] == 7777).all())
+    for space, size in zip(spaces, sizes, strict=True):
+        assert (space[size + 1 :] == 99).all()
+        assert space[0] == 99
