@@ -80,6 +80,60 @@ int64_t recurrent_backward_workspace(const RecurrentCall& call);
 void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l, const void* weight,
                         const void* initial, const void* h, void* dl, void* dweight, void* dinitial, void* workspace);
 
+// Whole sequences of LSTM and GRU cells; G = 4 gates (i, f, g, o) or 3 (r, z, n), D = 1 or 2 directions of which the
+// second runs from the last step to the first.  docs/sequences.md has the equations, the order of sums and the errors.
+#define MK_SEQUENCE_KINDS(kind) kind(lstm) kind(gru)
+
+#define MK_KIND(name) name,
+enum class SequenceKind : int { MK_SEQUENCE_KINDS(MK_KIND) };
+#undef MK_KIND
+#define MK_COUNT(name) +1
+constexpr int sequence_kinds = MK_SEQUENCE_KINDS(MK_COUNT);
+#undef MK_COUNT
+
+struct SequenceCall {
+  SequenceKind kind;
+  Dtype dtype;
+  bool bfloat16;  // weights and what they meet in products are rounded to bfloat16; sums and states stay float32
+  bool symbols;   // x holds int64 in [0, I) in place of one-hot rows
+  int64_t models, directions, steps, batch, inputs, hidden;
+  int threads;
+};
+
+// x (E,T,B,I), with symbols (E,T,B); weight_ih (E,D,G*H,I), weight_hh (E,D,G*H,H); bias_ih, bias_hh (E,D,G*H), both or
+// neither; h0, c0 (E,D,B,H), null for zeros, c0 of an LSTM only.  lengths (E,B) or null: row b takes its first
+// lengths[b] steps, beyond which x is not looked at, y and cells are 0, and the second direction has not begun.
+struct SequenceInputs {
+  const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
+  const int64_t* lengths;
+};
+
+// y, cells (E,T,B,D*H), the first direction's units first; hn, cn (E,D,B,H), the states after a row's last step in
+// its direction; gates, E*D*T*B*4*H numbers in an order of the kernel's own.  All but y may be null; backward needs y,
+// gates and, of an LSTM, cells, and overwrites none of them.
+struct SequenceOutputs {
+  void *y, *hn, *cn, *gates, *cells;
+};
+
+int64_t sequence_forward_workspace(const SequenceCall& call);
+void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace);
+
+// Gradients of y, hn, cn, cells, each null for zeros.
+struct SequenceGradients {
+  const void *dy, *dhn, *dcn, *dcells;
+};
+struct SequenceSaved {
+  const void *y, *gates, *cells;
+};
+// In the shapes of the inputs, each null where it is not wanted; dx is null with symbols.
+struct SequenceInputGradients {
+  void *dx, *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh, *dh0, *dc0;
+};
+
+int64_t sequence_backward_workspace(const SequenceCall& call);
+void sequence_backward(const SequenceCall& call, const SequenceGradients& gradients, const SequenceInputs& in,
+                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace);
+
 // y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers
 // each.
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads);

@@ -6,3 +6,4 @@ namespace py = pybind11;
 
 void bind_ensemble(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_sequences(py::module_& m);

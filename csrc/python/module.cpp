@@ -26,4 +26,5 @@ PYBIND11_MODULE(_C, m) {
   bind_system(m);
   bind_ensemble(m);
   bind_layers(m);
+  bind_sequences(m);
 }

@@ -1,0 +1,72 @@
+// Sequences of LSTM and GRU: sizes, memory and what each instruction set provides.  Plain data only, as table.h.
+//
+// Lanes are rows of the batch.  Inside a kernel an array of n numbers per row is a *panel*: n rows of panel_rows
+// numbers, so that a product is scalar weight times pack of rows and no lane is padding where the batch fills its
+// panels.  Panels form blocks, blocks form groups; an item of forward is a block, an item of backward a group, which
+// owns one partial sum of the weight gradients.  All of this follows from the shape alone.
+#pragma once
+#include <cstdint>
+
+#include "mathkernels.h"
+
+namespace mk {
+
+constexpr int64_t sequence_sums = 4;    // sums of products per unit, in both cells
+constexpr int64_t row_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
+constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
+constexpr int64_t most_block_panels = 4;
+constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
+
+struct SequenceShape {
+  int64_t models, directions, steps, batch, inputs, hidden;
+  bool symbols, bfloat16;
+  int64_t columns;               // of x in products: inputs, 0 with symbols
+  int64_t panel_rows, panels;    // 16 or 32; panels that the batch takes
+  int64_t block_panels, blocks;  // panels of a block share the weights while they are in the cache
+  int64_t group_blocks, groups;
+  int64_t chunk_steps;      // steps whose rows form one product for the weight gradients
+  int64_t tile, tiles;      // units whose sums are made together
+  int64_t item_directions;  // directions that an item of backward takes, one after the other
+};
+
+// Addresses of whole tensors, null where absent; see mathkernels.h.
+template <class T>
+struct SequenceTensors {
+  const T* x;
+  const int64_t* symbols;
+  const T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
+  const int64_t* lengths;
+  T *y, *hn, *cn, *gates, *cells;
+  const T *dy, *dhn, *dcn, *dcells, *saved_y, *saved_gates, *saved_cells;
+  T *dx, *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh, *dh0, *dc0;
+  // the caller's scratch
+  T* packed;   // weights as the products read them: (E,D,packed numbers)
+  T* partial;  // (E,D,groups, partial numbers)
+};
+
+template <class T>
+using SequenceItem = void(const SequenceShape&, const SequenceTensors<T>&, int64_t item, void* scratch);
+
+// Items, the last varies fastest: pack and finish take a (model, direction, piece) each, forward a (model, direction,
+// block), backward a (model, first of item_directions, group).  Sizes are in numbers of type T and the same on every
+// machine; all are multiples of 16.
+template <class T>
+struct SequenceKernels {
+  SequenceItem<T>*pack_forward, *forward, *pack_backward, *backward, *finish;
+  int64_t (*packed_forward)(const SequenceShape&);  // of a model and direction
+  int64_t (*packed_backward)(const SequenceShape&);
+  int64_t (*partial)(const SequenceShape&);          // of a group
+  int64_t (*forward_scratch)(const SequenceShape&);  // of a thread
+  int64_t (*backward_scratch)(const SequenceShape&);
+};
+
+constexpr int64_t pack_pieces = 8;  // pieces that a model's weights are packed, and its gradients finished, in
+
+#ifdef MK_ISA
+namespace MK_ISA {
+extern const SequenceKernels<float> lstm_float, gru_float;
+extern const SequenceKernels<double> lstm_double, gru_double;
+}  // namespace MK_ISA
+#endif
+
+}  // namespace mk

@@ -1,0 +1,200 @@
+// The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
+#include "common/parallel.h"
+#include "kernels/table.h"
+#include "mathkernels.h"
+
+namespace mk {
+namespace {
+
+constexpr int64_t alignment = 64;
+constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
+constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
+
+template <class F>
+auto with_type(Dtype dtype, F&& f) {
+  return dtype == Dtype::float32 ? f(float{}) : f(double{});
+}
+
+int64_t at_least_1(int64_t value) { return value < 1 ? 1 : value; }
+int64_t parts(int64_t value, int64_t size) { return (value + size - 1) / size; }
+int64_t rounded_up(int64_t value, int64_t unit) { return parts(value, unit) * unit; }
+int64_t gates(const SequenceCall& call) { return call.kind == SequenceKind::lstm ? 4 : 3; }
+
+// The units of a tile: four to six, whichever leaves least padding; the sums of a GRU fit the registers with four.
+int64_t tile_of(const SequenceCall& call) {
+  int64_t best = 4;
+  if (call.kind == SequenceKind::lstm)
+    for (int64_t tile = 5; tile <= 6; ++tile)
+      if (rounded_up(call.hidden, tile) <= rounded_up(call.hidden, best) + call.hidden / 64) best = tile;
+  return best;
+}
+
+SequenceShape shape_of(const SequenceCall& call, bool dx) {
+  SequenceShape s{};
+  s.models = call.models;
+  s.directions = call.directions;
+  s.steps = call.steps;
+  s.batch = call.batch;
+  s.inputs = call.inputs;
+  s.hidden = call.hidden;
+  s.symbols = call.symbols;
+  s.bfloat16 = call.bfloat16;
+  s.columns = call.symbols ? 0 : call.inputs;
+  // small panels where the batch does not fill large ones, or where they would leave a second thread without work
+  const int64_t sequences = call.models * call.directions;
+  s.panel_rows = call.batch <= 16 || (call.batch <= 32 && sequences == 1) ? 16 : 32;
+  s.panels = parts(call.batch, s.panel_rows);
+  const int64_t size = call.dtype == Dtype::float32 ? sizeof(float) : sizeof(double);
+  const int64_t weights = gates(call) * call.hidden * (s.columns + call.hidden) * size;
+  const int64_t shared = weights > weights_of_cache ? at_least_1(s.panels * sequences / 2) : 1;
+  s.block_panels = shared < most_block_panels ? shared : most_block_panels;
+  s.blocks = parts(s.panels, s.block_panels);
+  s.group_blocks = at_least_1(parts(s.blocks, most_groups));
+  s.groups = parts(s.blocks, s.group_blocks);
+  s.chunk_steps = at_least_1(gradient_rows / (s.block_panels * s.panel_rows));
+  s.tile = tile_of(call);
+  s.tiles = parts(call.hidden, s.tile);
+  s.item_directions = dx ? call.directions : 1;
+  return s;
+}
+
+int team(const SequenceCall& call) {
+  const int64_t work = call.models * call.directions * call.steps * call.batch * call.hidden * gates(call) *
+                       (call.hidden + (call.symbols ? 0 : call.inputs));
+  return work < worth_threads || call.threads < 1 ? 1 : call.threads;
+}
+
+template <class T>
+const SequenceKernels<T>& sequence_of(const SequenceCall& call) {
+  return *kernels<T>().sequence[static_cast<int>(call.kind)];
+}
+
+// The caller's scratch, taken in pieces from its beginning.
+struct Workspace {
+  int64_t next;
+  explicit Workspace(void* memory)
+      : next(rounded_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(memory)), alignment)) {}
+  char* take(int64_t bytes) {
+    char* const taken = reinterpret_cast<char*>(next);
+    next += rounded_up(bytes, alignment);
+    return taken;
+  }
+};
+
+template <class T>
+struct ForwardSizes {
+  int64_t packed, scratch;
+  ForwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
+      : packed(s.models * s.directions * kernels.packed_forward(s) * int64_t{sizeof(T)}),
+        scratch(rounded_up(kernels.forward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
+  int64_t total(int threads) const { return alignment + rounded_up(packed, alignment) + threads * scratch; }
+};
+
+template <class T>
+struct BackwardSizes {
+  int64_t packed, partial, scratch;
+  BackwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
+      : packed(s.models * s.directions * kernels.packed_backward(s) * int64_t{sizeof(T)}),
+        partial(s.models * s.directions * s.groups * kernels.partial(s) * int64_t{sizeof(T)}),
+        scratch(rounded_up(kernels.backward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
+  int64_t total(int threads) const {
+    return alignment + rounded_up(packed, alignment) + rounded_up(partial, alignment) + threads * scratch;
+  }
+};
+
+template <class T>
+void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceInputs& in) {
+  t.x = call.symbols ? nullptr : static_cast<const T*>(in.x);
+  t.symbols = call.symbols ? static_cast<const int64_t*>(in.x) : nullptr;
+  t.weight_ih = static_cast<const T*>(in.weight_ih);
+  t.weight_hh = static_cast<const T*>(in.weight_hh);
+  t.bias_ih = static_cast<const T*>(in.bias_ih);
+  t.bias_hh = static_cast<const T*>(in.bias_hh);
+  t.h0 = static_cast<const T*>(in.h0);
+  t.c0 = static_cast<const T*>(in.c0);
+  t.lengths = in.lengths;
+}
+
+}  // namespace
+
+int64_t sequence_forward_workspace(const SequenceCall& call) {
+  return with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return ForwardSizes<T>(sequence_of<T>(call), shape_of(call, false)).total(team(call));
+  });
+}
+
+void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace) {
+  with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const SequenceKernels<T>& sequence = sequence_of<T>(call);
+    const SequenceShape shape = shape_of(call, false);
+    const ForwardSizes<T> sizes(sequence, shape);
+    Workspace memory(workspace);
+    SequenceTensors<T> tensors{};
+    set_inputs(tensors, call, in);
+    tensors.y = static_cast<T*>(out.y);
+    tensors.hn = static_cast<T*>(out.hn);
+    tensors.cn = static_cast<T*>(out.cn);
+    tensors.gates = static_cast<T*>(out.gates);
+    tensors.cells = static_cast<T*>(out.cells);
+    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
+    const int threads = team(call);
+    char* const scratch = memory.take(threads * sizes.scratch);
+    const int64_t sequences = shape.models * shape.directions;
+    parallel_for(sequences * pack_pieces, threads,
+                 [&](int, int64_t item) { sequence.pack_forward(shape, tensors, item, nullptr); });
+    parallel_for(sequences * shape.blocks, threads, [&](int worker, int64_t item) {
+      sequence.forward(shape, tensors, item, scratch + worker * sizes.scratch);
+    });
+  });
+}
+
+int64_t sequence_backward_workspace(const SequenceCall& call) {
+  return with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    return BackwardSizes<T>(sequence_of<T>(call), shape_of(call, true)).total(team(call));
+  });
+}
+
+void sequence_backward(const SequenceCall& call, const SequenceGradients& gradients, const SequenceInputs& in,
+                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace) {
+  with_type(call.dtype, [&](auto zero) {
+    using T = decltype(zero);
+    const SequenceKernels<T>& sequence = sequence_of<T>(call);
+    const SequenceShape shape = shape_of(call, out.dx != nullptr);
+    const BackwardSizes<T> sizes(sequence, shape);
+    Workspace memory(workspace);
+    SequenceTensors<T> tensors{};
+    set_inputs(tensors, call, in);
+    tensors.dy = static_cast<const T*>(gradients.dy);
+    tensors.dhn = static_cast<const T*>(gradients.dhn);
+    tensors.dcn = static_cast<const T*>(gradients.dcn);
+    tensors.dcells = static_cast<const T*>(gradients.dcells);
+    tensors.saved_y = static_cast<const T*>(saved.y);
+    tensors.saved_gates = static_cast<const T*>(saved.gates);
+    tensors.saved_cells = static_cast<const T*>(saved.cells);
+    tensors.dx = static_cast<T*>(out.dx);
+    tensors.dweight_ih = static_cast<T*>(out.dweight_ih);
+    tensors.dweight_hh = static_cast<T*>(out.dweight_hh);
+    tensors.dbias_ih = static_cast<T*>(out.dbias_ih);
+    tensors.dbias_hh = static_cast<T*>(out.dbias_hh);
+    tensors.dh0 = static_cast<T*>(out.dh0);
+    tensors.dc0 = static_cast<T*>(out.dc0);
+    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
+    tensors.partial = reinterpret_cast<T*>(memory.take(sizes.partial));
+    const int threads = team(call);
+    char* const scratch = memory.take(threads * sizes.scratch);
+    const int64_t sequences = shape.models * shape.directions;
+    parallel_for(sequences * pack_pieces, threads,
+                 [&](int, int64_t item) { sequence.pack_backward(shape, tensors, item, nullptr); });
+    parallel_for(sequences / shape.item_directions * shape.groups, threads, [&](int worker, int64_t item) {
+      sequence.backward(shape, tensors, item, scratch + worker * sizes.scratch);
+    });
+    if (out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr)
+      parallel_for(sequences * pack_pieces, threads,
+                   [&](int, int64_t item) { sequence.finish(shape, tensors, item, nullptr); });
+  });
+}
+
+}  // namespace mk

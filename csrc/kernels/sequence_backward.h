@@ -1,0 +1,181 @@
+// A sequence backward: an item takes a group of rows through all steps of its directions, the last step first.
+#pragma once
+#include "kernels/sequence_gradients.h"
+
+namespace mk::MK_ISA {
+
+template <class Cell, class T, int rows>
+struct SequenceBackward {
+  using V = Pack<T>;
+  using Back = BackwardProducts<Cell, T, rows>;
+  static constexpr int width = Number<V>::width;
+
+  // A panel on its way back through the steps; all [hidden][rows] but the last.
+  struct Panel {
+    int64_t number, rows_used, longest;
+    T* outputs;   // [outputs of products][rows]: the gradient of h, then of x
+    T* dcarried;  // LSTM: the gradient of c
+    T* after;     // LSTM: c after the step
+    T* before;    // the carried state before the step
+    T* dy;        // what arrives at h from outside, and
+    T* dcells;    // at c
+    T* limits;    // [rows]: lengths
+    bool fresh;   // no step has been taken yet
+  };
+
+  static int64_t panel_numbers(const SequenceShape& s) { return (Back::padded_outputs(s) + 5 * s.hidden + 1) * rows; }
+  static int64_t scratch(const SequenceShape& s) {
+    return s.block_panels * panel_numbers(s) + WeightGradients<Cell, T, rows>::scratch(s);
+  }
+
+  const SequenceShape& s;
+  const SequenceTensors<T>& t;
+  const Direction<Cell, T> at;
+  const Back products;
+  WeightGradients<Cell, T, rows> gradients;
+  T* const memory;
+
+  SequenceBackward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t model, int64_t direction,
+                   int64_t group, T* scratch_memory)
+      : s(shape),
+        t(tensors),
+        at(shape, tensors, model, direction),
+        products(shape, tensors.packed + at.index * Back::packed_numbers(shape), tensors.dx != nullptr),
+        gradients(at, group, scratch_memory + shape.block_panels * panel_numbers(shape)),
+        memory(scratch_memory) {}
+
+  static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
+    const int64_t group = item % s.groups, first = item / s.groups * s.item_directions;
+    for (int64_t k = 0; k < s.item_directions; ++k) {
+      SequenceBackward b(s, t, (first + k) / s.directions, (first + k) % s.directions, group,
+                         static_cast<T*>(scratch_memory));
+      const int64_t end = smaller((group + 1) * s.group_blocks, s.blocks);
+      for (int64_t block = group * s.group_blocks; block < end; ++block) b.take_block(block);
+    }
+  }
+
+  void take_block(int64_t block) {
+    const int64_t first = block * s.block_panels, count = smaller(s.block_panels, s.panels - first);
+    Panel panels[most_block_panels];
+    for (int64_t p = 0; p < count; ++p) start(panels[p], first + p, memory + p * panel_numbers(s));
+    for (int64_t k = s.steps - 1; k >= 0; --k) {
+      const int64_t step = at.step(k);
+      T* entries[most_block_panels];
+      for (int64_t p = 0; p < count; ++p) {
+        entries[p] = step < panels[p].longest ? gradients.entry(step, panels[p].number) : nullptr;
+        if (entries[p] != nullptr) take_step(panels[p], step, entries[p]);
+      }
+      products.take(entries, count, [&](int64_t p) { return panels[p].outputs; });
+      for (int64_t p = 0; p < count; ++p) write_dx(panels[p], step, entries[p] != nullptr);
+      if (gradients.full(count)) gradients.flush();
+    }
+    gradients.flush();
+    for (int64_t p = 0; p < count; ++p) finish(panels[p]);
+  }
+
+  int64_t row(const Panel& p) const { return p.number * rows; }
+  const T* initial() const { return Cell::carries_h ? t.h0 : t.c0; }
+  const T* carried() const { return Cell::carries_h ? t.saved_y : t.saved_cells; }
+
+  void start(Panel& p, int64_t number, T* place) const {
+    const int64_t panel = s.hidden * rows, outputs = Back::padded_outputs(s) * rows;
+    p.number = number;
+    p.rows_used = rows_of(s, number);
+    p.outputs = place;
+    T** const arrays[] = {&p.dcarried, &p.after, &p.before, &p.dy, &p.dcells, &p.limits};
+    for (int k = 0; k < 6; ++k) *arrays[k] = place + outputs + k * panel;
+    p.fresh = true;
+    p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
+    const int64_t offset = at.state_row(row(p));
+    fill(p.outputs, outputs, T(0));
+    to_panel(t.dhn == nullptr ? nullptr : t.dhn + offset, s.hidden, p.rows_used, s.hidden, p.outputs, rows);
+    to_panel(t.dcn == nullptr ? nullptr : t.dcn + offset, s.hidden, p.rows_used, s.hidden, p.dcarried, rows);
+  }
+
+  // The carried state before a step; rows whose first step it is, in their direction, begin at the initial state.
+  void load_before(Panel& p, int64_t step) const {
+    const T* states = initial();
+    if (states != nullptr) states += at.state_row(row(p));
+    if (at.first(step)) return to_panel(states, s.hidden, p.rows_used, s.hidden, p.before, rows);
+    const int64_t before = at.before(step);
+    to_panel(carried() + at.y_row(before, row(p)), at.y_step(), p.rows_used, s.hidden, p.before, rows);
+    if (t.lengths == nullptr || !at.backwards()) return;
+    for (int64_t r = 0; r < p.rows_used; ++r)
+      if (static_cast<T>(before) >= p.limits[r])
+        for (int64_t j = 0; j < s.hidden; ++j)
+          p.before[j * rows + r] = states == nullptr ? T(0) : states[r * s.hidden + j];
+  }
+
+  void take_step(Panel& p, int64_t step, T* entry) {
+    const int64_t place = at.y_row(step, row(p));
+    load_before(p, step);
+    if (!Cell::carries_h && p.fresh) to_panel(t.saved_cells + place, at.y_step(), p.rows_used, s.hidden, p.after, rows);
+    to_panel(t.dy == nullptr ? nullptr : t.dy + place, at.y_step(), p.rows_used, s.hidden, p.dy, rows);
+    if (t.dcells != nullptr) to_panel(t.dcells + place, at.y_step(), p.rows_used, s.hidden, p.dcells, rows);
+    for (int64_t unit = 0; unit < s.hidden; ++unit) {
+      if (t.lengths != nullptr)
+        take_unit<true>(p, step, unit, entry);
+      else
+        take_unit<false>(p, step, unit, entry);
+    }
+    p.fresh = false;
+    T* const after = p.after;
+    p.after = p.before;
+    p.before = after;
+  }
+
+  template <bool masked>
+  MK_INLINE void take_unit(Panel& p, int64_t step, int64_t unit, T* entry) {
+    const int64_t used = p.rows_used, place = unit * rows;
+    const T* saved = t.saved_gates + at.gates_at(step, p.number, used) + unit * used;
+    const V zero = splat<V>(0);
+    for (int r = 0; r < rows; r += width) {
+      V kept[4], dsums[4];
+      for (int slot = 0; slot < 4; ++slot) kept[slot] = load_part<V>(saved + slot * s.hidden * used + r, used - r);
+      const V dh = V::load(p.outputs + place + r), dcarried = V::load(p.dcarried + place + r);
+      V dc = dcarried;
+      if (t.dcells != nullptr) dc = dc + V::load(p.dcells + place + r);
+      auto next = Cell::backward(kept, V::load(p.before + place + r), V::load(p.after + place + r),
+                                 dh + V::load(p.dy + place + r), dc, dsums);
+      V direct = Cell::carries_h ? next.carried : zero;
+      if constexpr (masked) {
+        const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+        for (int slot = 0; slot < 4; ++slot) dsums[slot] = select(valid, dsums[slot], zero);
+        direct = select(valid, direct, dh);
+        next.carried = select(valid, next.carried, dcarried);
+      }
+      direct.store(p.outputs + place + r);
+      if (!Cell::carries_h) next.carried.store(p.dcarried + place + r);
+      for (int slot = 0; slot < 4; ++slot) {
+        gradients.add_bias(slot, unit, r, dsums[slot]);
+        const V dsum = s.bfloat16 ? bfloat16_rounded(dsums[slot]) : dsums[slot];
+        dsum.store(entry + (slot * s.hidden + unit) * rows + r);
+      }
+    }
+  }
+
+  void write_dx(Panel& p, int64_t step, bool taken) const {
+    if (t.dx == nullptr) return;
+    T* out = t.dx + at.x_row(step, row(p));
+    const bool add = at.direction > 0;  // the same item has written the other direction's
+    T* in = p.outputs + Back::input_output(s) * rows;
+    if (!taken) {
+      if (!add)
+        for (int64_t r = 0; r < p.rows_used; ++r) fill(out + r * s.inputs, s.inputs, T(0));
+      return;
+    }
+    if (add)
+      from_panel<true>(in, rows, p.rows_used, s.inputs, out, s.inputs);
+    else
+      from_panel(in, rows, p.rows_used, s.inputs, out, s.inputs);
+    fill(in, s.inputs * rows, T(0));
+  }
+
+  void finish(const Panel& p) const {
+    const int64_t offset = at.state_row(row(p));
+    if (t.dh0 != nullptr) from_panel(p.outputs, rows, p.rows_used, s.hidden, t.dh0 + offset, s.hidden);
+    if (t.dc0 != nullptr) from_panel(p.dcarried, rows, p.rows_used, s.hidden, t.dc0 + offset, s.hidden);
+  }
+};
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,208 @@
+// A sequence forward: an item takes a block of rows of one direction through all its steps.
+#pragma once
+#include "kernels/sequence_layout.h"
+
+namespace mk::MK_ISA {
+
+template <class Cell, class T, int rows>
+struct SequenceForward {
+  using V = Pack<T>;
+  using Z = Sums<Cell, T, rows>;
+  static constexpr int width = Number<V>::width;
+
+  // A panel on its way through the steps.
+  struct Panel {
+    int64_t number, rows_used, longest;
+    T *x_h, *x_h_next;  // [columns + hidden][rows]: x of the step, h before it (what products read)
+    T* carried;         // [hidden][rows]: the state of the cell besides
+    T* h;               // [hidden][rows]: h as it is, where x_h holds it rounded and `carried` does not
+    T* limits;          // [rows]: lengths
+    int32_t* symbols;   // [rows]: of the step
+  };
+
+  static int64_t panel_numbers(const SequenceShape& s) {
+    return (2 * (s.columns + s.hidden) + 2 * s.hidden + 2) * rows;
+  }
+  static int64_t scratch(const SequenceShape& s) {
+    return s.block_panels * panel_numbers(s) + sequence_sums * s.tile * rows;
+  }
+
+  const SequenceShape& s;
+  const SequenceTensors<T>& t;
+  const Direction<Cell, T> at;
+  const T *packed, *biases;
+  Product<T>* const product_of_part;
+  T* sums;  // [slot][tile][rows]
+
+  SequenceForward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t index, T* memory)
+      : s(shape),
+        t(tensors),
+        at(shape, tensors, index / shape.directions, index % shape.directions),
+        packed(tensors.packed + index * packed_forward_numbers<Cell>(shape)),
+        biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.columns + shape.hidden)),
+        product_of_part(Products<T, rows>::of(static_cast<int>(Z::gates * shape.tile))),
+        sums(memory) {}
+
+  static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
+    T* memory = static_cast<T*>(scratch_memory);
+    SequenceForward f(s, t, item / s.blocks, memory);
+    memory += sequence_sums * s.tile * rows;
+    const int64_t first = item % s.blocks * s.block_panels, count = smaller(s.block_panels, s.panels - first);
+    Panel panels[most_block_panels];
+    for (int64_t p = 0; p < count; ++p) f.start(panels[p], first + p, memory + p * panel_numbers(s));
+    for (int64_t k = 0; k < s.steps; ++k) {
+      const int64_t step = f.at.step(k);
+      for (int64_t p = 0; p < count; ++p)
+        if (step < panels[p].longest) f.load_step(panels[p], step);
+      for (int64_t tile = 0; tile < s.tiles; ++tile)
+        for (int64_t p = 0; p < count; ++p)
+          if (step < panels[p].longest) f.take_tile(panels[p], step, tile);
+      for (int64_t p = 0; p < count; ++p) f.end_step(panels[p], step);
+    }
+    for (int64_t p = 0; p < count; ++p) f.finish(panels[p]);
+  }
+
+  int64_t row(const Panel& p) const { return p.number * rows; }
+  T* h_before(const Panel& p) const { return p.x_h + s.columns * rows; }
+  T* h_after(const Panel& p) const { return p.x_h_next + s.columns * rows; }
+  // The state h in full precision, before the step is swapped in.
+  const T* h_exact(const Panel& p, const T* in_products) const {
+    return !s.bfloat16 ? in_products : Cell::carries_h ? p.carried : p.h;
+  }
+
+  void start(Panel& p, int64_t number, T* memory) const {
+    const int64_t panel = s.hidden * rows, depth = (s.columns + s.hidden) * rows;
+    T* const state = memory + 2 * depth;
+    p.number = number;
+    p.rows_used = rows_of(s, number);
+    p.x_h = memory;
+    p.x_h_next = memory + depth;
+    p.carried = state;
+    p.h = state + panel;
+    p.limits = state + 2 * panel;
+    p.symbols = reinterpret_cast<int32_t*>(p.limits + rows);
+    p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
+    const int64_t offset = at.state_row(row(p));
+    const T* carried = Cell::carries_h ? t.h0 : t.c0;
+    to_panel(t.h0 == nullptr ? nullptr : t.h0 + offset, s.hidden, p.rows_used, s.hidden, h_before(p), rows);
+    to_panel(carried == nullptr ? nullptr : carried + offset, s.hidden, p.rows_used, s.hidden, p.carried, rows);
+    if (!s.bfloat16) return;
+    for (int64_t k = 0; k < panel; k += width) {
+      const V h = V::load(h_before(p) + k);
+      h.store(p.h + k);
+      bfloat16_rounded(h).store(h_before(p) + k);
+    }
+  }
+
+  void load_step(Panel& p, int64_t step) const {
+    if (s.symbols)
+      for (int64_t r = 0; r < rows; ++r)
+        p.symbols[r] = r < p.rows_used ? static_cast<int32_t>(t.symbols[at.symbol_row(step, row(p) + r)]) : 0;
+    if (s.columns == 0) return;
+    to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
+    if (s.bfloat16)
+      for (int64_t k = 0; k < s.columns * rows; k += width) bfloat16_rounded(V::load(p.x_h + k)).store(p.x_h + k);
+  }
+
+  // The sums' start where products do not begin with x: the bias, and with symbols the weights of the row's symbol.
+  void start_sums(const Panel& p, int64_t tile, int first_slot, int end_slot) {
+    const T* bias = biases + tile * sequence_sums * s.tile;
+    for (int64_t slot = first_slot; slot < end_slot; ++slot)
+      for (int64_t j = 0; j < s.tile; ++j) {
+        T* out = sums + (slot * s.tile + j) * rows;
+        const int64_t unit = tile * s.tile + j, gate = Cell::input_sums[slot];
+        const bool gathered = s.symbols && gate >= 0 && unit < s.hidden;
+        const T* weights = gathered ? at.weight_ih() + (gate * s.hidden + unit) * s.inputs : nullptr;
+        for (int r = 0; r < rows; r += width) {
+          V sum = splat<V>(bias[slot * s.tile + j]);
+          if (gathered) {
+            V w = gather<V>(weights, p.symbols + r);
+            sum = sum + (s.bfloat16 ? bfloat16_rounded(w) : w);
+          }
+          sum.store(out + r);
+        }
+      }
+  }
+
+  void make_sums(const Panel& p, int64_t tile) {
+    const int64_t depth = s.columns + s.hidden, outputs = Z::gates * s.tile;
+    const T* weights = packed + tile * Z::parts * depth * outputs;
+    const T* bias = biases + tile * sequence_sums * s.tile;
+    if (Z::first_input == 0 && s.columns > 0) {  // x and h in one chain
+      for (int part = 0; part < Z::parts; ++part)
+        product_of_part(depth, weights + part * depth * outputs, p.x_h, bias + part * outputs,
+                        sums + part * outputs * rows);
+      return;
+    }
+    start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
+    for (int part = 0; part < Z::parts; ++part) {
+      const T* a = weights + part * depth * outputs;
+      const int64_t slot = Z::first_input * s.tile + part * outputs;
+      if (s.columns > 0) product_of_part(s.columns, a, p.x_h, bias + slot, sums + slot * rows);
+    }
+    for (int part = 0; part < Z::parts; ++part) {
+      const T* a = weights + part * depth * outputs + s.columns * outputs;
+      product_of_part(s.hidden, a, h_before(p), nullptr, sums + part * outputs * rows);
+    }
+  }
+
+  void take_tile(Panel& p, int64_t step, int64_t tile) {
+    make_sums(p, tile);
+    const int64_t units = smaller(s.tile, s.hidden - tile * s.tile);
+    if (t.lengths != nullptr)
+      for (int64_t j = 0; j < units; ++j) take_unit<true>(p, step, tile * s.tile + j, j);
+    else
+      for (int64_t j = 0; j < units; ++j) take_unit<false>(p, step, tile * s.tile + j, j);
+  }
+
+  template <bool masked>
+  MK_INLINE void take_unit(Panel& p, int64_t step, int64_t unit, int64_t j) const {
+    const int64_t used = p.rows_used, place = unit * rows;
+    T* saved = t.gates == nullptr ? nullptr : t.gates + at.gates_at(step, p.number, used) + unit * used;
+    for (int r = 0; r < rows; r += width) {
+      V z[4], kept[4];
+      for (int slot = 0; slot < 4; ++slot) z[slot] = V::load(sums + (slot * s.tile + j) * rows + r);
+      const V carried = V::load(p.carried + place + r);
+      auto next = Cell::forward(z, carried, kept);
+      if (saved != nullptr)
+        for (int slot = 0; slot < 4; ++slot) store_part(kept[slot], saved + slot * s.hidden * used + r, used - r);
+      V rounded = s.bfloat16 ? bfloat16_rounded(next.h) : next.h;
+      if constexpr (masked) {
+        const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+        next.carried = select(valid, next.carried, carried);
+        rounded = select(valid, rounded, V::load(h_before(p) + place + r));
+        if (s.bfloat16) next.h = select(valid, next.h, V::load(p.h + place + r));
+      }
+      next.carried.store(p.carried + place + r);
+      rounded.store(h_after(p) + place + r);
+      if (s.bfloat16) next.h.store(p.h + place + r);
+    }
+  }
+
+  // Writes y and cells; rows that have ended get zeros.
+  void end_step(Panel& p, int64_t step) const {
+    const bool any = step < p.longest;
+    for (int which = 0; which < 2; ++which) {
+      T* out = which == 0 ? t.y : t.cells;
+      if (out == nullptr) continue;
+      out += at.y_row(step, row(p));
+      const T* in = which == 0 ? h_exact(p, h_after(p)) : p.carried;
+      if (any) from_panel(in, rows, p.rows_used, s.hidden, out, at.y_step());
+      if (t.lengths != nullptr)
+        for (int64_t r = 0; r < p.rows_used; ++r)
+          if (static_cast<T>(step) >= p.limits[r]) fill(out + r * at.y_step(), s.hidden, T(0));
+    }
+    if (!any) return;
+    T* used = p.x_h;
+    p.x_h = p.x_h_next;
+    p.x_h_next = used;
+  }
+
+  void finish(const Panel& p) const {
+    const int64_t offset = at.state_row(row(p));
+    if (t.hn != nullptr) from_panel(h_exact(p, h_before(p)), rows, p.rows_used, s.hidden, t.hn + offset, s.hidden);
+    if (t.cn != nullptr) from_panel(p.carried, rows, p.rows_used, s.hidden, t.cn + offset, s.hidden);
+  }
+};
+
+}  // namespace mk::MK_ISA

@@ -1,0 +1,223 @@
+// The products of backward: gradients of h and x from those of the sums, and weight gradients.
+#pragma once
+#include "kernels/sequence_layout.h"
+
+namespace mk::MK_ISA {
+
+// The gradients of h before the step and of x, through the weights.  In an LSTM every sum has products with both, so
+// they are the outputs of one product; in a GRU each has its own range of sums.
+template <class Cell, class T, int rows>
+struct BackwardProducts {
+  static constexpr bool together = Cell::gates == 4;
+  static constexpr int64_t padding = 24;  // a register block has at most so many outputs
+
+  static int64_t padded_outputs(const SequenceShape& s) { return s.hidden + s.columns + 2 * padding; }
+  static int64_t input_output(const SequenceShape& s) { return s.hidden + (together ? 0 : padding); }
+  static int64_t depth(const SequenceShape& s) { return Cell::gates * s.hidden; }
+  static int64_t packed_numbers(const SequenceShape& s) {
+    return up_to((s.hidden + s.columns + 2 * padding) * depth(s), 16);
+  }
+
+  struct Range {
+    int64_t outputs, first_output, first_sum;
+    Block block;
+    int64_t packed;  // where its weights begin
+  };
+
+  const SequenceShape& s;
+  const T* packed;
+  Range ranges[2];
+  int count;
+
+  BackwardProducts(const SequenceShape& shape, const T* weights, bool dx) : s(shape), packed(weights), count(0) {
+    const int64_t inputs = dx ? s.columns : 0;
+    add(s.hidden + (together ? inputs : 0), 0, 0);
+    if (!together && inputs > 0) add(inputs, input_output(s), s.hidden);
+  }
+  void add(int64_t outputs, int64_t first_output, int64_t first_sum) {
+    const int64_t begin = count == 0 ? 0 : (s.hidden + padding) * depth(s);
+    ranges[count++] = {outputs, first_output, first_sum, Products<T, rows>::block(outputs), begin};
+  }
+
+  // entries[p]: the gradients of the sums of panel p, or null.  Adds to the outputs of the panel.
+  template <class Outputs>
+  void take(T* const* entries, int64_t panels, Outputs&& outputs) const {
+    for (int k = 0; k < count; ++k) {
+      const Range& r = ranges[k];
+      Product<T>* const run = Products<T, rows>::of(r.block.outputs);
+      for (int64_t tile = 0; tile < r.block.count; ++tile)
+        for (int64_t p = 0; p < panels; ++p)
+          if (entries[p] != nullptr)
+            run(depth(s), packed + r.packed + tile * depth(s) * r.block.outputs, entries[p] + r.first_sum * rows,
+                nullptr, outputs(p) + (r.first_output + tile * r.block.outputs) * rows);
+    }
+  }
+
+  // The weights: [range][register block][sum][output of the block].
+  static void pack(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
+    const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
+    T* const all = t.packed + at.index * packed_numbers(s);
+    const BackwardProducts products(s, all, t.dx != nullptr);
+    const int64_t piece = item % pack_pieces, sums = depth(s);
+    for (int k = 0; k < products.count; ++k) {
+      const Range& r = products.ranges[k];
+      for (int64_t sum = piece * sums / pack_pieces; sum < (piece + 1) * sums / pack_pieces; ++sum) {
+        const int64_t slot = sum / s.hidden + (k == 1 ? 1 : 0), unit = sum % s.hidden;
+        const int64_t gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
+        T* out = all + r.packed + sum * r.block.outputs;
+        const int64_t total = r.block.count * r.block.outputs;
+        for (int64_t o = 0; o < total; ++o) {
+          const int64_t place = o / r.block.outputs * sums * r.block.outputs + o % r.block.outputs;
+          T value = 0;
+          if (k == 0 && o < s.hidden)
+            value = at.weight_hh()[(gate_h * s.hidden + unit) * s.hidden + o];
+          else if (o < r.outputs)
+            value = at.weight_ih()[(gate_x * s.hidden + unit) * s.inputs + o - (k == 0 ? s.hidden : 0)];
+          out[place] = s.bfloat16 ? bfloat16_rounded(value) : value;
+        }
+      }
+    }
+  }
+};
+
+// Weight gradients of one group.  The sums' gradients of some steps (entries) are kept; then the states and inputs that
+// met them are laid out as columns, and one product adds them all to the group's partial sums.
+template <class Cell, class T, int rows>
+struct WeightGradients {
+  using V = Pack<T>;
+  using Chosen = GradientProducts<T, rows>;
+  static constexpr int width = Number<V>::width;
+  static constexpr bool together = Cell::gates == 4;
+  static constexpr int first_input = Cell::input_sums[0] < 0 ? 1 : 0;
+
+  static int64_t entry_numbers(const SequenceShape& s) { return (sequence_sums * s.hidden + gradient_outputs) * rows; }
+  static int64_t most_entries(const SequenceShape& s) { return s.chunk_steps * s.block_panels; }
+  static int64_t scratch(const SequenceShape& s) {
+    const int64_t widest = 64 * rows * most_entries(s);  // one register block of columns
+    const int64_t row_major = s.symbols ? sequence_sums * s.hidden * rows : 0;
+    return most_entries(s) * (entry_numbers(s) + 4) + (widest > row_major ? widest : row_major) + 16;
+  }
+
+  // Partial sums: of the weights against h (and x, if together), against x, of the biases, against the symbols.
+  static int64_t sums_of_products(const SequenceShape& s) { return up_to(Cell::gates * s.hidden, gradient_outputs); }
+  static int64_t h_columns(const SequenceShape& s) { return up_to(s.hidden + (together ? s.columns : 0), 16); }
+  static int64_t x_columns(const SequenceShape& s) { return together ? 0 : up_to(s.columns, 16); }
+  static int64_t x_begin(const SequenceShape& s) { return sums_of_products(s) * h_columns(s); }
+  static int64_t bias_begin(const SequenceShape& s) { return x_begin(s) + sums_of_products(s) * x_columns(s); }
+  static int64_t symbols_begin(const SequenceShape& s) {
+    return bias_begin(s) + sequence_sums * s.hidden * row_columns;
+  }
+  static int64_t partial(const SequenceShape& s) {
+    return up_to(symbols_begin(s) + (s.symbols ? s.inputs * sequence_sums * s.hidden : 0), 16);
+  }
+
+  struct Entry {
+    int64_t step, panel;
+  };
+
+  const SequenceShape& s;
+  const SequenceTensors<T>& t;
+  const Direction<Cell, T> at;
+  const bool wanted;
+  T *const sums, *const entries, *const columns;
+  Entry* const places;
+  int64_t count;
+
+  WeightGradients(const Direction<Cell, T>& of, int64_t group, T* memory)
+      : s(of.s),
+        t(of.t),
+        at(of),
+        wanted(of.t.dweight_ih != nullptr || of.t.dweight_hh != nullptr || of.t.dbias_ih != nullptr),
+        sums(of.t.partial + (of.index * of.s.groups + group) * partial(of.s)),
+        entries(memory),
+        columns(memory + most_entries(of.s) * entry_numbers(of.s)),
+        places(reinterpret_cast<Entry*>(memory + scratch(of.s) - most_entries(of.s) * 4)),
+        count(0) {
+    if (wanted) fill(sums, partial(s), T(0));
+    const int64_t used = sequence_sums * s.hidden * rows;
+    for (int64_t k = 0; k < most_entries(s); ++k)
+      fill(entries + k * entry_numbers(s) + used, entry_numbers(s) - used, T(0));
+  }
+
+  // Where the gradients of a panel's sums at a step belong.
+  T* entry(int64_t step, int64_t panel) {
+    places[count] = {step, panel};
+    return entries + count++ * entry_numbers(s);
+  }
+  bool full(int64_t panels) const { return count + panels > most_entries(s); }
+
+  MK_INLINE void add_bias(int slot, int64_t unit, int row, V value) {
+    if (!wanted) return;
+    T* place = sums + bias_begin(s) + (slot * s.hidden + unit) * row_columns + row % row_columns;
+    (V::load(place) + value).store(place);
+  }
+
+  void flush() {
+    if (wanted && count > 0) {
+      add_columns(s.hidden + (together ? s.columns : 0), true, 0, sums, h_columns(s));
+      if (!together && s.columns > 0) add_columns(s.columns, false, s.hidden, sums + x_begin(s), x_columns(s));
+      if (s.symbols) add_symbols();
+    }
+    count = 0;
+  }
+
+  // `with_h`: the columns are h, then x; else x alone.
+  void add_columns(int64_t all, bool with_h, int64_t first_sum, T* out, int64_t out_step) {
+    const int64_t packs = (all + width - 1) / width, blocks = (packs + Chosen::most - 1) / Chosen::most;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t first = block * packs / blocks, taken = (block + 1) * packs / blocks - first;
+      for (int64_t k = 0; k < count; ++k)
+        lay_out(places[k], first * width, taken * width, all, with_h, columns + k * rows * taken * width);
+      for (int64_t sum = 0; sum < sums_of_products(s); sum += gradient_outputs)
+        Chosen::of(taken)(count, entries + (first_sum + sum) * rows, entry_numbers(s), columns,
+                          out + sum * out_step + first * width, out_step);
+    }
+  }
+
+  // Row r of out: columns [first, first + wide) of [h before the step, x], zeros where there is nothing.
+  void lay_out(Entry e, int64_t first, int64_t wide, int64_t all, bool with_h, T* out) const {
+    const int64_t h_wide = with_h ? s.hidden : 0;
+    for (int64_t r = 0; r < rows; ++r, out += wide) {
+      const int64_t row = e.panel * rows + r;
+      const int64_t length = t.lengths != nullptr && row < s.batch ? t.lengths[at.model * s.batch + row] : s.steps;
+      if (row >= s.batch || e.step >= length) {
+        fill(out, wide, T(0));
+        continue;
+      }
+      const bool starts = at.first(e.step) || at.before(e.step) >= length;
+      const T* h = starts ? (t.h0 == nullptr ? nullptr : t.h0 + at.state_row(row))
+                          : t.saved_y + at.y_row(at.before(e.step), row);
+      const T* x = s.columns > 0 ? t.x + at.x_row(e.step, row) : nullptr;
+      copy(h, first, smaller(first + wide, h_wide), out);
+      if (first + wide > h_wide) {
+        const int64_t begin = first > h_wide ? first : h_wide;
+        copy(x, begin - h_wide, smaller(first + wide, all) - h_wide, out + begin - first);
+      }
+      if (first + wide > all) fill(out + all - first, first + wide - all, T(0));
+      if (s.bfloat16)
+        for (int64_t k = 0; k < wide; k += width) bfloat16_rounded(V::load(out + k)).store(out + k);
+    }
+  }
+  static void copy(const T* in, int64_t begin, int64_t end, T* out) {
+    for (int64_t k = begin; k < end; ++k) out[k - begin] = in == nullptr ? T(0) : in[k];
+  }
+
+  // Against symbols: a row's gradients are added to those of its symbol.
+  void add_symbols() {
+    const int64_t wide = (sequence_sums - first_input) * s.hidden;
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t used = rows_of(s, places[k].panel);
+      from_panel(entries + k * entry_numbers(s) + first_input * s.hidden * rows, rows, used, wide, columns, wide);
+      for (int64_t r = 0; r < used; ++r) {
+        const int64_t row = places[k].panel * rows + r;
+        const int64_t symbol = t.symbols[at.symbol_row(places[k].step, row)];
+        T* out = sums + symbols_begin(s) + symbol * wide;
+        int64_t j = 0;
+        for (; j + width <= wide; j += width) (V::load(out + j) + V::load(columns + r * wide + j)).store(out + j);
+        for (; j < wide; ++j) out[j] = out[j] + columns[r * wide + j];
+      }
+    }
+  }
+};
+
+}  // namespace mk::MK_ISA

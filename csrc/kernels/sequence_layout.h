@@ -1,0 +1,120 @@
+// Where a model's and direction's numbers lie: in tensors, in packed weights, in saved gates.
+#pragma once
+#include "kernels/sequence_products.h"
+#include "kernels/sequence_rows.h"
+
+namespace mk::MK_ISA {
+
+MK_INLINE int64_t up_to(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+MK_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// One direction of one model.
+template <class Cell, class T>
+struct Direction {
+  const SequenceShape& s;
+  const SequenceTensors<T>& t;
+  const int64_t model, direction, index;
+
+  Direction(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t of_model, int64_t of_direction)
+      : s(shape),
+        t(tensors),
+        model(of_model),
+        direction(of_direction),
+        index(of_model * shape.directions + of_direction) {}
+
+  bool backwards() const { return direction == 1; }
+  int64_t step(int64_t k) const { return backwards() ? s.steps - 1 - k : k; }     // the k-th in its order
+  bool first(int64_t at) const { return at == (backwards() ? s.steps - 1 : 0); }  // no step comes before
+  int64_t before(int64_t at) const { return backwards() ? at + 1 : at - 1; }
+
+  const T* weight_ih() const { return t.weight_ih + index * Cell::gates * s.hidden * s.inputs; }
+  const T* weight_hh() const { return t.weight_hh + index * Cell::gates * s.hidden * s.hidden; }
+
+  // offsets of row `row` at step `at`
+  int64_t x_row(int64_t at, int64_t row) const { return ((model * s.steps + at) * s.batch + row) * s.inputs; }
+  int64_t symbol_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
+  int64_t y_step() const { return s.directions * s.hidden; }
+  int64_t y_row(int64_t at, int64_t row) const {
+    return ((model * s.steps + at) * s.batch + row) * y_step() + direction * s.hidden;
+  }
+  int64_t state_row(int64_t row) const { return (index * s.batch + row) * s.hidden; }
+
+  // Saved gates: (E,D,panels,T,4,H,rows of the panel).
+  int64_t gates_at(int64_t at, int64_t panel, int64_t rows) const {
+    const int64_t unit = sequence_sums * s.hidden;
+    return index * s.steps * s.batch * unit + panel * s.panel_rows * s.steps * unit + at * unit * rows;
+  }
+};
+
+MK_INLINE int64_t rows_of(const SequenceShape& s, int64_t panel) {
+  return smaller(s.panel_rows, s.batch - panel * s.panel_rows);
+}
+
+// Rows of lengths as numbers, so that packs of them can be compared with a step: 0 for rows beyond the batch.
+template <class T>
+inline int64_t load_lengths(const SequenceShape& s, const int64_t* lengths, int64_t model, int64_t panel, T* limits) {
+  int64_t longest = 0;
+  for (int64_t r = 0; r < s.panel_rows; ++r) {
+    const int64_t row = panel * s.panel_rows + r;
+    const int64_t length = row >= s.batch ? 0 : lengths == nullptr ? s.steps : lengths[model * s.batch + row];
+    if (length > longest) longest = length;
+    limits[r] = static_cast<T>(length);
+  }
+  return longest;
+}
+
+// What the cells' sums are made of.  A part of a tile is the sums that one product makes: `gates` slots of `tile`
+// units.
+template <class Cell, class T, int rows>
+struct Sums {
+  static constexpr int gates = Cell::gates == 4 ? Products<T, rows>::scale : many_registers ? 3 : 1;
+  static constexpr int parts = Cell::gates / gates;
+  static constexpr int first_input = Cell::input_sums[0] < 0 ? 1 : 0;  // slot of the first product with x
+};
+
+template <class Cell>
+MK_INLINE int64_t packed_forward_numbers(const SequenceShape& s) {
+  return up_to(s.tiles * s.tile * (Cell::gates * (s.columns + s.hidden) + sequence_sums), 16);
+}
+
+// The weights of forward: [tile][part][k: x, then h][slot of the part][unit], then the bias: [tile][slot][unit].
+template <class Cell, class T, int rows>
+void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
+  using Z = Sums<Cell, T, rows>;
+  const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
+  const int64_t depth = s.columns + s.hidden, piece = item % pack_pieces;
+  const int64_t outputs = Z::gates * s.tile, part_numbers = depth * outputs;
+  T* const packed = t.packed + at.index * packed_forward_numbers<Cell>(s);
+  T* const biases = packed + s.tiles * Z::parts * part_numbers;
+  const auto copy = [&](const T* row, int64_t count, T* out) {
+    for (int64_t k = 0; k < count; ++k) {
+      const T value = row == nullptr ? T(0) : row[k];
+      out[k * outputs] = s.bfloat16 ? bfloat16_rounded(value) : value;
+    }
+  };
+  const T *b_ih = t.bias_ih, *b_hh = t.bias_hh;
+  for (int64_t tile = piece * s.tiles / pack_pieces; tile < (piece + 1) * s.tiles / pack_pieces; ++tile)
+    for (int64_t unit = tile * s.tile; unit < (tile + 1) * s.tile; ++unit) {
+      const bool padding = unit >= s.hidden;
+      for (int64_t part = 0; part < Z::parts; ++part)
+        for (int64_t gate = 0; gate < Z::gates; ++gate) {
+          T* out = packed + (tile * Z::parts + part) * part_numbers + gate * s.tile + unit % s.tile;
+          const int64_t slot = part * Z::gates + gate;
+          const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + unit;
+          const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + unit;
+          copy(padding ? nullptr : at.weight_ih() + x_row * s.inputs, s.columns, out);
+          copy(padding ? nullptr : at.weight_hh() + h_row * s.hidden, s.hidden, out + s.columns * outputs);
+        }
+      for (int slot = 0; slot < sequence_sums; ++slot) {
+        T bias = 0;
+        const int64_t row = at.index * Cell::gates * s.hidden + unit;
+        if (b_ih != nullptr && !padding) {
+          if (Cell::input_sums[slot] >= 0) bias = b_ih[row + Cell::input_sums[slot] * s.hidden];
+          if (Cell::recurrent_sums[slot] >= 0) bias = bias + b_hh[row + Cell::recurrent_sums[slot] * s.hidden];
+        }
+        biases[(tile * sequence_sums + slot) * s.tile + unit % s.tile] = bias;
+      }
+    }
+}
+
+}  // namespace mk::MK_ISA

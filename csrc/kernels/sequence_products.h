@@ -1,0 +1,152 @@
+// The products of sequences: every one is  out[u][lane] = sum over k of a[k][u] b[k][lane],  a a scalar of the weights
+// (or of the sums' gradients) and b a row of a panel.  Each output is one chain of fused multiply-adds in the order of
+// k, so its bits do not depend on how the outputs are cut into register blocks.
+//
+// A product stands in a function of its own: inlined, GCC hoists what it finds around it and spills the accumulators.
+#pragma once
+#include "common/lanes.h"
+#include "kernels/sequence.h"
+
+#define MK_NOINLINE __attribute__((noinline))
+#define MK_UNROLL_ALL _Pragma("GCC unroll 64")
+
+namespace mk::MK_ISA {
+
+#if defined(__AVX512F__)
+constexpr bool many_registers = true;  // 32
+#else
+constexpr bool many_registers = false;  // 16
+#endif
+
+// a is packed: U numbers for each k.  out and b are panels of `rows` columns.  The chains start at start[u], or where
+// start is null at what out holds.
+template <class T>
+using Product = void(int64_t depth, const T* a, const T* b, const T* start, T* out);
+
+template <class T, int rows, int P, int U>
+MK_NOINLINE void product(int64_t depth, const T* a, const T* b, const T* start, T* out) {
+  using V = Pack<T>;
+  constexpr int width = Number<V>::width;
+  static_assert(rows % (P * width) == 0);
+  for (int part = 0; part < rows; part += P * width) {
+    V sums[U][P];
+    MK_UNROLL_ALL
+    for (int u = 0; u < U; ++u) {
+      MK_UNROLL_ALL
+      for (int p = 0; p < P; ++p)
+        sums[u][p] = start != nullptr ? splat<V>(start[u]) : V::load(out + u * rows + part + p * width);
+    }
+    const T *weights = a, *row = b + part;
+    for (int64_t k = 0; k < depth; ++k) {
+      V values[P];
+      MK_UNROLL_ALL
+      for (int p = 0; p < P; ++p) values[p] = V::load(row + p * width);
+      MK_UNROLL_ALL
+      for (int u = 0; u < U; ++u) {
+        const V weight = splat<V>(weights[u]);
+        MK_UNROLL_ALL
+        for (int p = 0; p < P; ++p) sums[u][p] = fma(weight, values[p], sums[u][p]);
+      }
+      weights += U;
+      row += rows;
+    }
+    MK_UNROLL_ALL
+    for (int u = 0; u < U; ++u) {
+      MK_UNROLL_ALL
+      for (int p = 0; p < P; ++p) sums[u][p].store(out + u * rows + part + p * width);
+    }
+  }
+}
+
+// The width of a register block that wastes least on `outputs` outputs; the widest of several.
+struct Block {
+  int outputs;
+  int64_t count;
+};
+template <int N>
+MK_INLINE Block best_block(const int (&widths)[N], int64_t outputs) {
+  Block best{0, 0};
+  for (int width : widths) {
+    const int64_t count = (outputs + width - 1) / width;
+    if (best.outputs == 0 || count * width <= best.count * best.outputs) best = {width, count};
+  }
+  return best;
+}
+
+// Products over panels of `rows` columns, chosen at run time by the number of outputs.
+template <class T, int rows>
+struct Products {
+  static constexpr int width = Number<Pack<T>>::width;
+  static constexpr int packs = rows >= 2 * width ? 2 : 1;
+  static constexpr int scale = many_registers ? 4 / packs : 1;  // gates of an LSTM whose sums fit into the registers
+
+  static Product<T>* of(int outputs) {
+    switch (outputs) {
+      case 4 * scale:
+        return product<T, rows, packs, 4 * scale>;
+      case 5 * scale:
+        return product<T, rows, packs, 5 * scale>;
+      case 6 * scale:
+        return product<T, rows, packs, 6 * scale>;
+      default:
+        return product<T, rows, packs, 12>;  // three gates of a GRU; never reached with few registers
+    }
+  }
+  static Block block(int64_t outputs) { return best_block({4 * scale, 5 * scale, 6 * scale}, outputs); }
+};
+
+// The product for weight gradients: out[u][column] += sum over rows of a[u][row] b[row][column], for 6 u and P packs of
+// columns.  The rows come in `segments` of a panel's rows: a is a panel in each, a_step numbers apart; b is dense.
+template <class T>
+using GradientProduct = void(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step);
+
+constexpr int gradient_outputs = 6;
+
+template <class T, int rows, int P>
+MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step) {
+  using V = Pack<T>;
+  constexpr int width = Number<V>::width, U = gradient_outputs;
+  V sums[U][P];
+  MK_UNROLL_ALL
+  for (int u = 0; u < U; ++u) {
+    MK_UNROLL_ALL
+    for (int p = 0; p < P; ++p) sums[u][p] = splat<V>(T(0));
+  }
+  for (int64_t segment = 0; segment < segments; ++segment) {
+    const T* scalars = a + segment * a_step;
+    for (int row = 0; row < rows; ++row) {
+      V values[P];
+      MK_UNROLL_ALL
+      for (int p = 0; p < P; ++p) values[p] = V::load(b + p * width);
+      MK_UNROLL_ALL
+      for (int u = 0; u < U; ++u) {
+        const V scalar = splat<V>(scalars[u * rows + row]);
+        MK_UNROLL_ALL
+        for (int p = 0; p < P; ++p) sums[u][p] = fma(scalar, values[p], sums[u][p]);
+      }
+      b += P * width;
+    }
+  }
+  MK_UNROLL_ALL
+  for (int u = 0; u < U; ++u) {
+    MK_UNROLL_ALL
+    for (int p = 0; p < P; ++p) {
+      T* place = out + u * out_step + p * width;
+      (V::load(place) + sums[u][p]).store(place);
+    }
+  }
+}
+
+template <class T, int rows>
+struct GradientProducts {
+  static constexpr int most = many_registers ? 4 : 2;  // packs of columns
+  static GradientProduct<T>* of(int64_t packs) {
+    if constexpr (most == 4) {
+      if (packs == 4) return gradient_product<T, rows, 4>;
+      if (packs == 3) return gradient_product<T, rows, 3>;
+    }
+    return packs == 2 ? gradient_product<T, rows, 2> : gradient_product<T, rows, 1>;
+  }
+};
+
+}  // namespace mk::MK_ISA

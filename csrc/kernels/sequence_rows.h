@@ -1,0 +1,117 @@
+// Between the rows of tensors and the panels of kernels: transposes, and stores of panels that the batch does not fill.
+#pragma once
+#include "common/lanes.h"
+#include "kernels/sequence.h"
+
+namespace mk::MK_ISA {
+
+// Four numbers, and four of them transposed.
+template <class T>
+struct Quad {
+  typedef T Raw __attribute__((vector_size(4 * sizeof(T))));
+  Raw raw;
+  static MK_INLINE Raw load(const T* p) {
+    Raw v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  static MK_INLINE void store(Raw v, T* p) { __builtin_memcpy(p, &v, sizeof v); }
+
+  template <bool add>
+  static MK_INLINE void put(Raw v, T* p) {
+    store(add ? load(p) + v : v, p);
+  }
+
+  // out[c * out_step + r] = in[r * in_step + c] for 4 r and 4 c, or that much is added to out
+  template <bool add>
+  static MK_INLINE void transpose(const T* in, int64_t in_step, T* out, int64_t out_step) {
+    const Raw a = load(in), b = load(in + in_step), c = load(in + 2 * in_step), d = load(in + 3 * in_step);
+    const Raw ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const Raw cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    put<add>(__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5), out);
+    put<add>(__builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7), out + out_step);
+    put<add>(__builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5), out + 2 * out_step);
+    put<add>(__builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7), out + 3 * out_step);
+  }
+};
+
+// out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < columns, or that much is added to out.
+template <bool add = false, class T>
+inline void transpose(const T* in, int64_t in_step, int64_t rows, int64_t columns, T* out, int64_t out_step) {
+  const auto put = [&](int64_t row, int64_t column) {
+    T* place = out + column * out_step + row;
+    *place = add ? *place + in[row * in_step + column] : in[row * in_step + column];
+  };
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) {
+    int64_t c = 0;
+    for (; c + 4 <= columns; c += 4)
+      Quad<T>::template transpose<add>(in + r * in_step + c, in_step, out + c * out_step + r, out_step);
+    for (; c < columns; ++c)
+      for (int64_t k = r; k < r + 4; ++k) put(k, c);
+  }
+  for (; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) put(r, c);
+}
+
+template <class T>
+inline void fill(T* p, int64_t count, T value) {
+  for (int64_t k = 0; k < count; ++k) p[k] = value;
+}
+
+// A panel of `columns` numbers per row from the `rows` rows of a tensor; the panel's other rows are zeros.  Absent:
+// all.
+template <class T>
+inline void to_panel(const T* in, int64_t in_step, int64_t rows, int64_t columns, T* panel, int64_t panel_rows) {
+  if (in == nullptr) return fill(panel, columns * panel_rows, T(0));
+  transpose(in, in_step, rows, columns, panel, panel_rows);
+  if (rows < panel_rows)
+    for (int64_t c = 0; c < columns; ++c) fill(panel + c * panel_rows + rows, panel_rows - rows, T(0));
+}
+template <bool add = false, class T>
+inline void from_panel(const T* panel, int64_t panel_rows, int64_t rows, int64_t columns, T* out, int64_t out_step) {
+  transpose<add>(panel, panel_rows, columns, rows, out, out_step);
+}
+
+// Packs of a row of `rows` numbers that need not be whole packs: what lies beyond reads as 0 and is not written.
+template <class V>
+MK_INLINE V load_part(const Real<V>* p, int64_t left) {
+  constexpr int width = Number<V>::width;
+  if (left >= width) return V::load(p);
+  V v = splat<V>(0);
+  for (int64_t lane = 0; lane < left; ++lane)
+    __builtin_memcpy(reinterpret_cast<char*>(&v) + lane * int64_t{sizeof(Real<V>)}, p + lane, sizeof(Real<V>));
+  return v;
+}
+template <class V>
+MK_INLINE void store_part(V v, Real<V>* p, int64_t left) {
+  constexpr int width = Number<V>::width;
+  if (left >= width) return v.store(p);
+  for (int64_t lane = 0; lane < left; ++lane)
+    __builtin_memcpy(p + lane, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(Real<V>)}, sizeof(Real<V>));
+}
+
+// One number for each lane, at the place that its index names.
+template <class V>
+MK_INLINE V gather(const Real<V>* p, const int32_t* index) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(V) == 64 && sizeof(Real<V>) == 4) return {_mm512_i32gather_ps(_mm512_loadu_si512(index), p, 4)};
+#endif
+  V v;
+  for (int lane = 0; lane < Number<V>::width; ++lane) v.raw[lane] = p[index[lane]];
+  return v;
+}
+
+// Rounded to the nearest bfloat16, halves to even, and kept as a float; a NaN stays one.
+template <class V>
+MK_INLINE V bfloat16_rounded(V v) {
+  if constexpr (sizeof(Real<V>) != sizeof(float))
+    return v;
+  else {
+    const auto b = bits(v);
+    const auto rounded = from_bits<V>((b + 0x7fff + ((b >> 16) & 1)) & static_cast<int32_t>(0xffff0000u));
+    return select(v == v, rounded, v);
+  }
+}
+
+}  // namespace mk::MK_ISA
