@@ -23,12 +23,14 @@ from mathkernels.data import adding
 from mathkernels.experiment import adding_report as report
 from mathkernels.experiment import adding_sweep, configuration
 from mathkernels.experiment.adding_config import Config
-from mathkernels.experiment.adding_training import INPUTS, Plan, predict, train
+from mathkernels.experiment.adding_loop import train
+from mathkernels.experiment.adding_training import INPUTS, Plan, predict
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.stock import StockLSTM
 
 NEW_SEED = 43  # of the sequences of --mode validate
+LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}
 SMOKE = (
     *("dataset.dt_length=2000", "dataset.t=12", "train.epochs=3", "train.batch=50", "sweep.t=[10, 20]"),
     *("model.cells=32", "optim.learning_rate=0.01", "artifacts=artifacts/adding-smoke"),
@@ -61,7 +63,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--sweep", action="store_true", help="train every combination of the file's sweep, by default all T")
     add("--models", type=int, default=1, help="how many seeds to train in one call")
     add("--stock", action="store_true", help="train torch.nn.LSTM instead, for comparison")
-    add("--device", type=torch.device, default=torch.device("cpu"))
+    add("--device", default="cpu", help="cuda trains fastest with --stock; ours are kernels for the CPU")
     add("--threads", type=int, help="default: as torch chooses")
     add("--resume", action="store_true", help="continue interrupted trainings, keep finished ones")
     add("--overwrite", action="store_true", help="drop what the artifacts folder holds")
@@ -73,8 +75,8 @@ def arguments() -> argparse.ArgumentParser:
 def train_one(config: Config, args: argparse.Namespace) -> bool:
     """Train the models of one configuration and write the artefacts; return whether to the end."""
     seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
-    layer = "torch.nn.LSTM" if args.stock else "mathkernels.nn.LSTM"
-    plan = Plan(config, seeds, partial(Net, config.model.cells, args.stock), layer, args.device)
+    make = partial(Net, config.model.cells, args.stock)
+    plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
     folder = RunFolder(config.artifacts)
     folder.begin(plan.describe(), outputs=report.OUTPUTS, resume=args.resume, overwrite=args.overwrite)
     configuration.save(config, config.artifacts / "config_copy.yaml")
@@ -87,7 +89,8 @@ def train_all(config: Config, args: argparse.Namespace) -> bool:
     """Train every combination of the sweep, and draw after each what there is."""
     folder = RunFolder(config.artifacts)
     for _, one in config.combinations():
-        held = args.resume and adding_sweep.read_finished(one)
+        same = {"models": args.models, "layer": LAYERS[args.stock]}
+        held = args.resume and adding_sweep.read_finished(one, **same)
         if not held and not train_one(one, args):
             return False
         print(adding_sweep.write(folder, config))
@@ -104,7 +107,11 @@ def validate(config: Config, args: argparse.Namespace) -> None:
     new = adding.generate(
         dataset.dt_length, dataset.t, NEW_SEED, "validate", one_per_half=dataset.one_per_half
     )
-    print(report.write_predictions(config.artifacts, seeds, new, predict(net, new, len(seeds), args.device)))
+    print(
+        report.write_predictions(
+            config.artifacts, seeds, new, predict(net, new, len(seeds), torch.device(args.device))
+        )
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -116,6 +123,10 @@ def main(argv: list[str] | None = None) -> int:
         for name in ("models", "threads"):
             if (value := getattr(args, name)) is not None and value < 1:
                 raise ValueError(f"--{name}: got {value}; needs at least 1")
+        try:
+            torch.empty(0, device=args.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
         torch.set_num_threads(args.threads or torch.get_num_threads())
         config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
         finished = True

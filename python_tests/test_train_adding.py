@@ -26,7 +26,7 @@ pytest.importorskip("yaml")
 from safetensors.torch import load_file
 
 from mathkernels.data import adding
-from mathkernels.experiment import adding_training, configuration
+from mathkernels.experiment import adding_loop, adding_training, configuration
 from mathkernels.experiment.adding_config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,7 +49,7 @@ def trainer(monkeypatch):
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(adding_training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(adding_loop, "SAVE_SECONDS", 0.0)
     torch.set_num_threads(1)
     return module
 
@@ -158,7 +158,7 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(command, tmp_
     """Killed at several moments; the checkpoint is written after every update."""
     size = ["train.epochs=12", "train.es_patience=3", "optim.learning_rate=0.03"]
     program = (
-        "import sys, runpy; from mathkernels.experiment import adding_training as t; t.SAVE_SECONDS = 0.0; "
+        "import sys, runpy; from mathkernels.experiment import adding_loop as t; t.SAVE_SECONDS = 0.0; "
         f"sys.argv[0] = {str(EXAMPLE)!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     begin = [sys.executable, "-c", program]
@@ -227,6 +227,10 @@ def test_a_sweep_trains_every_combination_and_keeps_finished_ones(trainer, comma
     assert trainer.main([*command("sweep", *size), "--sweep", "--models", "2", "--resume"]) == 0
     assert kept.stat().st_mtime_ns == before
     assert again.exists()
+    for other in (["--models", "1"], ["--models", "2", "--stock"]):
+        with pytest.raises(SystemExit):
+            trainer.main([*command("sweep", *size), "--sweep", *other, "--resume"])
+        assert "holds another run, which differs in" in capsys.readouterr().err
 
 
 def test_logs_for_tensorboard_hold_the_losses(trainer, command, tmp_path):
@@ -253,6 +257,7 @@ def test_smoke_shrinks_the_shipped_configuration(trainer, tmp_path):
     ("arguments", "message"),
     [
         (["--models", "0"], "--models: got 0; needs at least 1"),
+        (["--device", "tpu9"], "--device: got tpu9, which torch cannot use here"),
         (["--threads", "0"], "--threads: got 0; needs at least 1"),
         (["train.epoch=3"], r"unknown key train.epoch; did you mean train.epochs\?"),
         (["dataset.t=1"], "dataset.t: got 1; needs at least 2"),

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mathkernels.experiment import plots
+from mathkernels.experiment import configuration, plots
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.adding_figures import SOLVED, loss_vs_t_figure, losses_figure
 from mathkernels.experiment.adding_report import LOSS_COLUMNS, RUN_COLUMNS, SUMMARY_COLUMNS, summary_row
-from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder
 
 OUTPUTS = ("sweep.csv", "summary.csv", "losses.png", "loss_vs_t.png")
 
 
-def read_finished(config: Config) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
-    """Return the rows of loss.csv and runs.csv of a finished training, None if it is not finished.
+def read_finished(config: Config, **place: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
+    """Return the rows of loss.csv and runs.csv of a training, None if it is not there or not finished.
+
+    Args:
+        config: of the training; one of another configuration in its folder does not count.
+        place: further values of ``config.json`` that must agree.
 
     Raises:
         ValueError: a table is damaged.
@@ -24,7 +29,10 @@ def read_finished(config: Config) -> tuple[list[dict[str, Any]], list[dict[str, 
     if not config.artifacts.is_dir():
         return None
     folder = RunFolder(config.artifacts)
-    if (folder.read(STATUS) or {}).get("status") != "finished":
+    expected = {**configuration.plain(config), **place}
+    held = folder.read(CONFIG) or {}
+    same = all(held.get(name) == value for name, value in json.loads(json.dumps(expected)).items())
+    if not same or (folder.read(STATUS) or {}).get("status") != "finished":
         return None
     losses, runs = folder.read_csv("loss.csv", LOSS_COLUMNS), folder.read_csv("runs.csv", RUN_COLUMNS)
     return [_numbers(row) for row in losses], [_numbers(row) for row in runs]

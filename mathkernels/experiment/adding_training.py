@@ -6,10 +6,9 @@ of a generator. Models that have stopped leave the net, and the others go on wit
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,10 +21,7 @@ from mathkernels.experiment import configuration
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.batched_optimizer import BatchedOptimizer
 from mathkernels.experiment.lstm_initial import initial
-from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder, replacing
 
-SAVE_SECONDS = 10.0
 EVALUATED_AT_ONCE = 500  # sequences
 INPUTS = 2
 _ORDER = 2  # of the streams of a seed: those of the data are 0 and 1
@@ -210,58 +206,43 @@ class Training:
         moments = {name: value[staying] for name, value in self.optimizer.moments.items()}
         self._build(active, weights, moments, self.optimizer.steps)
 
-    def save(self, folder: RunFolder) -> None:
-        """Write the checkpoint."""
-        tensors = {"squares": self.squares}
-        tensors |= {f"best.{name}": value for name, value in self.best.items()}
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return all that training goes on from, as tensors and as JSON values."""
+        tensors = {"squares": self.squares, **_prefixed("best.", self.best)}
         if self.active:
-            tensors |= {f"net.{name}": value.detach() for name, value in self.net.state_dict().items()}
-            tensors |= {f"moments.{name}": value for name, value in self.optimizer.moments.items()}
+            tensors |= _prefixed("net.", self.net.state_dict())
+            tensors |= _prefixed("moments.", self.optimizer.moments)
         at = {name: getattr(self, name) for name in ("updates", "seconds", "sequences", "rows", "active")}
-        state = {**at, "steps": self.optimizer.steps, "progress": [vars(one) for one in self.progress]}
-        with replacing(folder.checkpoint) as temporary:
-            save = load("safetensors.torch").save_file
-            save(
-                {name: value.contiguous() for name, value in tensors.items()},
-                temporary,
-                {"state": json.dumps(state)},
-            )
+        progress = [vars(one) for one in self.progress]
+        return tensors, {**at, "steps": self.optimizer.steps, "progress": progress}
 
-    def resume(self, folder: RunFolder) -> None:
-        """Go on from the checkpoint of a folder.
+    def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
+        """Go on from a state.
 
         Raises:
-            ValueError: it is damaged or of another model.
+            ValueError: it is of another model; the message names the tensor.
         """
-        held, state = _read(folder)
+        best = _below("best.", tensors)
         for name, value in self.best.items():
-            found = held.get(f"best.{name}")
-            if found is None or found.shape != value.shape:
-                what = (
-                    f"{name} {'lacks' if found is None else tuple(found.shape)}; needs {tuple(value.shape)}"
-                )
-                raise ValueError(f"checkpoint: '{folder.checkpoint}' is of another model, {what}")
-        self.progress = [Progress(**one) for one in state["progress"]]
-        self.updates, self.seconds, self.sequences = state["updates"], state["seconds"], state["sequences"]
-        self.best = _below(held, "best.")
-        self.active = state["active"]
+            found = tuple(best[name].shape) if name in best else "lacks"
+            if found != tuple(value.shape):
+                raise ValueError(f"is of another model, {name} {found}; needs {tuple(value.shape)}")
+        self.best = best
+        self.progress = [Progress(**one) for one in values["progress"]]
+        self.updates, self.seconds, self.sequences = (
+            values[name] for name in ("updates", "seconds", "sequences")
+        )
+        self.active = values["active"]
         if self.active:
-            self._build(self.active, _below(held, "net."), _below(held, "moments."), state["steps"])
-        self.squares, self.rows = held["squares"], state["rows"]
+            self._build(self.active, _below("net.", tensors), _below("moments.", tensors), values["steps"])
+        self.squares, self.rows = tensors["squares"], values["rows"]
 
 
-def _read(folder: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    held: dict[str, Tensor] = {}
-    try:
-        with load("safetensors").safe_open(folder.checkpoint, "pt") as file:
-            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return held, json.loads(file.metadata()["state"])
-    except (OSError, KeyError, TypeError, ValueError, load("safetensors").SafetensorError) as error:
-        what = f"is damaged or no checkpoint of this trainer ({error}); --overwrite starts anew"
-        raise ValueError(f"checkpoint: '{folder.checkpoint}' {what}") from error
+def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value.detach() for name, value in tensors.items()}
 
 
-def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
@@ -273,52 +254,3 @@ def predict(net: nn.Module, data: adding.Sequences, models: int, device: torch.d
         x = torch.from_numpy(data.inputs(slice(begin, begin + EVALUATED_AT_ONCE))).to(device)
         answers.append(net(x.expand(models, *x.shape)).cpu().numpy())
     return np.concatenate(answers, axis=1)
-
-
-def train(plan: Plan, folder: RunFolder, log: Callable[[Training], None] | None = None) -> Training:
-    """Train to the end or until Ctrl-C, from the folder's checkpoint if there is one.
-
-    Args:
-        plan: what to train.
-        folder: that has been begun.
-        log: called after each epoch.
-
-    Returns:
-        The training; it is `finished` unless Ctrl-C came, and then as of the last whole epoch or later.
-    """
-    run = Training(plan)
-    if folder.checkpoint.exists():
-        run.resume(folder)
-    left = (
-        plan.config.train.epochs * run.per_epoch - run.updates
-    )  # updates of a model that goes on to the end
-    total = run.sequences + left * plan.config.train.batch * len(run.active)
-    bar = load("tqdm").tqdm(
-        total=total, initial=run.sequences, unit=" sequences", unit_scale=True, disable=None, smoothing=0.05
-    )
-    last = time.monotonic()
-    try:
-        while not run.finished:
-            bar.update(run.update())
-            if run.updates % run.per_epoch == 0:
-                before = len(run.active)
-                run.end_epoch()
-                left = plan.config.train.epochs * run.per_epoch - run.updates
-                bar.total -= left * plan.config.train.batch * (before - len(run.active))
-                bar.set_postfix(_best(run), refresh=False)
-                if log is not None:
-                    log(run)
-            if run.finished or time.monotonic() - last >= SAVE_SECONDS:
-                run.save(folder)
-                last = time.monotonic()
-    except KeyboardInterrupt:
-        pass
-    finally:
-        bar.close()
-    return run
-
-
-def _best(run: Training) -> dict[str, str]:
-    """What the bar shows: the lowest validation error of the last epoch, and how many models go on."""
-    last = [one.rows[-1]["val_loss"] for one in run.progress if one.rows]
-    return {"val_loss": f"{min(last):.2g}", "models": str(len(run.active))}
