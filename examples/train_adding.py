@@ -25,6 +25,7 @@ from mathkernels.experiment import adding_sweep, configuration
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.adding_loop import train
 from mathkernels.experiment.adding_training import INPUTS, Plan, predict
+from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.stock import StockLSTM
@@ -127,6 +128,7 @@ def main(argv: list[str] | None = None) -> int:
             torch.empty(0, device=args.device)
         except (RuntimeError, AssertionError) as error:
             raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
+        keep_memory()
         torch.set_num_threads(args.threads or torch.get_num_threads())
         config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
         finished = True
