@@ -19,6 +19,7 @@ from mathkernels.experiment import configuration
 from mathkernels.experiment.adding_config import Config, Dataset, Model, Optim, Sweep, Train
 from mathkernels.experiment.adding_training import Plan, Training
 from mathkernels.experiment.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.lstm_initial import initial
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -216,3 +217,16 @@ def test_a_sweep_has_every_combination_in_a_folder_of_its_own():
     assert (last.dataset.t, last.model.forget_bias, last.optim.clip_norm) == (6, 20.0, 10.0)
     assert last.artifacts == Path("out/t6-forget_bias20-clip_norm10")
     assert not next(last.combinations())[0]
+
+
+def test_denormals_are_flushed_within_the_block_only():
+    def kept():
+        return (torch.tensor([1e-40]) * 1).item() != 0
+
+    assert kept()
+    with flushed_denormals():
+        assert not kept()
+        with flushed_denormals():
+            pass
+        assert not kept()
+    assert kept()

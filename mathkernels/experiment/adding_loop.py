@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor
 
 from mathkernels.experiment.adding_training import Plan, Training
+from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder, replacing
 
@@ -38,24 +40,30 @@ def train(plan: Plan, folder: RunFolder, log: Callable[[Training], None] | None 
     )
     last = time.monotonic()
     try:
-        while not run.finished:
-            bar.update(run.update())
-            if run.updates % run.per_epoch == 0:
-                before = len(run.active)
-                run.end_epoch()
-                left = plan.config.train.epochs * run.per_epoch - run.updates
-                bar.total -= left * plan.config.train.batch * (before - len(run.active))
-                bar.set_postfix(_best(run), refresh=False)
-                if log is not None:
-                    log(run)
-            if run.finished or time.monotonic() - last >= SAVE_SECONDS:
-                save(run, folder)
-                last = time.monotonic()
+        with flushed_denormals():
+            while not run.finished:
+                _advance(run, bar, log)
+                if run.finished or time.monotonic() - last >= SAVE_SECONDS:
+                    save(run, folder)
+                    last = time.monotonic()
     except KeyboardInterrupt:
         pass
     finally:
         bar.close()
     return run
+
+
+def _advance(run: Training, bar: Any, log: Callable[[Training], None] | None) -> None:
+    """Do an update, and at its end an epoch's work."""
+    bar.update(run.update())
+    if run.updates % run.per_epoch:
+        return
+    before, train = len(run.active), run.config.train
+    run.end_epoch()
+    bar.total -= (train.epochs * run.per_epoch - run.updates) * train.batch * (before - len(run.active))
+    bar.set_postfix(_best(run), refresh=False)
+    if log is not None:
+        log(run)
 
 
 def _best(run: Training) -> dict[str, str]:
