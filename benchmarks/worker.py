@@ -1,7 +1,8 @@
 """A process with a fixed number of threads that proves and times participants on request.
 
-Affinity and thread counts must be set before torch, JAX and OpenMP start, so that each number of threads gets
-a process of its own. Commands and answers are pickled through the pipes of :class:`Worker`.
+Affinity and thread counts must be set before torch, JAX and OpenMP start, and the settings of malloc before
+anything, so that each number of threads and each malloc gets a process of its own. Commands and answers are
+pickled through the pipes of :class:`Worker`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,15 @@ def participants(case: str, threads: int) -> tuple[str, ...]:
     return tuple(name for name in NAMES if name not in skipped and (threads == 1 or name not in SINGLE))
 
 
-@cache
+@lru_cache(maxsize=16)  # more than one case has; those of earlier cases give their memory back
 def participant(case_name: str, name: str, threads: int) -> Any:
     """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
+    from sequence_cases import SEQUENCE_CASES
+
+    if case_name in SEQUENCE_CASES:
+        from sequence_participants import participant_of
+
+        return participant_of(SEQUENCE_CASES[case_name], name)
     from cases import CASES
     from module_cases import MODULE_CASES
 
@@ -88,16 +95,22 @@ def _of_any_module(case: ModuleCase, name: str, threads: int) -> Any:
 
 
 class Worker:
-    """Starts the process; use as a context manager."""
+    """Starts the process; use as a context manager.
 
-    def __init__(self, threads: int) -> None:
+    Args:
+        threads: of torch and JAX, and how many processors the process may use.
+        environment: more variables that must be set before the process starts.
+    """
+
+    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
         available = sorted(os.sched_getaffinity(0))
         if threads > len(available):
             raise ValueError(f"threads: got {threads}, needs at most the {len(available)} usable processors")
         self.threads = threads
         count = str(threads)
-        environment = {
+        variables = {
             **os.environ,
+            **(environment or {}),
             "OMP_NUM_THREADS": count,
             "MKL_NUM_THREADS": count,
             "JAX_PLATFORMS": "cpu",
@@ -107,29 +120,30 @@ class Worker:
             [sys.executable, str(Path(__file__)), *map(str, available[:threads])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=environment,
+            env=variables,
         )
 
-    def _ask(self, *command: Any) -> Any:
+    def ask(self, *command: Any) -> Any:
+        """Return what a method answers: ``command`` is its name, case, participant and argument."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         pickle.dump(command, self.process.stdin)
         self.process.stdin.flush()
         answer, error = pickle.load(self.process.stdout)
         if error:
-            raise RuntimeError(f"{command[1]} in {command[2]} with {self.threads} thread(s):\n{error}")
+            raise RuntimeError(f"{command[2]} in {command[1]} with {self.threads} thread(s):\n{error}")
         return answer
 
     def prove(self, case: str, name: str, iterations: int) -> np.ndarray:
         """Return the parameters (E,P) after training on the given inputs."""
-        return self._ask("prove", case, name, iterations)
+        return self.ask("prove", case, name, iterations)
 
     def time(self, case: str, name: str, iterations: int) -> float:
         """Return the seconds of training on fresh inputs."""
-        return self._ask("time", case, name, iterations)
+        return self.ask("time", case, name, iterations)
 
     def models(self, case: str, name: str) -> int:
-        return self._ask("models", case, name, 0)
+        return self.ask("models", case, name, 0)
 
     def __enter__(self) -> Worker:
         return self

@@ -64,7 +64,7 @@ def test_a_generated_part_is_replaced_and_the_rest_stays(script, monkeypatch):
     assert run(script, monkeypatch, "figure-3", "--check") == 0
 
 
-@pytest.mark.parametrize("part", ["figure-3", "ensemble", "modules", "layers"])
+@pytest.mark.parametrize("part", ["figure-3", "ensemble", "modules", "layers", "sequences"])
 def test_a_missing_result_is_named_with_its_remedy(script, monkeypatch, capsys, part):
     assert run(script, monkeypatch, part) == 1
     message = capsys.readouterr().err
@@ -112,3 +112,30 @@ def test_the_modules_part_has_a_row_for_each_case_and_leaves_out_what_was_not_ti
     assert "| NAU, 2 | 2.00 M | 4.00 M | 100 × | 5 × |  |" in text
     assert "| two layers, 4 | 2.00 M | 4.00 M | 18 × | 3 × | 1,200 × |" in text
     assert "torch.compile in NAU, 2; else eager. Measured on a CPU" in text
+
+
+def test_the_sequences_part_names_the_best_other_rival_and_where_torch_is_faster(script):
+    where = {"instruction set in use": "v3", "load before": [0.1], "processor": "a CPU", "torch": "2"}
+    ratio = {
+        "torch.nn": [2.0, 5.0],
+        "torch.nn, tuned malloc": [1.5, 4.0],
+        "mathkernels, tuned malloc": [1.0, 0.9],
+        "mathkernels, bfloat16": [0.5, 0.625],
+        "torch.nn, mkldnn off": [3.0, 6.0],
+        "JAX scan": [7.0, 5.5],
+    }
+    one = {"ms": [1.234, 5.678], "share of peak": [0.5, 0.4], "ratio": ratio}
+    alone = {**one, "ratio": {name: ratio[name] for name in ("torch.nn", "torch.nn, tuned malloc")}}
+    result = {
+        "machine": {**where, "jax": "0", "date": "2026-01-01T00"},
+        "ratios": {"LSTM large": {"1": alone, "2": one}},
+        "grid ratios": {"LSTM grid B1": [0.8, 0.9], "LSTM grid B8": [0.9, 1.1]},
+        "memory MB": {"LSTM large": {"mathkernels": 3.0, "torch.nn": 4.0}},
+    }
+    (script.BENCHMARKS / "sequences.json").write_text(json.dumps(result))
+    text = script.sequences()
+    assert "| LSTM large | 1.23 / 5.68 ms | 50 / 40 % | 2.00 / 5.00 × | 1.50 / 4.00 × |" in text
+    assert "| 7.00 / 5.50 × (JAX scan) |" in text
+    assert "LSTM large in bfloat16: 2.00 / 1.60 × our float32." in text
+    assert "faster at 1 of the 2 points" in text
+    assert "takes 0.75 to 0.75 of torch.nn's memory" in text

@@ -4,14 +4,14 @@ import math
 
 import pytest
 import torch
-from sequence_op_cases import CASES, EMPTY_SHAPES, KINDS, SHAPES, assert_same_bits, joined
+from sequence_op_cases import CASES, EMPTY_SHAPES, KINDS, SHAPES, SHORT, assert_same_bits, joined
 
 from mathkernels import backends, ops
 from mathkernels.testing import assert_no_worse_than, poisoned_memory, results
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 every_kind = pytest.mark.parametrize("case", KINDS, ids=lambda case: case.id)
-SHORT = (2, 3, 3, 2, 2, 2)
+# The shapes are shared out to the two dtypes: each one runs on every instruction set.
 
 
 def gradients(function, leaves):
@@ -26,7 +26,7 @@ def gradients(function, leaves):
 
 
 @every_case
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES[1::2], ids=str)
 def test_float32_is_no_worse_than_torch_on_every_instruction_set(case, shape, isa):
     # each of T steps passes on the rounding of its sums and activations, in an order torch does not share
     leaves, floor = case.leaves(shape, torch.float32), 4 + 2 * shape[1]
@@ -38,7 +38,7 @@ def test_float32_is_no_worse_than_torch_on_every_instruction_set(case, shape, is
 
 
 @every_case
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES[::2], ids=str)
 def test_float64_equals_the_reference(case, shape, isa):
     leaves = case.leaves(shape)
     ours, theirs = joined(case.function(shape)), joined(case.reference(shape))
@@ -334,84 +334,3 @@ def test_symbols_equal_their_one_hot_rows(case):
     found = getattr(ops, case.kind)(*arguments)
     for ours, expected in zip(found, getattr(ops, case.kind)(rows, *arguments[1:]), strict=True):
         torch.testing.assert_close(ours, expected, rtol=1e-13, atol=1e-13)
-
-
-def named(case):
-    """A call's arguments by name, which the tests of bad input change one by one."""
-    given = case.arguments((2, 3, 4, 5, 6, 2), case.leaves((2, 3, 4, 5, 6, 2)))
-    states = ("h0", "c0") if case.kind == "lstm" else ("h0",)
-    names = ("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", *states, "lengths")
-    return dict(zip(names, given, strict=True))
-
-
-@every_kind
-def test_disagreeing_shapes_are_named(case):
-    op, G = getattr(ops, case.kind), case.gates
-    good = {**named(case), "lengths": torch.tensor([[1, 2, 3, 0]] * 2)}
-    told = {
-        "x": (good["x"][:, :, :, :4], r"x \(E,T,B,I\)=\(2, 3, 4, 4\)"),
-        "weight_ih": (good["weight_ih"][:, :, :-1], rf"weight_ih \(E,D,{G}H,I\)=\(2, 2, {6 * G - 1}, 5\)"),
-        "weight_hh": (good["weight_hh"][..., :-1], rf"weight_hh \(E,D,{G}H,H\)=\(2, 2, {6 * G}, 5\)"),
-        "bias_ih": (good["bias_ih"][:1], rf"bias_ih \(E,D,{G}H\)=\(1, 2, {6 * G}\)"),
-        "bias_hh": (good["bias_hh"][0], rf"bias_hh \(E,D,{G}H\)=\(2, {6 * G}\)"),
-        "h0": (good["h0"][:, :1], r"h0 \(E,D,B,H\)=\(2, 1, 4, 6\)"),
-        "lengths": (good["lengths"][:1], r"lengths \(E,B\)=\(1, 4\)"),
-    }
-    if case.kind == "lstm":
-        told["c0"] = (good["c0"][:, :, :3], r"c0 \(E,D,B,H\)=\(2, 2, 3, 6\)")
-    assert op(**good)[0].shape == (2, 3, 4, 12)
-    for name, (wrong, message) in told.items():
-        with pytest.raises(ValueError, match=f"^{case.kind}: shapes disagree: .*{message}"):
-            op(**{**good, name: wrong})
-    for name in ("x", "weight_ih", "weight_hh"):
-        with pytest.raises(ValueError, match=rf"^{case.kind}: shapes disagree: .*{name} "):
-            op(**{**good, name: good[name][0]})
-
-
-@every_kind
-def test_bad_options_dtypes_and_values_are_named(case):
-    op, good = getattr(ops, case.kind), named(case)
-    three = {name: torch.cat([t, t[:, :1]], 1) for name, t in good.items() if name not in ("x", "lengths")}
-    with pytest.raises(ValueError, match=r"weight_hh \(2, 3, \d+, 6\) has 3 directions; needs 1 or 2"):
-        op(x=good["x"], **three)
-    with pytest.raises(ValueError, match="bias_ih is given without bias_hh; needs both or neither"):
-        op(**{**good, "bias_hh": None})
-    with pytest.raises(TypeError, match=r"bfloat16 rounds torch.float32; weight_ih is torch.float64"):
-        op(**good, bfloat16=True)
-    with pytest.raises(
-        TypeError, match=r"h0 is torch.float32 on cpu; needs torch.float64 on cpu like weight_ih"
-    ):
-        op(**{**good, "h0": good["h0"].float()})
-    with pytest.raises(TypeError, match=r"x is torch.float32 .* like weight_ih, or torch.int64 for symbols"):
-        op(**{**good, "x": good["x"].float()})
-    with pytest.raises(TypeError, match=r"lengths is torch.int32 on cpu; needs torch.int64 on cpu"):
-        op(**{**good, "lengths": torch.ones(2, 4, dtype=torch.int32)})
-    half = {name: t.half() for name, t in good.items() if t is not None}
-    with pytest.raises(TypeError, match=r"weight_ih is torch.float16; needs torch.float32 or torch.float64"):
-        op(**half)
-    for length in (4, -1):
-        with pytest.raises(ValueError, match=rf"lengths holds {length}; needs steps from 0 to 3"):
-            op(**{**good, "lengths": torch.full((2, 4), length)})
-    for symbol in (5, -1):
-        with pytest.raises(ValueError, match=rf"x holds {symbol}; needs symbols from 0 to 4"):
-            op(**{**good, "x": torch.full((2, 3, 4), symbol)})
-
-
-@every_kind
-def test_the_backward_op_refuses_what_does_not_fit(case):
-    given = case.arguments(SHORT, case.leaves(SHORT))
-    if case.kind == "gru":
-        given.insert(6, None)
-    y, hn, _, cells, gates = getattr(torch.ops.mathkernels, case.kind)(*given, True, True, False)
-    backward = getattr(torch.ops.mathkernels, f"{case.kind}_backward")
-    wants = (True, True, True, False)
-    with pytest.raises(
-        ValueError, match=rf"{case.kind}_backward: dy has shape \(2, 2, 3, 4\); needs \(2, 3, 3, 4\)"
-    ):
-        backward(y[:, :2], hn, None, None, *given, y, cells, gates, *wants)
-    with pytest.raises(ValueError, match=rf"{case.kind}_backward: gates has shape \(2, 0\); needs"):
-        backward(y, hn, None, None, *given, y, cells, gates.new_empty(2, 0), *wants)
-    with pytest.raises(
-        TypeError, match=rf"{case.kind}_backward: dhn is torch.float32 on cpu; needs torch.float64"
-    ):
-        backward(y, hn.float(), None, None, *given, y, cells, gates, *wants)

@@ -1,7 +1,7 @@
 """Rewrite the generated parts of README.md from the committed results.
 
     python scripts/update_readme.py                 all parts that README.md has
-    python scripts/update_readme.py figure-3        one part; also: paper, ensemble, modules, layers
+    python scripts/update_readme.py figure-3        one part; PARTS names the others
     python scripts/update_readme.py --check         exits with 1 if a part is out of date
 
 A part stands between <!-- NAME:begin --> and <!-- NAME:end -->. A missing file is an error that says how to
@@ -178,6 +178,47 @@ def layers() -> str:
     return f"{table(rows)}\n\nOne thread. {machine(result)}"
 
 
+def pair(values: list[float], form: str = "{:.2f}") -> str:
+    return " / ".join(form.format(value) for value in values)
+
+
+def sequences() -> str:
+    """Return our time for every sequence case and the ratios to torch.nn and to the best of the others."""
+    result = json.loads(read(BENCHMARKS / "sequences.json", "make report"))
+    stock = {"torch.nn": "torch.nn", "torch.nn, tuned malloc": "torch.nn, tuned malloc"}
+    apart = (*stock, "torch.nn, bfloat16 autocast", "mathkernels, bfloat16", "mathkernels, tuned malloc")
+    most = max(threads for by in result["ratios"].values() for threads in by)
+    rows = [["case", "ours", "share of FMA peak", *stock.values(), "best of the others"]]
+    for case, by in result["ratios"].items():
+        one = by[most]
+        others = {who: ratio for who, ratio in one["ratio"].items() if who not in apart}
+        best = min(others, key=lambda who: others[who][1])
+        shares = pair([100 * share for share in one["share of peak"]], "{:.0f}") + " %"
+        against = [f"{pair(one['ratio'][who])} ×" for who in stock]
+        ms = pair(one["ms"], "{:.3g}") + " ms"
+        rows.append([case, ms, shares, *against, f"{pair(others[best])} × ({best})"])
+    lead = f"Pairs: forward alone / forward and backward. {most} threads."
+    return f"{table(rows)}\n\n{lead} {' '.join(about_sequences(result, most))} {machine(result)}"
+
+
+def about_sequences(result: dict[str, Any], threads: str) -> list[str]:
+    """Return sentences on bfloat16, on the sizes where torch.nn is faster, and on memory."""
+    name = "mathkernels, bfloat16"
+    rounded = {case: by[threads]["ratio"].get(name) for case, by in result["ratios"].items()}
+    said = [
+        f"{case} in bfloat16: {pair([1 / value for value in ratio])} × our float32."
+        for case, ratio in rounded.items()
+        if ratio
+    ]
+    grid = result["grid ratios"].values()
+    faster = sum(ratio[1] < 1 for ratio in grid)
+    page = "[the grid of sizes](benchmarks/results/sequences.md)"
+    said.append(f"torch.nn trains faster at {faster} of the {len(grid)} points of {page}.")
+    shares = [by["mathkernels"] / by["torch.nn"] for by in result["memory MB"].values() if by["torch.nn"]]
+    said.append(f"A training step takes {min(shares):.2f} to {max(shares):.2f} of torch.nn's memory.")
+    return said
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
     "paper": paper,
@@ -185,6 +226,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "ensemble": ensemble,
     "modules": modules,
     "layers": layers,
+    "sequences": sequences,
 }
 
 

@@ -71,14 +71,15 @@ MK_INLINE V polynomial(V x, const float (&c)[N]) {
   }
 }
 
-template <class V>
+// Without `limit` x is taken to be in [-105, 90].
+template <bool limit = true, class V>
 MK_INLINE V exp(V x) {
   if constexpr (!is_float<V>) {
     return map(x, [](double lane) { return ::exp(lane); });
   } else {
     constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f,
                            0.0013950535794720054f};
-    const V limited = greater(splat<V>(-105.0f), lesser(splat<V>(90.0f), x));
+    const V limited = limit ? greater(splat<V>(-105.0f), lesser(splat<V>(90.0f), x)) : x;
     const auto n = round_even(limited * splat<V>(1.44269504088896341f));
     V r = fma(n.real, splat<V>(-0.693359375f), limited);
     r = fma(n.real, splat<V>(2.12194440e-4f), r);
@@ -87,10 +88,13 @@ MK_INLINE V exp(V x) {
   }
 }
 
+// ln 2 = high + low, high of 10 bits, both divided by 2^23 for an exponent that is multiplied by it.
+constexpr float ln2_high = 0.693359375f * 0x1p-23f, ln2_low = -2.12194440e-4f * 0x1p-23f;
+
 template <class V>
 struct LogParts {
-  V exponent;  // a whole number
-  V fraction;  // x = 2^exponent * (1 + fraction), fraction in [sqrt(1/2) - 1, sqrt(2) - 1)
+  V exponent;  // 2^23 times a whole number e, as it stands in the representation
+  V fraction;  // x = 2^e * (1 + fraction), fraction in [sqrt(1/2) - 1, sqrt(2) - 1)
   V tail;      // log(1 + fraction) - fraction + fraction^2 / 2
 };
 template <class V>
@@ -98,8 +102,8 @@ MK_INLINE LogParts<V> log_parts(V x) {
   constexpr float c[] = {0.3333333134651184f, -0.250008225440979f,   0.20001226663589478f, -0.16623355448246002f,
                          0.1420176774263382f, -0.13160210847854614f, 0.12761515378952026f, -0.07634343951940536f};
   constexpr int32_t sqrt_half = 0x3f3504f3;
-  const auto exponent = (bits(x) - sqrt_half) >> 23;
-  const V f = from_bits<V>(bits(x) - (exponent << 23)) - splat<V>(1.0f);
+  const auto exponent = (bits(x) - sqrt_half) & ~0x7fffff;
+  const V f = from_bits<V>(bits(x) - exponent) - splat<V>(1.0f);
   return {to_real<V>(exponent), f, f * f * f * polynomial(f, c)};
 }
 
@@ -109,9 +113,9 @@ MK_INLINE V log_normal(V x) {
     return map(x, [](double lane) { return ::log(lane); });
   } else {
     const auto p = log_parts(x);
-    V y = fma(p.exponent, splat<V>(-2.12194440e-4f), p.tail);
+    V y = fma(p.exponent, splat<V>(ln2_low), p.tail);
     y = fma(p.fraction * splat<V>(-0.5f), p.fraction, y);
-    return fma(p.exponent, splat<V>(0.693359375f), y + p.fraction);
+    return fma(p.exponent, splat<V>(ln2_high), y + p.fraction);
   }
 }
 
@@ -143,17 +147,17 @@ MK_INLINE PowLog<V> pow_log(V x, V w) {
   } else {
     const auto tiny = x < splat<V>(1.17549435e-38f);
     const auto p = log_parts(normal ? x : select(tiny, x * splat<V>(8388608.0f), x));
-    const V exponent = normal ? p.exponent : p.exponent - select(tiny, splat<V>(23.0f), splat<V>(0.0f));
+    const V exponent = normal ? p.exponent : p.exponent - select(tiny, splat<V>(23 * 0x1p23f), splat<V>(0.0f));
     const V f = p.fraction;
     // -f^2/2 = square + square_low exactly; e ln2 is exact in its high part because that has 10 bits
     const V half = f * splat<V>(-0.5f), square = half * f, square_low = fma(half, f, -square);
-    const V whole = exponent * splat<V>(0.693359375f);
+    const V whole = exponent * splat<V>(ln2_high);
     const V a = whole + f, a_low = (whole - a) + f;  // |whole| >= |f| or whole = 0
     const V b = a + square, b_back = b - a, b_low = (a - (b - b_back)) + (square - b_back);
-    const V rest = fma(exponent, splat<V>(-2.12194440e-4f), p.tail) + (a_low + (b_low + square_low));
+    const V rest = fma(exponent, splat<V>(ln2_low), p.tail) + (a_low + (b_low + square_low));
     const V high = b + rest, low = (b - high) + rest;
     const V y = w * high, y_low = fma(w, high, -y) + w * low;
-    const V e = exp(y);
+    const V e = exp<!normal>(y);
     if constexpr (normal) return {fma(e, y_low, e), high};
     const V limited = select(abs(y) < splat<V>(104.0f), y_low, splat<V>(0.0f));
     V z = fma(select(e < splat<V>(__builtin_inff()), e, splat<V>(0.0f)), limited, e);

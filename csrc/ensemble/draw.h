@@ -19,9 +19,11 @@ MK_INLINE void draw_hash(uint64_t seed, int64_t iteration, int inputs, int batch
   constexpr int width = vector_bytes / 4;
   typedef uint32_t Counters __attribute__((vector_size(vector_bytes)));
   typedef R Reals __attribute__((vector_size(width * sizeof(R))));
-  const HashKey key = hash_key(seed, static_cast<uint64_t>(iteration));
+  HashKey key = hash_key(seed, static_cast<uint64_t>(iteration));
   Counters lanes;
-  for (int l = 0; l < width; ++l) lanes[l] = hash_counter(key, static_cast<uint32_t>(l), 0);
+  for (int l = 0; l < width; ++l) lanes[l] = static_cast<uint32_t>(l);
+  lanes = lanes * key.sample_step + key.key0;
+  key.key0 = 0;  // added once, not for every pack
   for (int i = 0; i < inputs; ++i) {
     Counters counter = lanes + hash_counter(key, 0, static_cast<uint32_t>(i));
     for (int s = 0; s < batch; s += width) {

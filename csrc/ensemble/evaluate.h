@@ -6,6 +6,9 @@
 
 namespace mk::MK_ISA {
 
+template <class R>
+constexpr R lane_numbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
 // x [n][count], target [count]; predict(const V* sample) gives the outputs of a pack of samples, and `sample` has room
 // for one.  Squares are added in R over 16 rows of 32 columns, the columns' sums in double: a set of 10,000 loses no
 // digits that a float mean would show.
@@ -20,22 +23,16 @@ MK_INLINE double mean_squared_error(int n, const R* x, const R* target, int64_t 
     for (int first = 0; first < columns; first += width) {
       V sum = constant<V>(0);
       for (int64_t s = start + first; s < start + block && s < count; s += columns) {
-        const int lanes = count - s < width ? static_cast<int>(count - s) : width;
-        if (lanes == width) {
-          for (int i = 0; i < n; ++i) sample[i] = V::load(x + i * count + s);
-          const V error = predict(sample) - V::load(target + s);
-          sum = fma(error, error, sum);
-        } else {  // the last, incomplete pack repeats its first sample in the lanes behind the end
-          for (int i = 0; i < n; ++i) {
-            sample[i] = splat<V>(x[i * count + s]);
-            for (int l = 0; l < lanes; ++l) sample[i].raw[l] = x[i * count + s + l];
-          }
-          const V z = predict(sample);
-          for (int l = 0; l < lanes; ++l) {
-            const R error = z[l] - target[s + l];
-            sum.raw[l] = fma(error, error, sum.raw[l]);
-          }
-        }
+        const int64_t lanes = count - s;
+        const auto read = [&](const R* from) {  // behind the end the pack's first sample is repeated
+          if (lanes >= width) return V::load(from);
+          R pack[width];
+          for (int l = 0; l < width; ++l) pack[l] = from[l < lanes ? l : 0];
+          return V::load(pack);
+        };
+        for (int i = 0; i < n; ++i) sample[i] = read(x + i * count + s);
+        const V error = predict(sample) - read(target + s), added = fma(error, error, sum);
+        sum = lanes >= width ? added : select(V::load(lane_numbers<R>) < splat<V>(static_cast<R>(lanes)), added, sum);
       }
       for (int l = 0; l < width; ++l) column[first + l] += static_cast<double>(sum[l]);
     }

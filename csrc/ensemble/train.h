@@ -42,16 +42,34 @@ struct Trainer {
     return static_cast<R*>(const_cast<void*>(static_cast<const void*>(base))) + tile * rows * tile_models;
   }
 
+  // Calls f with a number of the type whose lanes are models.  A model alone is a plain number: its update is one chain
+  // of dependent operations, and a pack's root and quotient take longer, as does reading a pack that was written lane
+  // by lane.
+  template <class F>
+  MK_INLINE void with_models(F f) const {
+    if constexpr (N <= 2)
+      if (models == 1) return f(R{});
+    f(V{});
+  }
+  static MK_INLINE void load(const R* from, R& to) { to = *from; }
+  static MK_INLINE void load(const R* from, V& to) { to = V::load(from); }
+  static MK_INLINE void store(R value, R* to) { *to = value; }
+  static MK_INLINE void store(V value, R* to) { value.store(to); }
+
   template <Mode mode>
+  MK_INLINE void prepare() {
+    with_models([&](auto number) { prepare<mode, decltype(number)>(); });
+  }
+  template <Mode mode, class M>
   MK_INLINE void prepare() {
     const R* parameter = per_model(p.parameter, parameters);
     const R* negative = per_model(p.negative, N);
-    for (int m = 0; m < models; m += width) {
-      V raw[parameters], signs[N], made[Core::derived(N)];
-      for (int k = 0; k < parameters; ++k) raw[k] = V::load(parameter + k * tile_models + m);
-      for (int i = 0; i < N; ++i) signs[i] = V::load(negative + i * tile_models + m);
+    for (int m = 0; m < models; m += Number<M>::width) {
+      M raw[parameters], signs[N], made[Core::derived(N)];
+      for (int k = 0; k < parameters; ++k) load(parameter + k * tile_models + m, raw[k]);
+      for (int i = 0; i < N; ++i) load(negative + i * tile_models + m, signs[i]);
       Core::template prepare<mode>(N, options, signs, raw, made);
-      for (int k = 0; k < Core::derived(N); ++k) made[k].store(derived + k * tile_models + m);
+      for (int k = 0; k < Core::derived(N); ++k) store(made[k], derived + k * tile_models + m);
     }
   }
 
@@ -135,31 +153,32 @@ struct Trainer {
     }
   }
 
+  template <class M>
   MK_INLINE void update(int64_t t) {
     R* parameter = per_model(p.parameter, parameters);
     R* first_moment = per_model(p.first_moment, parameters);
     R* second_moment = per_model(p.second_moment, parameters);
-    const Schedule<V, Core::groups> at(p, t - p.first);
-    const V mean = splat<V>(mean_factor<R>(p));
-    for (int m = 0; m < models; m += width) {
-      V raw[parameters], first[parameters], second[parameters];
-      V made[Core::derived(N)], sum[gradients], dp[parameters];
+    const Schedule<M, Core::groups> at(p, t - p.first);
+    const M mean = splat<M>(mean_factor<R>(p));
+    for (int m = 0; m < models; m += Number<M>::width) {
+      M raw[parameters], first[parameters], second[parameters];
+      M made[Core::derived(N)], sum[gradients], dp[parameters];
       for (int k = 0; k < parameters; ++k) {
-        raw[k] = V::load(parameter + k * tile_models + m);
-        first[k] = V::load(first_moment + k * tile_models + m);
-        second[k] = V::load(second_moment + k * tile_models + m);
+        load(parameter + k * tile_models + m, raw[k]);
+        load(first_moment + k * tile_models + m, first[k]);
+        load(second_moment + k * tile_models + m, second[k]);
       }
-      for (int k = 0; k < Core::derived(N); ++k) made[k] = V::load(derived + k * tile_models + m);
-      for (int k = 0; k < gradients; ++k) sum[k] = V::load(gradient + k * tile_models + m);
+      for (int k = 0; k < Core::derived(N); ++k) load(derived + k * tile_models + m, made[k]);
+      for (int k = 0; k < gradients; ++k) load(gradient + k * tile_models + m, sum[k]);
       Core::finish(N, raw, made, sum, dp);
       for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
       add_penalties(p, at, grouping, raw, dp);
       if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
       for (int k = 0; k < parameters; ++k) step_parameter(p, at, grouping.group(k), dp[k], raw[k], first[k], second[k]);
       for (int k = 0; k < parameters; ++k) {
-        raw[k].store(parameter + k * tile_models + m);
-        first[k].store(first_moment + k * tile_models + m);
-        second[k].store(second_moment + k * tile_models + m);
+        store(raw[k], parameter + k * tile_models + m);
+        store(first[k], first_moment + k * tile_models + m);
+        store(second[k], second_moment + k * tile_models + m);
       }
     }
   }
@@ -198,7 +217,7 @@ struct Trainer {
       with_loss([&](auto operation, auto criterion) {
         for (int m = 0; m < models; ++m) sum_gradients(m, operation, criterion);
       });
-      update(t);
+      with_models([&](auto number) { update<decltype(number)>(t); });
     }
   }
 };

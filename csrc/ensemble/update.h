@@ -35,9 +35,9 @@ template <class Grouping, class V>
 MK_INLINE void add_penalties(const Program& p, const Schedule<V, Grouping::groups>& at, const Grouping& grouping,
                              const V* raw, V* dp) {
   V norm[Grouping::groups];
+  MK_UNROLL
+  for (int g = 0; g < Grouping::groups; ++g) norm[g] = constant<V>(0);
   if (p.norm_order == 2) {
-    MK_UNROLL
-    for (int g = 0; g < Grouping::groups; ++g) norm[g] = constant<V>(0);
     MK_UNROLL
     for (int k = 0; k < grouping.parameters(); ++k) {
       V& sum = norm[grouping.group(k)];

@@ -112,44 +112,56 @@ struct SequenceBackward {
     if (!Cell::carries_h && p.fresh) to_panel(t.saved_cells + place, at.y_step(), p.rows_used, s.hidden, p.after, rows);
     to_panel(t.dy == nullptr ? nullptr : t.dy + place, at.y_step(), p.rows_used, s.hidden, p.dy, rows);
     if (t.dcells != nullptr) to_panel(t.dcells + place, at.y_step(), p.rows_used, s.hidden, p.dcells, rows);
-    for (int64_t unit = 0; unit < s.hidden; ++unit) {
-      if (t.lengths != nullptr)
-        take_unit<true>(p, step, unit, entry);
-      else
-        take_unit<false>(p, step, unit, entry);
-    }
+    if (t.lengths == nullptr && p.rows_used == rows && !s.bfloat16)
+      take_units<true>(p, step, entry);
+    else
+      take_units<false>(p, step, entry);
     p.fresh = false;
     T* const after = p.after;
     p.after = p.before;
     p.before = after;
   }
 
-  template <bool masked>
-  MK_INLINE void take_unit(Panel& p, int64_t step, int64_t unit, T* entry) {
-    const int64_t used = p.rows_used, place = unit * rows;
-    const T* saved = t.saved_gates + at.gates_at(step, p.number, used) + unit * used;
+  template <bool plain>
+  void take_units(Panel& p, int64_t step, T* entry) {
+    const int64_t used = p.rows_used, slot_step = s.hidden * rows;
+    const bool masked = !plain && t.lengths != nullptr, round = !plain && s.bfloat16, cells = t.dcells != nullptr;
+    const T* saved = t.saved_gates + at.gates_at(step, p.number, used);
     const V zero = splat<V>(0);
-    for (int r = 0; r < rows; r += width) {
-      V kept[4], dsums[4];
-      for (int slot = 0; slot < 4; ++slot) kept[slot] = load_part<V>(saved + slot * s.hidden * used + r, used - r);
-      const V dh = V::load(p.outputs + place + r), dcarried = V::load(p.dcarried + place + r);
-      V dc = dcarried;
-      if (t.dcells != nullptr) dc = dc + V::load(p.dcells + place + r);
-      auto next = Cell::backward(kept, V::load(p.before + place + r), V::load(p.after + place + r),
-                                 dh + V::load(p.dy + place + r), dc, dsums);
-      V direct = Cell::carries_h ? next.carried : zero;
-      if constexpr (masked) {
-        const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
-        for (int slot = 0; slot < 4; ++slot) dsums[slot] = select(valid, dsums[slot], zero);
-        direct = select(valid, direct, dh);
-        next.carried = select(valid, next.carried, dcarried);
-      }
-      direct.store(p.outputs + place + r);
-      if (!Cell::carries_h) next.carried.store(p.dcarried + place + r);
-      for (int slot = 0; slot < 4; ++slot) {
-        gradients.add_bias(slot, unit, r, dsums[slot]);
-        const V dsum = s.bfloat16 ? bfloat16_rounded(dsums[slot]) : dsums[slot];
-        dsum.store(entry + (slot * s.hidden + unit) * rows + r);
+    for (int64_t unit = 0; unit < s.hidden; ++unit, saved += sequence_sums * used) {
+      const int64_t place = unit * rows;
+      for (int column = 0; column < int{row_columns}; column += width) {
+        V bias[4];
+        MK_UNROLL_ALL
+        for (int r = column; r < rows; r += int{row_columns}) {
+          V kept[4], dsums[4];
+          for (int slot = 0; slot < 4; ++slot) {
+            if constexpr (plain)
+              kept[slot] = V::load(saved + slot * rows + r);
+            else
+              kept[slot] = load_part<V>(saved + slot * used + r, used - r);
+          }
+          const V dh = V::load(p.outputs + place + r), dcarried = V::load(p.dcarried + place + r);
+          V dc = dcarried;
+          if (cells) dc = dc + V::load(p.dcells + place + r);
+          auto next = Cell::backward(kept, V::load(p.before + place + r), V::load(p.after + place + r),
+                                     dh + V::load(p.dy + place + r), dc, dsums);
+          V direct = Cell::carries_h ? next.carried : zero;
+          if (masked) {
+            const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+            for (int slot = 0; slot < 4; ++slot) dsums[slot] = select(valid, dsums[slot], zero);
+            direct = select(valid, direct, dh);
+            next.carried = select(valid, next.carried, dcarried);
+          }
+          direct.store(p.outputs + place + r);
+          if (!Cell::carries_h) next.carried.store(p.dcarried + place + r);
+          for (int slot = 0; slot < 4; ++slot) {
+            bias[slot] = r == column ? dsums[slot] : bias[slot] + dsums[slot];
+            const V dsum = round ? bfloat16_rounded(dsums[slot]) : dsums[slot];
+            dsum.store(entry + slot * slot_step + place + r);
+          }
+        }
+        gradients.add_bias(unit, column, bias);
       }
     }
   }

@@ -148,34 +148,47 @@ struct SequenceForward {
 
   void take_tile(Panel& p, int64_t step, int64_t tile) {
     make_sums(p, tile);
-    const int64_t units = smaller(s.tile, s.hidden - tile * s.tile);
-    if (t.lengths != nullptr)
-      for (int64_t j = 0; j < units; ++j) take_unit<true>(p, step, tile * s.tile + j, j);
+    // nothing to look at per row, the usual case, is a loop of its own
+    if (t.lengths == nullptr && p.rows_used == rows && !s.bfloat16)
+      take_units<true>(p, step, tile);
     else
-      for (int64_t j = 0; j < units; ++j) take_unit<false>(p, step, tile * s.tile + j, j);
+      take_units<false>(p, step, tile);
   }
 
-  template <bool masked>
-  MK_INLINE void take_unit(Panel& p, int64_t step, int64_t unit, int64_t j) const {
-    const int64_t used = p.rows_used, place = unit * rows;
-    T* saved = t.gates == nullptr ? nullptr : t.gates + at.gates_at(step, p.number, used) + unit * used;
-    for (int r = 0; r < rows; r += width) {
-      V z[4], kept[4];
-      for (int slot = 0; slot < 4; ++slot) z[slot] = V::load(sums + (slot * s.tile + j) * rows + r);
-      const V carried = V::load(p.carried + place + r);
-      auto next = Cell::forward(z, carried, kept);
-      if (saved != nullptr)
-        for (int slot = 0; slot < 4; ++slot) store_part(kept[slot], saved + slot * s.hidden * used + r, used - r);
-      V rounded = s.bfloat16 ? bfloat16_rounded(next.h) : next.h;
-      if constexpr (masked) {
-        const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
-        next.carried = select(valid, next.carried, carried);
-        rounded = select(valid, rounded, V::load(h_before(p) + place + r));
-        if (s.bfloat16) next.h = select(valid, next.h, V::load(p.h + place + r));
+  template <bool plain>
+  void take_units(Panel& p, int64_t step, int64_t tile) const {
+    const int64_t units = smaller(s.tile, s.hidden - tile * s.tile), first = tile * s.tile, slot_step = s.tile * rows;
+    const int64_t used = p.rows_used;
+    const bool save = t.gates != nullptr, masked = !plain && t.lengths != nullptr, round = !plain && s.bfloat16;
+    T* saved = save ? t.gates + at.gates_at(step, p.number, used) + first * sequence_sums * used : nullptr;
+    T *carried_place = p.carried + first * rows, *h_place = h_after(p) + first * rows, *exact = p.h + first * rows;
+    const T *h_old = h_before(p) + first * rows, *sum = sums;
+    for (int64_t j = 0; j < units; ++j) {
+      for (int r = 0; r < rows; r += width) {
+        V z[4], kept[4];
+        for (int slot = 0; slot < 4; ++slot) z[slot] = V::load(sum + slot * slot_step + r);
+        const V carried = V::load(carried_place + r);
+        auto next = Cell::forward(z, carried, kept);
+        if (save)
+          for (int slot = 0; slot < 4; ++slot) {
+            if constexpr (plain)
+              kept[slot].store(saved + slot * rows + r);
+            else
+              store_part(kept[slot], saved + slot * used + r, used - r);
+          }
+        V rounded = round ? bfloat16_rounded(next.h) : next.h;
+        if (masked) {
+          const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+          next.carried = select(valid, next.carried, carried);
+          rounded = select(valid, rounded, V::load(h_old + r));
+          if (round) next.h = select(valid, next.h, V::load(exact + r));
+        }
+        next.carried.store(carried_place + r);
+        rounded.store(h_place + r);
+        if (round) next.h.store(exact + r);
       }
-      next.carried.store(p.carried + place + r);
-      rounded.store(h_after(p) + place + r);
-      if (s.bfloat16) next.h.store(p.h + place + r);
+      carried_place += rows, h_place += rows, exact += rows, h_old += rows, sum += rows;
+      if (save) saved += sequence_sums * used;
     }
   }
 

@@ -119,7 +119,7 @@ struct WeightGradients {
   const SequenceTensors<T>& t;
   const Direction<Cell, T> at;
   const bool wanted;
-  T *const sums, *const entries, *const columns;
+  T *const sums, *const biases, *const entries, *const columns;
   Entry* const places;
   int64_t count;
 
@@ -129,6 +129,7 @@ struct WeightGradients {
         at(of),
         wanted(of.t.dweight_ih != nullptr || of.t.dweight_hh != nullptr || of.t.dbias_ih != nullptr),
         sums(of.t.partial + (of.index * of.s.groups + group) * partial(of.s)),
+        biases(sums + bias_begin(of.s)),
         entries(memory),
         columns(memory + most_entries(of.s) * entry_numbers(of.s)),
         places(reinterpret_cast<Entry*>(memory + scratch(of.s) - most_entries(of.s) * 4)),
@@ -146,10 +147,10 @@ struct WeightGradients {
   }
   bool full(int64_t panels) const { return count + panels > most_entries(s); }
 
-  MK_INLINE void add_bias(int slot, int64_t unit, int row, V value) {
+  MK_INLINE void add_bias(int64_t unit, int column, const V (&values)[4]) {
     if (!wanted) return;
-    T* place = sums + bias_begin(s) + (slot * s.hidden + unit) * row_columns + row % row_columns;
-    (V::load(place) + value).store(place);
+    T* place = biases + unit * row_columns + column;
+    for (int slot = 0; slot < 4; ++slot, place += s.hidden * row_columns) (V::load(place) + values[slot]).store(place);
   }
 
   void flush() {

@@ -39,7 +39,7 @@ struct Direction {
   }
   int64_t state_row(int64_t row) const { return (index * s.batch + row) * s.hidden; }
 
-  // Saved gates: (E,D,panels,T,4,H,rows of the panel).
+  // Saved gates: (E,D,panels,T,H,4,rows of the panel), so that a panel's steps are one stream.
   int64_t gates_at(int64_t at, int64_t panel, int64_t rows) const {
     const int64_t unit = sequence_sums * s.hidden;
     return index * s.steps * s.batch * unit + panel * s.panel_rows * s.steps * unit + at * unit * rows;

@@ -5,10 +5,9 @@
 // A product stands in a function of its own: inlined, GCC hoists what it finds around it and spills the accumulators.
 #pragma once
 #include "common/lanes.h"
-#include "kernels/sequence.h"
+#include "kernels/sequence_rows.h"
 
 #define MK_NOINLINE __attribute__((noinline))
-#define MK_UNROLL_ALL _Pragma("GCC unroll 64")
 
 namespace mk::MK_ISA {
 

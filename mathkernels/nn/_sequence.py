@@ -79,16 +79,14 @@ class SequenceLayer(nn.Module):
             warnings.warn(text, stacklevel=3)
         self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
         self.dropout, self.in_bfloat16, self.proj_size = float(dropout), bool(bfloat16), 0
+        self.directions = 2 if bidirectional else 1
+        lead = () if models is None else (models,)
         for layer in range(num_layers):
             for parameter, shape in self._shapes(layer).items():
-                lead = () if models is None else (models,)
                 empty = torch.empty(*lead, *shape, device=device, dtype=dtype)
                 self.register_parameter(parameter, nn.Parameter(empty))
+        self._stacked = [self._stacks(layer) for layer in range(num_layers)]
         self.reset_parameters()
-
-    @property
-    def directions(self) -> int:
-        return 2 if self.bidirectional else 1
 
     def _names(self, layer: int) -> list[list[str]]:
         """The parameters of a layer, one list for each direction."""
@@ -104,6 +102,12 @@ class SequenceLayer(nn.Module):
         return {
             name: shape for names in self._names(layer) for name, shape in zip(names, shapes, strict=False)
         }
+
+    def _stacks(self, layer: int) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
+        """For each tensor of the op the parameters that it stacks, and its shape (E,D,...)."""
+        shapes, E = self._shapes(layer), self.models or 1
+        kinds = zip(*self._names(layer), strict=True)
+        return [(kind, (E, self.directions, *shapes[kind[0]])) for kind in kinds]
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: U(-1/sqrt(H), 1/sqrt(H)), with torch.nn's numbers for the same seed."""
@@ -122,13 +126,14 @@ class SequenceLayer(nn.Module):
 
     def _weights(self, layer: int) -> list[Tensor | None]:
         """The op's weight_ih, weight_hh, bias_ih and bias_hh of a layer, (E,D,...)."""
-        stacked: list[Tensor | None] = []
-        for kind in zip(*self._names(layer), strict=True):
-            parameters = [getattr(self, name) for name in kind]  # parametrised ones are no parameters
-            axis = 0 if self.models is None else 1
-            one = torch.stack(parameters, axis) if len(parameters) > 1 else parameters[0].unsqueeze(axis)
-            stacked.append(one if self.models is not None else one.unsqueeze(0))
-        return stacked if self.bias else [*stacked, None, None]
+        found: list[Tensor | None] = []
+        for names, shape in self._stacked[layer]:
+            if len(names) == 1:
+                one = getattr(self, names[0])  # where it is parametrised, it is not among the parameters
+            else:
+                one = torch.stack([getattr(self, name) for name in names], 1 - len(shape))
+            found.append(one.reshape(shape))
+        return found if self.bias else [*found, None, None]
 
     def run_layer(
         self,
@@ -147,8 +152,9 @@ class SequenceLayer(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...], list[Tensor]]:
         """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H) -> y, final states, cells."""
         bfloat16, D = rounds_to_bfloat16(self.in_bfloat16, self.weight_ih_l0), self.directions
-        if x.dtype in (torch.bfloat16, torch.float16) and bfloat16:
-            x = x.float()  # an autocast layer before this one gave it
+        if bfloat16:  # an autocast layer before this one may have given them
+            x = x.float() if x.is_floating_point() else x
+            states = [None if state is None else state.float() for state in states]
         final: list[tuple[Tensor, ...]] = []
         cells: list[Tensor] = []
         for layer in range(self.num_layers):
@@ -217,7 +223,8 @@ class SequenceLayer(nn.Module):
             )
         if lengths is not None:
             raise ValueError(f"{name}: lengths is given beside a PackedSequence, which has its own")
-        check_input(name, packed.data, ("N",), self.input_size, None)
+        if not check_input(name, packed.data, ("N",), self.input_size, None)[1]:
+            raise ValueError(f"{name}: data of the PackedSequence has one axis; needs (N, {self.input_size})")
         _, batch_sizes, order, back = packed
         padded, rows = pad_packed_sequence(PackedSequence(packed.data, batch_sizes))
         states = self._initial(hx, len(rows), True)

@@ -71,11 +71,14 @@ class _Cell(nn.Module):
             None if state is None else check_state(name, label, state, right)
             for label, state in zip(self.states, given, strict=True)
         ]
-        x = x.long() if symbols else x.float() if bfloat16 else x
+        x = x.long() if symbols else x
+        if bfloat16:  # an autocast layer before this one may have given them
+            x = x.float() if x.is_floating_point() else x
+            states = [None if state is None else state.float() for state in states]
         E, B = models or 1, rows[0] if rows else 1
         x = x.reshape(E, 1, B) if symbols else x.reshape(E, 1, B, self.input_size)
         stored = (self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        weights = [None if w is None else w.unsqueeze(1) if lead else w[None, None] for w in stored]
+        weights = [None if w is None else w.reshape(E, 1, *w.shape[len(lead) :]) for w in stored]
         first = [None if state is None else state.reshape(E, 1, B, self.hidden_size) for state in states]
         _, *last = self._run(x, weights, first, bfloat16)
         return [state.reshape(right) for state in last]

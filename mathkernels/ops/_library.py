@@ -19,8 +19,13 @@ NO_GPU_KERNEL = "tensors are on a GPU, for which this op is plain torch"
 _LIBRARY = torch.library.Library("mathkernels", "DEF")
 
 
-def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = None) -> Callable:
-    """Declare ``mathkernels::<schema>`` with its shape rule and kernels; return the op."""
+def define(
+    schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = None, folds: bool = False
+) -> Callable:
+    """Declare ``mathkernels::<schema>`` with its shape rule and kernels; return the op.
+
+    With ``folds`` vmap maps the op itself by `fold_models`: it is called outside its autograd function too.
+    """
     name = schema.partition("(")[0]
 
     def no_cuda(*args: Any) -> None:
@@ -33,7 +38,14 @@ def define(schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = N
     _LIBRARY.impl(name, cpu, "CPU")
     _LIBRARY.impl(name, cuda or no_cuda, "CUDA")
     torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
-    return getattr(torch.ops.mathkernels, name).default
+    op = getattr(torch.ops.mathkernels, name).default
+    if folds:
+
+        def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+            return fold_models(op, info, in_dims, inputs)
+
+        torch.library.register_vmap(f"mathkernels::{name}", rule, lib=_LIBRARY)
+    return op
 
 
 def triton_kernels(family: str, op: str, x: Tensor) -> Any:
@@ -126,7 +138,10 @@ def check_like(op: str, **tensors: Tensor) -> None:
 
 
 def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple:
-    """The vmap rule of an op with a leading model axis: V maps over E models are one call on V * E models."""
+    """The vmap rule of an op with a leading model axis: V maps over E models are one call on V * E models.
+
+    ``function`` is the op or its autograd function.
+    """
     maps = info.batch_size
 
     def fold(value: Any, dim: int | None) -> Any:
@@ -137,7 +152,7 @@ def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tupl
     def unfold(value: Tensor) -> Tensor:
         return value.unflatten(0, (maps, value.shape[0] // maps if maps else 0))
 
-    out = function.apply(*map(fold, inputs, in_dims))
+    out = getattr(function, "apply", function)(*map(fold, inputs, in_dims))
     if isinstance(out, Tensor):
         return unfold(out), 0
     return tuple(map(unfold, out)), (0,) * len(out)

@@ -18,6 +18,7 @@ from torch import Tensor
 from mathkernels import _C
 from mathkernels.backends import record
 from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, fold_models, keep_signature
+from mathkernels.ops._memory import empty
 from mathkernels.ops._sequence_checks import (
     Given,
     Sizes,
@@ -52,7 +53,7 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     wants = "bool want_x, bool want_weights, bool want_states, bool bfloat16"
     five, seven = (", ".join(["Tensor"] * count) for count in (5, 7))
     schema = f"{name}({given}, {flags}) -> ({five})"
-    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name))
+    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name), folds=True)
     schema = (
         f"{name}_backward({gradients}, {given}, Tensor y, Tensor cells, Tensor gates, {wants}) -> ({seven})"
     )
@@ -61,19 +62,21 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     _SEQUENCES[name] = _Sequence(forward, backward, reference, reference_backward)
 
 
-def _outputs(name: str, like: Tensor, sizes: Sizes, save_gates: bool, save_cells: bool) -> tuple[Tensor, ...]:
+def _outputs(
+    name: str, new: Callable, sizes: Sizes, save_gates: bool, save_cells: bool
+) -> tuple[Tensor, ...]:
     """New y, hn, cn, cells and gates; without elements those that are not wanted or not there."""
     E, T, B, _, D, H = sizes
     none, along, state, has_cells = (E, 0), (E, T, B, D * H), (E, D, B, H), name == "lstm"
     cells = along if has_cells and save_cells else none
     shapes = (along, state, state if has_cells else none, cells, (E, D, T, B, 4 * H) if save_gates else none)
-    return tuple(map(like.new_empty, shapes))
+    return tuple(new(shape) for shape in shapes)
 
 
 def _fake(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given = Given(*arguments[:8])
     sizes = check_sequence(name, given, arguments[-1])
-    return _outputs(name, given.weight_hh, sizes, *arguments[8:10])
+    return _outputs(name, given.weight_hh.new_empty, sizes, *arguments[8:10])
 
 
 def _call(name: str, given: Given, sizes: Sizes, bfloat16: bool) -> object:
@@ -87,9 +90,10 @@ def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, (save_gates, save_cells, bfloat16) = Given(*arguments[:8]), arguments[8:]
     sizes = check_sequence(name, given, bfloat16)
     check_values(name, given, sizes)
-    outputs = _outputs(name, given.weight_hh, sizes, save_gates, save_cells)
+    new = partial(empty, dtype=given.weight_hh.dtype)
+    outputs = _outputs(name, new, sizes, save_gates, save_cells)
     call = _call(name, given, sizes, bfloat16)
-    workspace = torch.empty(_C.sequence_forward_workspace(call), dtype=torch.uint8, device="cpu")
+    workspace = empty((_C.sequence_forward_workspace(call),), torch.uint8)
     y, hn, cn, cells, gates = (output if output.numel() else None for output in outputs)
     tensors = (*dense(given), y, hn, cn, gates, cells, workspace)
     _C.sequence_forward(call, *map(address, tensors))
@@ -128,8 +132,8 @@ def _check_backward(name: str, arguments: tuple) -> tuple[Given, Sizes]:
     return given, sizes
 
 
-def _new_gradients(given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
-    new, models = given.weight_hh.new_empty, given.x.shape[0]
+def _new_gradients(new: Callable, given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
+    models = given.x.shape[0]
     return tuple(
         new(tensor.shape if tensor is not None and want else (models, 0))
         for tensor, want in zip(given, wanted, strict=False)
@@ -138,16 +142,16 @@ def _new_gradients(given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
 
 def _fake_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, _ = _check_backward(name, arguments)
-    return _new_gradients(given, _wanted(given, *arguments[15:18]))
+    return _new_gradients(given.weight_hh.new_empty, given, _wanted(given, *arguments[15:18]))
 
 
 def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, sizes = _check_backward(name, arguments)
     y, cells, gates = arguments[12:15]
     wanted = _wanted(given, *arguments[15:18])
-    gradients = _new_gradients(given, wanted)
+    gradients = _new_gradients(partial(empty, dtype=given.weight_hh.dtype), given, wanted)
     call = _call(name, given, sizes, arguments[-1])
-    workspace = torch.empty(_C.sequence_backward_workspace(call), dtype=torch.uint8, device="cpu")
+    workspace = empty((_C.sequence_backward_workspace(call),), torch.uint8)
     saved = (y, gates, cells if name == "lstm" else None)
     made = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
     tensors = (*dense((*arguments[:4], *given, *saved)), *made, workspace)
@@ -161,7 +165,7 @@ def _cuda_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     wanted = _wanted(given, *arguments[15:18])
     record(f"{name}_backward", "torch", NO_GPU_KERNEL)
     found = _SEQUENCES[name].reference_backward(*arguments[:15], arguments[-1])
-    none = _new_gradients(given, [False] * 7)
+    none = _new_gradients(given.weight_hh.new_empty, given, [False] * 7)
     return tuple(value if want else no for value, want, no in zip(found, wanted, none, strict=True))
 
 
@@ -180,36 +184,35 @@ def apply_sequence(
 ) -> tuple[Tensor, ...]:
     """y, hn, cn and cells of the op `name`; differentiable to any order, mapped by vmap."""
     given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-    save_gates = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given)
-    return _Forward.apply(name, save_gates, save_cells or save_gates, bfloat16, *given)[:4]
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
+        return _Forward.apply(name, bfloat16, *given)[:4]
+    return _SEQUENCES[name].forward(*given, False, save_cells, bfloat16)[:4]
 
 
 class _Forward(torch.autograd.Function):
     @staticmethod
     @keep_signature
-    def forward(
-        name, save_gates, save_cells, bfloat16, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths
-    ):
-        return _SEQUENCES[name].forward(
-            x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths, save_gates, save_cells, bfloat16
-        )
+    def forward(name, bfloat16, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths):
+        given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
+        return _SEQUENCES[name].forward(*given, True, True, bfloat16)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.name, _, _, ctx.bfloat16 = inputs[:4]
+        ctx.name, ctx.bfloat16 = inputs[:2]
         y, _, _, cells, gates = output
-        ctx.save_for_backward(*inputs[4:], y, cells, gates)
+        ctx.save_for_backward(*inputs[2:], y, cells, gates)
         ctx.mark_non_differentiable(gates)
         ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx, *grads):
-        x, *weights, h0, c0, _ = ctx.needs_input_grad[4:]
+        x, *weights, h0, c0, _ = ctx.needs_input_grad[2:]
         wants = x, any(weights), h0 or c0
-        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *ctx.saved_tensors)
-        wanted = _wanted(ctx.saved_tensors[:7], *wants)
+        saved = ctx.saved_tensors  # checkpointing gives them once
+        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
+        wanted = _wanted(saved[:7], *wants)
         kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
-        return None, None, None, None, *kept, None
+        return None, None, *kept, None
 
     @staticmethod
     def vmap(info, in_dims, *inputs):

@@ -42,7 +42,7 @@ def gru(
 
     Args:
         x: inputs, (E,T,B,I), float32 or float64; or symbols, (E,T,B), int64 in [0, I), which stand for
-            one-hot rows.
+            one-hot rows and are checked behind the end of a row as well.
         weight_ih, weight_hh: (E,D,3H,I) and (E,D,3H,H), rows in the order r, z, n as in torch; forward
             direction first. Their dtype and device are those of all tensors.
         bias_ih, bias_hh: (E,D,3H), both or neither.

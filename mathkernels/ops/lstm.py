@@ -60,7 +60,7 @@ def lstm(
 
     Args:
         x: inputs, (E,T,B,I), float32 or float64; or symbols, (E,T,B), int64 in [0, I), which stand for
-            one-hot rows.
+            one-hot rows and are checked behind the end of a row as well.
         weight_ih, weight_hh: (E,D,4H,I) and (E,D,4H,H), rows in the order i, f, g, o as in torch; forward
             direction first. Their dtype and device are those of all tensors.
         bias_ih, bias_hh: (E,D,4H), both or neither.

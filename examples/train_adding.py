@@ -1,0 +1,147 @@
+"""The adding problem: an LSTM reads T numbers, two of them marked, and answers with the sum of the two.
+
+    python examples/train_adding.py --config configs/adding-cpu.yaml --models 3
+    python examples/train_adding.py --config configs/adding-cpu.yaml --mode validate
+    python examples/train_adding.py --config configs/adding-replica.yaml --sweep      # T = 150 to 1000
+
+Always answering 1 has a squared error of 1/6. Sources: Hochreiter & Schmidhuber 1997; Le, Jaitly & Hinton
+2015, section 4.1. Ctrl-C keeps what is done, and the same command with --resume continues to the same bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mathkernels import nn as mk
+from mathkernels.data import adding
+from mathkernels.experiment import adding_report as report
+from mathkernels.experiment import adding_sweep, configuration
+from mathkernels.experiment.adding_config import Config
+from mathkernels.experiment.adding_loop import train
+from mathkernels.experiment.adding_training import INPUTS, Plan, predict
+from mathkernels.experiment.memory import keep_memory
+from mathkernels.experiment.optional import load
+from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.experiment.stock import StockLSTM
+
+NEW_SEED = 43  # of the sequences of --mode validate
+LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}
+SMOKE = (
+    *("dataset.dt_length=2000", "dataset.t=12", "train.epochs=3", "train.batch=50", "sweep.t=[10, 20]"),
+    *("model.cells=32", "optim.learning_rate=0.01", "artifacts=artifacts/adding-smoke"),
+)
+
+
+class Net(nn.Module):
+    """E models side by side, each an LSTM whose last state makes the answer: (E,T,B,2) -> (E,B)."""
+
+    def __init__(self, cells: int, stock: bool, models: int) -> None:
+        super().__init__()
+        self.lstm = StockLSTM(INPUTS, cells, models) if stock else mk.LSTM(INPUTS, cells, models=models)
+        self.output = nn.ParameterDict(
+            {"weight": torch.zeros(models, 1, cells), "bias": torch.zeros(models, 1)}
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        # the last state and not y[-1], whose gradient would be a (T,B,H) of zeros but for one step
+        last = self.lstm(x)[1][0][:, 0]
+        return (last * self.output["weight"]).sum(-1) + self.output["bias"]
+
+
+def arguments() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    add = parser.add_argument
+    add("--mode", choices=("train", "validate"), default="train", help="validate: predict new sequences")
+    add("--config", type=Path, default=Path("configs/adding.yaml"))
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="over the file: dataset.t=200")
+    add("--sweep", action="store_true", help="train every combination of the file's sweep, by default all T")
+    add("--models", type=int, default=1, help="how many seeds to train in one call")
+    add("--stock", action="store_true", help="train torch.nn.LSTM instead, for comparison")
+    add("--device", default="cpu", help="cuda trains fastest with --stock; ours are kernels for the CPU")
+    add("--threads", type=int, help="default: as torch chooses")
+    add("--resume", action="store_true", help="continue interrupted trainings, keep finished ones")
+    add("--overwrite", action="store_true", help="drop what the artifacts folder holds")
+    add("--tensorboard", type=Path, metavar="DIR", help="write logs, a folder for each model")
+    add("--smoke", action="store_true", help="short sequences, few epochs: does it work?")
+    return parser
+
+
+def train_one(config: Config, args: argparse.Namespace) -> bool:
+    """Train the models of one configuration and write the artefacts; return whether to the end."""
+    seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
+    make = partial(Net, config.model.cells, args.stock)
+    plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
+    folder = RunFolder(config.artifacts)
+    folder.begin(plan.describe(), outputs=report.OUTPUTS, resume=args.resume, overwrite=args.overwrite)
+    configuration.save(config, config.artifacts / "config_copy.yaml")
+    run = train(plan, folder, report.TensorBoard(args.tensorboard, plan) if args.tensorboard else None)
+    print(report.write(folder, run))
+    return run.finished
+
+
+def train_all(config: Config, args: argparse.Namespace) -> bool:
+    """Train every combination of the sweep, and draw after each what there is."""
+    folder = RunFolder(config.artifacts)
+    for _, one in config.combinations():
+        same = {"models": args.models, "layer": LAYERS[args.stock]}
+        held = args.resume and adding_sweep.read_finished(one, **same)
+        if not held and not train_one(one, args):
+            return False
+        print(adding_sweep.write(folder, config))
+    return True
+
+
+def validate(config: Config, args: argparse.Namespace) -> None:
+    """Predict new sequences with the trained models of the artefacts."""
+    dataset, cells = config.dataset, config.model.cells
+    shapes = {name: value.shape[1:] for name, value in Net(cells, args.stock, 1).state_dict().items()}
+    seeds, weights = report.read_models(config.artifacts, shapes)
+    net = Net(cells, args.stock, len(seeds)).to(args.device)
+    net.load_state_dict(weights)
+    new = adding.generate(
+        dataset.dt_length, dataset.t, NEW_SEED, "validate", one_per_half=dataset.one_per_half
+    )
+    print(
+        report.write_predictions(
+            config.artifacts, seeds, new, predict(net, new, len(seeds), torch.device(args.device))
+        )
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = arguments()
+    args = parser.parse_args(argv)
+    try:
+        for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch", "yaml"):
+            load(library)
+        for name in ("models", "threads"):
+            if (value := getattr(args, name)) is not None and value < 1:
+                raise ValueError(f"--{name}: got {value}; needs at least 1")
+        try:
+            torch.empty(0, device=args.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
+        keep_memory()
+        torch.set_num_threads(args.threads or torch.get_num_threads())
+        config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
+        finished = True
+        if args.mode == "validate":
+            validate(config, args)
+        else:
+            finished = (train_all if args.sweep else train_one)(config, args)
+    except (ValueError, ImportError) as error:
+        parser.error(str(error))
+    if not finished:
+        print("interrupted; the same command with --resume continues", file=sys.stderr)
+    return 0 if finished else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

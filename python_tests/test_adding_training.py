@@ -1,0 +1,232 @@
+"""Parts of the adding problem's trainer: initial weights, the optimiser, when models stop, configurations."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("tqdm")
+pytest.importorskip("safetensors")
+pytest.importorskip("scipy")
+pytest.importorskip("yaml")
+
+from mathkernels.experiment import configuration
+from mathkernels.experiment.adding_config import Config, Dataset, Model, Optim, Sweep, Train
+from mathkernels.experiment.adding_training import Plan, Training
+from mathkernels.experiment.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment.denormals import flushed_denormals
+from mathkernels.experiment.lstm_initial import initial
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+class Mean(torch.nn.Module):
+    """A net with the parameters of an LSTM that answers with the last one alone."""
+
+    def __init__(self, models, cells=3):
+        super().__init__()
+        self.lstm = torch.nn.Module()
+        for name, value in initial(2, cells, 0).items():
+            if name.startswith("lstm."):
+                stacked = torch.nn.Parameter(torch.zeros(models, *value.shape))
+                self.lstm.register_parameter(name.removeprefix("lstm."), stacked)
+        weights = {"weight": torch.zeros(models, 1, cells), "bias": torch.zeros(models, 1)}
+        self.output = torch.nn.ParameterDict(weights)
+
+    def forward(self, x):
+        unused = sum(0 * value.flatten(1).sum(1, keepdim=True) for value in self.parameters())
+        return self.output["bias"].expand(-1, x.shape[2]) + unused
+
+
+def test_initial_weights_are_those_of_keras():
+    drawn = initial(2, 100, 0)
+    trained = sum(value.numel() for name, value in drawn.items() if name != "lstm.bias_hh_l0")
+    assert trained == 41_301  # Keras' LSTM(100) and Dense(1)
+    weight_hh = drawn["lstm.weight_hh_l0"].double()
+    torch.testing.assert_close(weight_hh.T @ weight_hh, torch.eye(100).double(), rtol=0, atol=1e-5)
+    for name, fans in (("lstm.weight_ih_l0", 402), ("output.weight", 101)):
+        limit = math.sqrt(6 / fans)
+        assert 0.9 * limit < drawn[name].abs().max() <= limit
+    bias = drawn["lstm.bias_ih_l0"].reshape(4, 100)
+    assert torch.equal(bias, torch.tensor([0.0, 1, 0, 0])[:, None].expand(4, 100))
+    assert torch.equal(
+        initial(2, 100, 0, forget_bias=4.0)["lstm.bias_ih_l0"][100:200], torch.full((100,), 4.0)
+    )
+    assert torch.equal(drawn["lstm.weight_hh_l0"], initial(2, 100, 0)["lstm.weight_hh_l0"])
+    assert not torch.equal(drawn["lstm.weight_hh_l0"], initial(2, 100, 1)["lstm.weight_hh_l0"])
+
+
+def test_chrono_biases_remember_up_to_the_length_of_the_sequence():
+    drawn, plain = initial(2, 5000, 3, chrono=400), initial(2, 5000, 3)
+    i, f, g, o = drawn["lstm.bias_ih_l0"].reshape(4, 5000)
+    assert torch.equal(i, -f)
+    assert not g.any()
+    assert not o.any()
+    memory = f.exp()
+    assert 1 <= memory.min() < 3
+    assert 397 < memory.max() <= 399.01
+    assert abs(memory.mean() - 200) < 5 * 398 / math.sqrt(12 * 5000)  # uniform, five deviations
+    for name in set(drawn) - {"lstm.bias_ih_l0"}:
+        assert torch.equal(drawn[name], plain[name])
+
+
+def test_adam_is_that_of_keras_for_each_model():
+    source = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 4, 5, generator=source, dtype=torch.float64)
+    gradients = torch.randn(6, 3, 4, 5, generator=source, dtype=torch.float64)
+    p = {"w": start.clone().requires_grad_()}
+    optimizer = BatchedOptimizer("adam", 0.01, None, p)
+    for gradient in gradients:
+        p["w"].grad = gradient.clone()
+        optimizer.step()
+    expected, first, second = start.numpy().copy(), 0.0, 0.0
+    for t, gradient in enumerate(gradients.numpy(), 1):
+        first = 0.9 * first + 0.1 * gradient
+        second = 0.999 * second + 0.001 * gradient**2
+        rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        expected -= rate * first / (np.sqrt(second) + 1e-7)
+    np.testing.assert_allclose(p["w"].detach().numpy(), expected, rtol=1e-12)
+
+
+def test_each_model_is_clipped_by_its_own_norm_as_by_torch():
+    source = torch.Generator().manual_seed(1)
+    start = {"a": torch.randn(3, 7, generator=source), "b": torch.randn(3, 2, 4, generator=source)}
+    gradients = {name: torch.randn(value.shape, generator=source) for name, value in start.items()}
+    for value in gradients.values():
+        value *= torch.tensor([0.01, 1.0, 100.0]).reshape(-1, *[1] * (value.dim() - 1))
+    together = {name: value.clone().requires_grad_() for name, value in start.items()}
+    for name, value in together.items():
+        value.grad = gradients[name].clone()
+    BatchedOptimizer("sgd", 0.5, 1.5, together).step()
+    for model in range(3):
+        alone = {name: value[model].clone().requires_grad_() for name, value in start.items()}
+        for name, value in alone.items():
+            value.grad = gradients[name][model].clone()
+        torch.nn.utils.clip_grad_norm_(alone.values(), 1.5)
+        torch.optim.SGD(alone.values(), 0.5).step()
+        for name, value in alone.items():
+            # torch adds 1e-6 to the norm
+            torch.testing.assert_close(together[name][model], value, rtol=2e-6, atol=1e-6)
+
+
+def test_a_gradient_of_zero_is_not_clipped_to_nan():
+    p = {"w": torch.ones(2, 3, requires_grad=True)}
+    p["w"].grad = torch.zeros(2, 3)
+    BatchedOptimizer("sgd", 1.0, 1.0, p).step()
+    assert torch.equal(p["w"], torch.ones(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "watched", "stops", "best"),
+    [
+        ("val_loss", [9, 5, 6, 5, 7, 1], 5, 2),  # an equal loss is no new best
+        ("loss", [9, 5, 6, 5, 7, 1], 5, 2),
+        ("val_loss", [9, 8, 9, 9, 7, 6, 6, 6], 8, 6),
+        ("val_loss", [9, math.nan, 1, 1, 1, 1], 2, 1),
+    ],
+)
+def test_a_model_stops_when_what_is_watched_stays_and_keeps_the_best(
+    monkeypatch, monitor, watched, stops, best
+):
+    config = Config(
+        dataset=Dataset(20, 3),
+        train=Train(epochs=8, batch=7, es_patience=3),
+        model=Model(3),
+        optim=Optim(monitor=monitor, learning_rate=0.1),
+    )
+    run = Training(Plan(config, (5,), Mean, "mean"))
+    biases, script, plain = [], iter(watched), Training.end_epoch
+
+    def end_epoch(self):
+        """End the epoch with the next value as what is watched, and 0.5 as the other loss."""
+        value = float(next(script))
+        loss, error = (value, 0.5) if monitor == "loss" else (0.5, value)
+        self.squares = torch.tensor([loss * self.rows], dtype=torch.float64)
+        monkeypatch.setattr(Training, "evaluate", lambda self: ([error], [0.0]))
+        biases.append(self.net.output["bias"].item())
+        plain(self)
+
+    monkeypatch.setattr(Training, "end_epoch", end_epoch)
+    while not run.finished:
+        run.update()
+        if run.updates % run.per_epoch == 0:
+            run.end_epoch()
+    (one,) = run.progress
+    assert len(one.rows) == stops
+    assert one.best_epoch == best
+    assert run.best["output.bias"].item() == biases[best - 1]
+    assert len(set(biases)) == len(biases)
+
+
+def test_a_model_stops_as_soon_as_it_is_solved_or_at_the_last_epoch():
+    config = Config(dataset=Dataset(20, 3), train=Train(epochs=3, batch=7), model=Model(3))
+    for below, stopped, epochs in ((100.0, "solved", 1), (None, "epochs", 3)):
+        own = Config(dataset=config.dataset, train=Train(3, 7, stop_below=below), model=config.model)
+        run = Training(Plan(own, (0, 1), Mean, "mean"))
+        while not run.finished:
+            run.update()
+            if run.updates % run.per_epoch == 0:
+                run.end_epoch()
+        assert [one.stopped for one in run.progress] == [stopped] * 2
+        assert [len(one.rows) for one in run.progress] == [epochs] * 2
+
+
+def test_every_sequence_trains_once_in_a_pass_and_the_last_ones_validate():
+    config = Config(dataset=Dataset(100, 4), train=Train(batch=8), optim=Optim(validation_split=0.7))
+    assert config.rows_to_train() == 30
+    run = Training(Plan(config, (2,), lambda models: Mean(models, 100), "mean"))
+    seen = []
+    for _ in range(2):
+        passed = []
+        for _ in range(run.passes):
+            passed += run._batch()[1][0].tolist()
+            run.updates += 1
+        assert sorted(passed) == sorted(run.data[0].targets[:30].tolist())
+        seen.append(passed)
+    assert seen[0] != seen[1]
+
+
+def test_every_shipped_configuration_loads():
+    paths = sorted(CONFIGS.glob("adding*.yaml"))
+    assert {path.stem for path in paths} >= {
+        "adding",
+        "adding-replica",
+        "adding-cpu",
+        "adding-gpu",
+        "adding-le2015",
+    }
+    for path in paths:
+        config = configuration.load(Config, path)
+        assert list(config.combinations())
+    replica = configuration.load(Config, CONFIGS / "adding-replica.yaml")
+    assert replica.rows_to_train() == 30_000
+    assert replica.optim.monitor == "loss"
+
+
+def test_a_sweep_has_every_combination_in_a_folder_of_its_own():
+    sweep = Sweep(t=(5, 6), forget_bias=(1.0, 20.0), clip_norm=(None, 10.0))
+    found = list(Config(Path("out"), sweep=sweep).combinations())
+    assert len({config.artifacts for _, config in found}) == 8
+    chosen, last = found[-1]
+    assert chosen == {"t": 6, "forget_bias": 20.0, "clip_norm": 10.0}
+    assert (last.dataset.t, last.model.forget_bias, last.optim.clip_norm) == (6, 20.0, 10.0)
+    assert last.artifacts == Path("out/t6-forget_bias20-clip_norm10")
+    assert not next(last.combinations())[0]
+
+
+def test_denormals_are_flushed_within_the_block_only():
+    def kept():
+        return (torch.tensor([1e-40]) * 1).item() != 0
+
+    assert kept()
+    with flushed_denormals():
+        assert not kept()
+        with flushed_denormals():
+            pass
+        assert not kept()
+    assert kept()
