@@ -73,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(f"configuration: '{path}' cannot be read ({reason})") from error
-    content = _parse(text, f"'{path}'")
+    content = parse(text, f"'{path}'")
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -87,7 +87,7 @@ def override(content: Mapping[str, Any], text: str) -> dict[str, Any]:
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise ConfigurationError(f"override: got {text!r}, needs KEY=VALUE such as train.epochs=5")
-    return _replaced(content, parts, _parse(value, f"override {text!r}"), text)
+    return _replaced(content, parts, parse(value, f"override {text!r}"), text)
 
 
 def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text: str) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text
     return {**content, first: _replaced(inner or {}, rest, value, text)}
 
 
-def _parse(text: str, where: str) -> Any:
+def parse(text: str, where: str) -> Any:
+    """Return the values of a YAML text; messages call it ``where``."""
     yaml = library("yaml")
 
     class Loader(yaml.SafeLoader):

@@ -1,0 +1,92 @@
+"""The equation learner: an LSTM reads "31 + 87" character by character and writes "118".
+
+    python examples/train_equations.py                                        # the article's network
+    python examples/train_equations.py --models 5 --config configs/equations_small.yaml
+    python examples/train_equations.py --out runs/equations --ask "47 + 58"
+
+Source: Schumacher 2017, *Learning math with LSTMs*. Its accuracy is that of single characters; here character
+accuracy and exact match of whole equations are always named apart. Ctrl-C keeps the best weights, and the
+same command with --resume continues.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from mathkernels.data import equation_sets
+from mathkernels.experiment import equations_engine, equations_output
+from mathkernels.experiment.configuration import plain
+from mathkernels.experiment.equations_ask import Answerer, converse, prompted
+from mathkernels.experiment.equations_command import arguments, described, folder_of
+from mathkernels.experiment.equations_config import Config
+from mathkernels.experiment.equations_model import EquationModel, summary
+from mathkernels.experiment.equations_progress import Progress
+from mathkernels.experiment.equations_training import Training, run
+from mathkernels.experiment.optional import load
+from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.nn import LSTM
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "equations.yaml"
+
+
+def ask(folder: Path, questions: list[str]) -> None:
+    """Answer the questions, or those that are typed in."""
+    answerer = Answerer(folder)
+    if not questions:
+        converse(answerer, prompted(answerer.config.data.form), print)
+    for question in questions:
+        print(answerer.line(question))
+
+
+def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> bool:
+    """Train, print and write everything; return whether to the end."""
+    sets = equation_sets.build(config.data)
+    engine = equations_engine.make(config, lstm=LSTM)
+    print(summary(EquationModel(config, config.train.seeds[0]), config.data.question_length), end="\n\n")
+    print(equations_output.before(config, sets, engine))
+    training = Training(config, sets, engine)
+    if folder.checkpoint.exists():
+        training.load(folder.checkpoint)
+    begun = time.perf_counter()
+    with Progress(config, training.epoch, tensorboard) as progress:
+        finished = run(training, folder, progress)
+    seconds = time.perf_counter() - begun
+    best = equations_engine.make(config, training.best, lstm=LSTM)
+    print(equations_output.write(training, best, folder))
+    if sys.stdout.isatty():
+        print((folder.path / equations_output.ACTIVATIONS).read_text())
+    print(f"\n{training.epoch} epochs of {len(config.train.seeds)} networks, {seconds:.1f} s in this call")
+    status = {"status": "finished" if finished else "interrupted", "seconds": round(seconds, 3)}
+    folder.write_json(STATUS, {**status, "threads": torch.get_num_threads()})
+    return finished
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = arguments(__doc__ or "", CONFIG)
+    args = parser.parse_intermixed_args(argv)  # KEY=VALUE may stand anywhere
+    try:
+        for library in ("matplotlib.figure", "tqdm", "safetensors.torch", "yaml"):
+            load(library)
+        if args.ask is not None:
+            ask(folder_of(args), args.ask)
+            return 0
+        config = described(args)
+        torch.set_num_threads(args.threads or torch.get_num_threads())
+        folder = RunFolder(folder_of(args))
+        outputs = equations_output.OUTPUTS
+        folder.begin(plain(config), outputs=outputs, resume=args.resume, overwrite=args.overwrite)
+        finished = train(config, folder, args.tensorboard)
+    except (ValueError, ZeroDivisionError, ImportError) as error:
+        parser.error(str(error))
+    if not finished:
+        print("interrupted; the same command with --resume continues", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

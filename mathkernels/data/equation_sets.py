@@ -1,0 +1,166 @@
+"""Test, training and new sets of equations as symbols.
+
+The same seed gives the same equations in the same order as the programs of Schumacher 2017 do: all ordered
+choices of distinct numbers are shuffled by Python's generator; the first are the test set, which also chooses
+the weights, the next are trained on, and the next again are the new ones.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+
+from mathkernels.data.equations import Equation, Equations
+
+PADDING = -1  # the symbol of a position after the end of a text, which networks see as a row of zeros
+LARGEST_LIST = 2_000_000  # choices that are listed and shuffled; from more, equations are drawn
+SMALL = 100  # most equations that the article's network gets wrong have an operand below
+
+
+def encode(texts: Sequence[str], alphabet: str, length: int) -> np.ndarray:
+    """Return symbols (N,length) int8: places in the alphabet, and PADDING after a text's end.
+
+    Raises:
+        ValueError: a character outside the alphabet, or a text that is too long.
+    """
+    table = np.full(256, -2, np.int8)
+    for index, character in enumerate(alphabet):
+        table[ord(character)] = index
+    table[255] = PADDING
+    for text in texts:
+        if len(text) > length:
+            raise ValueError(f"text: {text!r} has {len(text)} characters, there is room for {length}")
+        if not text.isascii():
+            raise ValueError(f"text: {text!r} has characters outside the alphabet {alphabet!r}")
+    joined = "".join(text.ljust(length, "\xff") for text in texts).encode("latin-1")
+    symbols = table[np.frombuffer(joined, np.uint8)].reshape(len(texts), length)
+    if (symbols == -2).any():
+        row = int((symbols == -2).any(1).argmax())
+        raise ValueError(f"text: {texts[row]!r} has characters outside the alphabet {alphabet!r}")
+    return symbols
+
+
+def decode(symbols: np.ndarray, alphabet: str) -> list[str]:
+    """Return the texts of symbols (N,T); PADDING is nothing."""
+    characters = [*alphabet, ""]  # its last is that of PADDING
+    return ["".join(characters[symbol] for symbol in row) for row in symbols.tolist()]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Equations with their symbols: inputs (N,T) and targets (N,O), both int8."""
+
+    equations: tuple[Equation, ...]
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.equations)
+
+    @property
+    def small(self) -> np.ndarray:
+        """(N) whether an operand is below 100."""
+        return np.array([one.smallest < SMALL for one in self.equations], bool)
+
+
+@dataclass(frozen=True)
+class Sets:
+    """The test set, which also chooses the weights; the training set; and equations that neither has."""
+
+    test: Part
+    train: Part
+    new: Part
+
+
+def part(kind: Equations, equations: Iterable[Equation]) -> Part:
+    """Return equations with their symbols."""
+    own = tuple(equations)
+    questions = encode([kind.question_of(one) for one in own], kind.alphabet, kind.question_length)
+    answers = encode([kind.answer_to(one) for one in own], kind.alphabet, kind.answer_length)
+    return Part(own, questions, answers)
+
+
+def build(kind: Equations) -> Sets:
+    """Return all sets of a configuration.
+
+    Raises:
+        ValueError: there are fewer equations than are asked for.
+    """
+    source = random.Random(kind.seed)
+    stream = _listed(kind, source) if _choices(kind) <= LARGEST_LIST else _drawn(kind, source)
+    wanted = kind.n_examples + kind.new_equations
+    own: list[Equation] = []
+    for equation in stream:
+        if len(own) == wanted:
+            break
+        own.append(equation)
+    if len(own) < wanted:
+        what = f"got {kind.n_examples} and {kind.new_equations}, there are {len(own)} equations"
+        raise ValueError(f"n_examples, new_equations: {what}")
+    test, new = own[: kind.n_test], own[kind.n_examples :]
+    train = own[kind.n_test : kind.n_examples]
+    if kind.small_share:
+        n_small = round(kind.small_share * len(train))
+        train = train[n_small:]
+        train += _small(kind, source, n_small, {*own})
+    return Sets(part(kind, test), part(kind, train), part(kind, new))
+
+
+def _choices(kind: Equations) -> int:
+    return math.perm(kind.max_number - kind.min_number + 1, kind.n_operations + 1)
+
+
+def _defined(equation: Equation) -> bool:
+    """Whether no number is divided by 0."""
+    pairs = zip(equation.operators, equation.numbers[1:], strict=True)
+    return not any(operator == "/" and number == 0 for operator, number in pairs)
+
+
+def _with_operators(kind: Equations, source: random.Random, numbers: tuple[int, ...]) -> Equation:
+    return Equation(numbers, tuple(source.choice(kind.operations) for _ in range(kind.n_operations)))
+
+
+def _listed(kind: Equations, source: random.Random) -> Iterator[Equation]:
+    """Yield every choice of distinct numbers once, shuffled as the program does, with drawn operators."""
+    choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
+    source.shuffle(choices)
+    yield from filter(_defined, (_with_operators(kind, source, numbers) for numbers in choices))
+
+
+def _drawn(kind: Equations, source: random.Random) -> Iterator[Equation]:
+    """Yield distinct equations of distinct numbers, where there are too many to list."""
+    numbers, seen = range(kind.min_number, kind.max_number + 1), set()
+    while True:
+        equation = _with_operators(kind, source, tuple(source.sample(numbers, kind.n_operations + 1)))
+        if equation not in seen and _defined(equation):
+            seen.add(equation)
+            yield equation
+
+
+def _small(kind: Equations, source: random.Random, n: int, taken: set[Equation]) -> list[Equation]:
+    """Return n equations with small operands, none of them taken; raises if that many are not found."""
+    digits, found = len(str(kind.max_number)), []
+    for _ in range(100 * n):
+        if len(found) == n:
+            break
+        lengths = [source.randint(1, digits) for _ in range(kind.n_operations + 1)]
+        ends = [(10 ** (length - 1) if length > 1 else 0, 10**length - 1) for length in lengths]
+        numbers = tuple(
+            source.randint(max(low, kind.min_number), min(high, kind.max_number))
+            for low, high in ends
+            if low <= kind.max_number and high >= kind.min_number
+        )
+        if min(lengths) == digits or len({*numbers}) != len(lengths):
+            continue
+        equation = _with_operators(kind, source, numbers)
+        if equation not in taken and _defined(equation):
+            taken.add(equation)
+            found.append(equation)
+    if len(found) < n:
+        raise ValueError(f"small_share: got {kind.small_share}, found {len(found)} of {n} small equations")
+    return found

@@ -1,0 +1,193 @@
+"""Trains the equation learner epoch by epoch and keeps the best weights of each network.
+
+All that is drawn in an epoch follows from the seed and the epoch's number, so a training that was killed and
+resumed from its last checkpoint gives the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mathkernels.data.equation_sets import Sets
+from mathkernels.experiment import configuration
+from mathkernels.experiment.equations_config import Config
+from mathkernels.experiment.equations_model import EquationModel, name_counts
+from mathkernels.experiment.equations_scores import Engine, Scores
+from mathkernels.experiment.optional import load
+from mathkernels.experiment.run_folder import RunFolder, replacing
+
+SAVE_SECONDS = 5.0
+SEEN = 1_000  # equations of the training set whose accuracy is logged
+LOG, CURVES, WEIGHTS = "log.jsonl", "curves.csv", "model.safetensors"
+KIND, FACTS = "mathkernels equations", "mathkernels"
+# accuracies per character, and per equation, where every character of an answer must be right
+CURVE_COLUMNS = (
+    *("seed", "epoch", "rate", "loss", "train_character_accuracy", "train_exact_match"),
+    *("test_loss", "test_character_accuracy", "test_exact_match"),
+)
+
+
+class Training:
+    """A training of E networks.
+
+    Args:
+        config: of everything.
+        sets: built from it.
+        engine: made from it.
+    """
+
+    def __init__(self, config: Config, sets: Sets, engine: Engine) -> None:
+        self.config, self.sets, self.engine = config, sets, engine
+        self.epoch = 0
+        self.best = engine.parameters()
+        self.best_loss = [math.inf] * len(config.train.seeds)
+        self.best_epoch = [0] * len(config.train.seeds)
+        self.curve: list[dict[str, Any]] = []
+
+    def run_epoch(self) -> list[dict[str, Any]]:
+        """Train and evaluate one epoch; return its rows of the curve, one per network."""
+        rate, train, test = self.config.train.rate(self.epoch), self.sets.train, self.sets.test
+        order = self._order(len(train))
+        losses = self.engine.train_epoch(train.inputs, train.targets, order, rate)
+        seen = self.engine.evaluate(train.inputs[:SEEN], train.targets[:SEEN])
+        scores = self.engine.evaluate(test.inputs, test.targets)
+        self.epoch += 1
+        rows = [
+            dict(zip(CURVE_COLUMNS, (seed, self.epoch, rate, *values), strict=True))
+            for seed, *values in zip(
+                *(self.config.train.seeds, map(float, losses)),
+                *(map(float, seen.character_accuracy), map(float, seen.exact_match)),
+                *(map(float, column) for column in scores),
+                strict=True,
+            )
+        ]
+        self.curve += rows
+        self._keep_best(scores)
+        return rows
+
+    def _order(self, n: int) -> np.ndarray:
+        sources = (np.random.default_rng([seed, self.epoch]) for seed in self.config.train.seeds)
+        return np.stack([source.permutation(n) for source in sources])
+
+    def _keep_best(self, scores: Scores) -> None:
+        better = [e for e, loss in enumerate(scores.loss) if loss < self.best_loss[e]]
+        if not better:
+            return
+        parameters = self.engine.parameters()
+        for e in better:
+            self.best_loss[e], self.best_epoch[e] = float(scores.loss[e]), self.epoch
+            for name, own in parameters.items():
+                self.best[name][e] = own[e]
+
+    def save(self, path: Path) -> None:
+        """Write the whole state; the file is the old or the new one, never a part."""
+        tensors = {f"engine/{name}": own for name, own in self.engine.state().items()}
+        tensors |= {f"best/{name}": own for name, own in self.best.items()}
+        at = {"epoch": self.epoch, "best_loss": self.best_loss, "best_epoch": self.best_epoch}
+        facts = {"kind": f"{KIND} checkpoint", "config": configuration.plain(self.config)}
+        _write(path, tensors, {**facts, **at, "curve": self.curve})
+
+    def load(self, path: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            ValueError: it is damaged, or of another training.
+        """
+        tensors, facts = read(path, f"{KIND} checkpoint")
+        if facts["config"] != configuration.plain(self.config):
+            raise ValueError(f"checkpoint: '{path}' is of another configuration; --overwrite trains anew")
+        self.epoch, self.best_loss, self.best_epoch = (
+            facts[name] for name in ("epoch", "best_loss", "best_epoch")
+        )
+        self.curve = facts["curve"]
+        parts: dict[str, dict[str, Tensor]] = {"engine": {}, "best": {}}
+        for name, own in tensors.items():
+            part, _, rest = name.partition("/")
+            parts[part][rest] = own
+        self.engine.load_state(parts["engine"])
+        self.best = parts["best"]
+
+    def write_weights(self, path: Path) -> None:
+        """Write the best weights of every network."""
+        facts = {"kind": KIND, "config": configuration.plain(self.config)}
+        _write(path, self.best, {**facts, "best_loss": self.best_loss, "best_epoch": self.best_epoch})
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors and, as a single text of JSON, facts: of several texts safetensors draws the order."""
+    dense = {name: own.detach().contiguous() for name, own in tensors.items()}
+    with replacing(path) as temporary:
+        temporary.write_bytes(load("safetensors.torch").save(dense, {FACTS: json.dumps(facts)}))
+
+
+def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return tensors and facts of a file of this trainer.
+
+    Raises:
+        ValueError: it is missing, damaged, or of something else.
+    """
+    if not path.is_file():
+        raise ValueError(f"checkpoint: '{path}' is missing; needs the folder of a training")
+    try:
+        with load("safetensors").safe_open(path, "pt") as file:
+            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (load("safetensors").SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"checkpoint: '{path}' is damaged or no safetensors file ({error})") from error
+    if facts.get("kind") != kind:
+        what = f"of {facts.get('kind', 'something else')!r}, needs one of {kind!r}"
+        raise ValueError(f"checkpoint: '{path}' is {what}")
+    return tensors, facts
+
+
+def read_weights(path: Path) -> tuple[Config, dict[str, Tensor], list[float]]:
+    """Return configuration, parameters (E,...) and test losses of a trained model's file.
+
+    Raises:
+        ValueError: it is missing, damaged, or its tensors are not those of its configuration.
+    """
+    tensors, facts = read(path)
+    config = configuration.build(Config, facts["config"], str(path))
+    model = EquationModel(config, 0).state_dict()
+    for name in filter(name_counts, model):
+        shape = (len(config.train.seeds), *model[name].shape)
+        if name not in tensors or tuple(tensors[name].shape) != shape:
+            given = tuple(tensors[name].shape) if name in tensors else "nothing"
+            raise ValueError(f"checkpoint: '{path}' has {given} for {name}, this model needs {shape}")
+    return config, tensors, facts["best_loss"]
+
+
+def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, Any]]], None]) -> bool:
+    """Train to the end and log each epoch; return whether it got there and was not interrupted by Ctrl-C.
+
+    Args:
+        training: new, or loaded from the folder's checkpoint.
+        folder: gets log.jsonl, a line per network and epoch, and the checkpoint.
+        each: is given the rows of each epoch.
+    """
+    path, begun = folder.path / LOG, time.monotonic()
+    # what was logged after the checkpoint is trained again
+    folder.write_text(LOG, "".join(json.dumps(row) + "\n" for row in training.curve))
+    saved = begun
+    try:
+        with path.open("a") as log:
+            while training.epoch < training.config.train.epochs:
+                rows = training.run_epoch()
+                seconds = round(time.monotonic() - begun, 3)
+                log.writelines(json.dumps({**row, "seconds": seconds}) + "\n" for row in rows)
+                log.flush()
+                each(rows)
+                if time.monotonic() - saved >= SAVE_SECONDS or training.epoch == training.config.train.epochs:
+                    training.save(folder.checkpoint)
+                    saved = time.monotonic()
+    except KeyboardInterrupt:
+        return False
+    return True
