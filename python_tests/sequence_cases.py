@@ -1,4 +1,4 @@
-"""Raw calls of the sequence kernels and their meaning in plain torch, for tests of what lies below the ops."""
+"""Raw calls of the sequence kernels and their meaning in plain torch, for tests below the ops."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from mathkernels import _C, backends
 
 every_kind = pytest.mark.parametrize("kind", cases.GATES)
 
-# E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks and chunks
+# E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks
 SHAPES = [
     (1, 1, 1, 1, 1, 1),
     (2, 1, 3, 5, 2, 3),
@@ -169,7 +169,8 @@ def test_a_nan_stays_in_its_model_and_its_row(kind):
     assert torch.isnan(out["y"][1, 2, 5]).any()
     others = [row for row in range(35) if row != 5]
     for name in ("y", "hn"):
-        assert torch.isfinite(out[name][0]).all() and torch.isfinite(out[name][1][:, others]).all()
+        assert torch.isfinite(out[name][0]).all()
+        assert torch.isfinite(out[name][1][:, others]).all()
     assert torch.isfinite(grads["x"][1][:, others]).all()
     for grad in grads.values():
         assert torch.isfinite(grad[0]).all()
@@ -181,7 +182,8 @@ def test_nothing_is_read_beyond_a_rows_length(kind):
     out = cases.forward(case)
     arriving = cases.arriving_at(out)
     padding = torch.arange(6)[None, :, None] >= case.inputs["lengths"][:, None]
-    assert padding.any() and not padding.all()
+    assert padding.any()
+    assert not padding.all()
     spoilt = dataclasses.replace(case, inputs=dict(case.inputs))
     spoilt.inputs["x"] = case.inputs["x"].masked_fill(padding[..., None], torch.nan)
     again = cases.forward(spoilt)
@@ -194,7 +196,8 @@ def test_nothing_is_read_beyond_a_rows_length(kind):
         if name in arriving:
             arriving[name] = arriving[name].masked_fill(padding[..., None], torch.nan)
     assert_same_bits(cases.backward(spoilt, again, arriving), first)
-    assert (first["x"][padding] == 0).all() and (out["y"][padding] == 0).all()
+    assert (first["x"][padding] == 0).all()
+    assert (out["y"][padding] == 0).all()
 
 
 @every_kind
@@ -256,7 +259,7 @@ def test_the_module_lists_its_kinds():
 
 
 def test_the_gate_functions_err_as_their_header_says(isa):
-    """With weights of 1 and zero states, a step of an LSTM keeps sigmoid and tanh of x (csrc/cells/gates.h)."""
+    """With weights of 1 and zero states, a step of an LSTM keeps sigmoid and tanh of x (cells/gates.h)."""
     near, far = torch.logspace(-6, 0, 2048), torch.linspace(1, 41, 2048)
     x = torch.cat([near, -near, far, -far])
     ones = {
