@@ -7,6 +7,7 @@ import pytest
 import torch
 from sequence_op_cases import assert_same_bits
 from torch import nn as torch_nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.utils.rnn import pack_padded_sequence, pack_sequence, pad_packed_sequence
 from torch.utils.checkpoint import checkpoint
 
@@ -293,7 +294,7 @@ def test_compiles_once_for_every_length(kind, marked, graphs):
     """One graph if the steps are marked as dynamic, else a second one once torch has seen them change."""
     torch._dynamo.reset()
     module = getattr(nn, kind)(3, 5, 2, bidirectional=True)
-    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(module, fullgraph=True, backend=counter)
     for steps, graphs_so_far in zip((5, 9, 14), graphs, strict=True):
         x, found = torch.randn(steps, 4, 3, requires_grad=True), []
