@@ -87,6 +87,15 @@ def record(op: str, backend: str = "cpu", reason: str | None = None) -> None:
     _last = Ran(op, backend, isa, _reason if reason is None else reason)
 
 
+def release_memory() -> int:
+    """Give the memory that is kept for large tensors back to the system; return how many bytes that was.
+
+    Outputs, saved values and workspaces of sequences from a megabyte on lie in blocks that are kept for the
+    next call when their tensors have gone. Kept and used together are never more than was used at once.
+    """
+    return _C.release_memory()
+
+
 _asked = os.environ.get(ENVIRONMENT)
 if _asked:
     _choose(_asked, ENVIRONMENT)

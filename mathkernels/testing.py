@@ -60,15 +60,16 @@ def assert_no_worse_than(
 
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
-    """Fill every new tensor of torch.empty and Tensor.new_empty with NaN (bytes with 255) to show gaps."""
-    empty, new_empty = torch.empty, Tensor.new_empty
+    """Fill every new tensor of torch.empty, Tensor.new_empty and kept memory with NaN (bytes with 255)."""
+    empty, new_empty, frombuffer = torch.empty, Tensor.new_empty, torch.frombuffer
 
     def fill(tensor: Tensor) -> Tensor:
         return tensor.fill_(math.nan if tensor.is_floating_point() else 255)
 
     torch.empty = lambda *args, **options: fill(empty(*args, **options))
     Tensor.new_empty = lambda self, *args, **options: fill(new_empty(self, *args, **options))
+    torch.frombuffer = lambda *args, **options: fill(frombuffer(*args, **options))
     try:
         yield
     finally:
-        torch.empty, Tensor.new_empty = empty, new_empty
+        torch.empty, Tensor.new_empty, torch.frombuffer = empty, new_empty, frombuffer

@@ -6,4 +6,5 @@ namespace py = pybind11;
 
 void bind_ensemble(py::module_& m);
 void bind_layers(py::module_& m);
+void bind_memory(py::module_& m);
 void bind_sequences(py::module_& m);

@@ -26,5 +26,6 @@ PYBIND11_MODULE(_C, m) {
   bind_system(m);
   bind_ensemble(m);
   bind_layers(m);
+  bind_memory(m);
   bind_sequences(m);
 }

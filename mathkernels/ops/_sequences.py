@@ -18,6 +18,7 @@ from torch import Tensor
 from mathkernels import _C
 from mathkernels.backends import record
 from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, fold_models, keep_signature
+from mathkernels.ops._memory import empty
 from mathkernels.ops._sequence_checks import (
     Given,
     Sizes,
@@ -61,19 +62,21 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     _SEQUENCES[name] = _Sequence(forward, backward, reference, reference_backward)
 
 
-def _outputs(name: str, like: Tensor, sizes: Sizes, save_gates: bool, save_cells: bool) -> tuple[Tensor, ...]:
+def _outputs(
+    name: str, new: Callable, sizes: Sizes, save_gates: bool, save_cells: bool
+) -> tuple[Tensor, ...]:
     """New y, hn, cn, cells and gates; without elements those that are not wanted or not there."""
     E, T, B, _, D, H = sizes
     none, along, state, has_cells = (E, 0), (E, T, B, D * H), (E, D, B, H), name == "lstm"
     cells = along if has_cells and save_cells else none
     shapes = (along, state, state if has_cells else none, cells, (E, D, T, B, 4 * H) if save_gates else none)
-    return tuple(map(like.new_empty, shapes))
+    return tuple(new(shape) for shape in shapes)
 
 
 def _fake(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given = Given(*arguments[:8])
     sizes = check_sequence(name, given, arguments[-1])
-    return _outputs(name, given.weight_hh, sizes, *arguments[8:10])
+    return _outputs(name, given.weight_hh.new_empty, sizes, *arguments[8:10])
 
 
 def _call(name: str, given: Given, sizes: Sizes, bfloat16: bool) -> object:
@@ -87,9 +90,10 @@ def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, (save_gates, save_cells, bfloat16) = Given(*arguments[:8]), arguments[8:]
     sizes = check_sequence(name, given, bfloat16)
     check_values(name, given, sizes)
-    outputs = _outputs(name, given.weight_hh, sizes, save_gates, save_cells)
+    new = partial(empty, dtype=given.weight_hh.dtype)
+    outputs = _outputs(name, new, sizes, save_gates, save_cells)
     call = _call(name, given, sizes, bfloat16)
-    workspace = torch.empty(_C.sequence_forward_workspace(call), dtype=torch.uint8, device="cpu")
+    workspace = empty((_C.sequence_forward_workspace(call),), torch.uint8)
     y, hn, cn, cells, gates = (output if output.numel() else None for output in outputs)
     tensors = (*dense(given), y, hn, cn, gates, cells, workspace)
     _C.sequence_forward(call, *map(address, tensors))
@@ -128,8 +132,8 @@ def _check_backward(name: str, arguments: tuple) -> tuple[Given, Sizes]:
     return given, sizes
 
 
-def _new_gradients(given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
-    new, models = given.weight_hh.new_empty, given.x.shape[0]
+def _new_gradients(new: Callable, given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
+    models = given.x.shape[0]
     return tuple(
         new(tensor.shape if tensor is not None and want else (models, 0))
         for tensor, want in zip(given, wanted, strict=False)
@@ -138,16 +142,16 @@ def _new_gradients(given: Given, wanted: list[bool]) -> tuple[Tensor, ...]:
 
 def _fake_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, _ = _check_backward(name, arguments)
-    return _new_gradients(given, _wanted(given, *arguments[15:18]))
+    return _new_gradients(given.weight_hh.new_empty, given, _wanted(given, *arguments[15:18]))
 
 
 def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, sizes = _check_backward(name, arguments)
     y, cells, gates = arguments[12:15]
     wanted = _wanted(given, *arguments[15:18])
-    gradients = _new_gradients(given, wanted)
+    gradients = _new_gradients(partial(empty, dtype=given.weight_hh.dtype), given, wanted)
     call = _call(name, given, sizes, arguments[-1])
-    workspace = torch.empty(_C.sequence_backward_workspace(call), dtype=torch.uint8, device="cpu")
+    workspace = empty((_C.sequence_backward_workspace(call),), torch.uint8)
     saved = (y, gates, cells if name == "lstm" else None)
     made = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
     tensors = (*dense((*arguments[:4], *given, *saved)), *made, workspace)
@@ -161,7 +165,7 @@ def _cuda_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     wanted = _wanted(given, *arguments[15:18])
     record(f"{name}_backward", "torch", NO_GPU_KERNEL)
     found = _SEQUENCES[name].reference_backward(*arguments[:15], arguments[-1])
-    none = _new_gradients(given, [False] * 7)
+    none = _new_gradients(given.weight_hh.new_empty, given, [False] * 7)
     return tuple(value if want else no for value, want, no in zip(found, wanted, none, strict=True))
 
 

@@ -1,0 +1,118 @@
+"""Memory for large tensors that is kept between calls: who owns a block when, and how much is kept."""
+
+import gc
+import os
+
+import pytest
+import torch
+
+from mathkernels import _C, backends
+from mathkernels.nn import LSTM
+from mathkernels.ops._memory import LARGE, empty
+from mathkernels.testing import poisoned_memory
+
+MEGABYTE = 1 << 20
+PAGE = 2 * MEGABYTE
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept():
+    gc.collect()
+    backends.release_memory()
+    yield
+    gc.collect()
+    backends.release_memory()
+
+
+def block(pages):
+    return empty((pages * PAGE,), torch.uint8)
+
+
+def test_small_tensors_come_from_torch():
+    tensor = empty((LARGE // 4 - 1,), torch.float32)
+    del tensor
+    assert _C.kept_memory() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8], ids=str)
+def test_a_large_tensor_is_whole_aligned_and_writable(dtype):
+    tensor = empty((3, LARGE), dtype)
+    assert (tensor.shape, tensor.dtype) == ((3, LARGE), dtype)
+    assert tensor.is_contiguous()
+    assert tensor.data_ptr() % PAGE == 0
+    assert tensor.fill_(1).sum(dtype=torch.float64) == 3 * LARGE
+
+
+def test_a_block_serves_again_once_its_last_tensor_has_gone():
+    first = block(2)
+    place = first.data_ptr()
+    view = first[5:]
+    del first
+    other = block(2)
+    assert other.data_ptr() != place, "a view still lies in the block"
+    del view, other
+    assert _C.kept_memory() == 4 * PAGE
+    again = block(2), block(2)
+    assert place in {tensor.data_ptr() for tensor in again}
+    assert _C.kept_memory() == 0
+
+
+def test_kept_and_used_are_never_more_than_was_used_at_once():
+    most = 0
+    for pages in (1, 6, 2, 9, 3, 4, 12, 5):
+        held = [block(pages), block(1)]
+        most = max(most, (pages + 1) * PAGE)
+        assert _C.kept_memory() + (pages + 1) * PAGE <= most
+        del held
+        assert _C.kept_memory() <= most
+
+
+def test_a_block_much_larger_than_asked_for_is_not_spent():
+    large, spare = block(8), block(2)
+    place = large.data_ptr()
+    del spare, large  # in this order: to make room, the spare goes first
+    small = block(1)
+    assert small.data_ptr() != place
+    assert _C.kept_memory() == 8 * PAGE
+
+
+def test_release_gives_everything_back():
+    held = block(3)
+    assert backends.release_memory() == 0
+    del held
+    assert backends.release_memory() == 3 * PAGE
+    assert _C.kept_memory() == 0
+
+
+def test_what_cannot_be_had_is_a_memory_error():
+    with pytest.raises(MemoryError):
+        empty((1 << 60,), torch.uint8)
+
+
+def test_training_steps_reuse_their_memory_and_repeat_their_bits():
+    layer, x = LSTM(2, 64), torch.linspace(-1, 1, 200 * 32 * 2).reshape(200, 32, 2)
+
+    def step():
+        y, _ = layer(x)
+        return [y.detach().clone(), *torch.autograd.grad(y.square().sum(), list(layer.parameters()))]
+
+    first = step()
+    kept = _C.kept_memory()
+    assert kept > 0
+    with poisoned_memory():  # old content of a block must not show
+        second = step()
+    assert _C.kept_memory() <= 2 * kept
+    assert all(map(torch.equal, first, second))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_blocks_of_its_own():
+    held = block(1).fill_(7)
+    child = os.fork()
+    if child == 0:  # through numpy, because torch would wait for threads that a child has not
+        held.numpy()[:] = 9
+        new = block(1).numpy()
+        new[:] = 3
+        os._exit(0 if new[-1] == 3 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert bool((held == 7).all())
