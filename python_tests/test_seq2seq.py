@@ -316,3 +316,17 @@ def test_backends_say_what_ran():
 def test_no_samples_are_predicted_as_none():
     inputs, _, _ = data(EQUATIONS, 2)
     assert ensemble(EQUATIONS).predict(inputs[:0]).shape == (2, 0, 5)
+
+
+def test_denormal_numbers_count_as_0_and_the_callers_state_comes_back():
+    """A symbol that never occurs has a gradient of exactly 0, so that its weight is stored as it was read."""
+    case = EQUATIONS
+    inputs, targets, order = data(case, 2)
+    inputs[inputs == 4] = 5
+    start = ensemble(case).parameters()
+    start["encoder.weight_ih_l0"][:, :, 4] = 1e-40
+    trained = ensemble(case, parameters=start)
+    assert (trained.parameters()["encoder.weight_ih_l0"][:, :, 4] != 0).all()
+    trained.train_epoch(inputs, targets, order, case.batch)
+    assert (trained.parameters()["encoder.weight_ih_l0"][:, :, 4] == 0).all()
+    assert (torch.tensor([1e-40]) * 1).item() != 0

@@ -196,6 +196,7 @@ def test_every_configuration_of_the_repository_trains(trainer, tmp_path, path):
         (["--config", "none.yaml"], "'none.yaml' cannot be read"),
         (["train.epocs=3"], r"unknown key train.epocs; did you mean train.epochs\?"),
         (["train.epochs=0"], "train.epochs: got 0, needs at least 1"),
+        (["--set", "train.epochs=0", "train.eps=1"], "train.epochs: got 0, needs at least 1"),
         (["train.epochs=x"], "train.epochs: got 'x' .* needs a whole number"),
         (["--models", "0"], "--models: got 0, needs at least 1"),
         (["--threads", "0"], "--threads: got 0, needs at least 1"),

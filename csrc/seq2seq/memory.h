@@ -68,25 +68,28 @@ struct Pieces {
   }
 };
 
-// The weights as the products read them: tiles of four rows, [rows / 4][inputs][4].
+// The weights as the products read them: tiles of four rows, [rows / 4][inputs][4].  What is read forward stands there
+// times gate_scale (activations.h).
 template <class T>
 struct Packed {
   struct Direction {
     T* table;               // encoder: [4H][table_row], what symbol a adds to a gate, the bias included
     T *input, *input_back;  // decoder
     T *recurrent, *recurrent_back;
+    T* bias;  // decoder: [4H]
   } encoder[2], decoder[2];
   T *output, *output_back;
 
   Packed(const Sizes& z, Pieces& m) {
     for (Direction& d : encoder) {
       d.table = m.take<T>(z.G * z.table_row);
-      d.input = d.input_back = nullptr;
+      d.input = d.input_back = d.bias = nullptr;
       d.recurrent = m.take<T>(z.G * z.H);
       d.recurrent_back = m.take<T>(z.H4 * z.G);
     }
     for (Direction& d : decoder) {
       d.table = nullptr;
+      d.bias = m.take<T>(z.G);
       d.input = m.take<T>(z.G * z.F);
       d.input_back = m.take<T>(z.F4 * z.G);
       d.recurrent = m.take<T>(z.G * z.H);

@@ -32,18 +32,30 @@ MK_INLINE void step_forward(const Sizes& z, const T* recurrent, const Saved<T>& 
   }
 }
 
+template <class T, int packs>
+void encode_steps(const Sizes& z, const typename Packed<T>::Direction& weights, const Saved<T>& saved) {
+  const T* table = weights.table;
+  const int64_t table_row = packs > 0 ? packs * Number<Pack<T>>::width : z.table_row;
+  for (int64_t k = 0; k < z.Tin; ++k) {
+    const auto* symbols = saved.symbols + k * S;
+    step_forward(z, weights.recurrent, saved, k,
+                 [=](int64_t row, int64_t s) { return look_up<Pack<T>, packs>(table + row * table_row, symbols + s); });
+  }
+}
+
 template <class T>
 void encode_block(const Team<T>& team, int64_t b, int direction) {
-  using V = Pack<T>;
-  const Sizes& z = team.z;
   const Block<T> block = team.block(b);
   const Saved<T>& saved = block.encoder[direction];
   const auto& weights = team.packed.encoder[direction];
   read_symbols(team, b, direction, saved);
-  for (int64_t k = 0; k < z.Tin; ++k)
-    step_forward(z, weights.recurrent, saved, k, [&](int64_t row, int64_t s) {
-      return look_up<V>(weights.table + row * z.table_row, z.table_row, saved.symbols + k * S + s);
-    });
+  const int64_t packs = team.z.table_row / Number<Pack<T>>::width;
+  if (packs == 1 && is_float<T> && most_table_packs > 0)
+    encode_steps<T, 1>(team.z, weights, saved);
+  else if (packs == 2 && is_float<T> && most_table_packs > 0)
+    encode_steps<T, 2>(team.z, weights, saved);
+  else
+    encode_steps<T, 0>(team.z, weights, saved);
 }
 
 template <class T>
@@ -63,13 +75,15 @@ void decode_block(const Team<T>& team, int64_t b, int direction, const Scratch<T
   const Sizes& z = team.z;
   const Block<T> block = team.block(b);
   const auto& weights = team.packed.decoder[direction];
-  const T* bias = team.parameter() + team.o.decoder[direction].bias;
   normalise_encoded(z, block, Normalisation<T>(scratch), scratch.normed);
   product(z.G, z.F, weights.input, scratch.normed, scratch.input_product);
+  T* from_input = scratch.input_product;
+  for (int64_t j = 0; j < z.G; ++j)
+    for (int64_t s = 0; s < S; s += Number<V>::width)
+      (V::load(from_input + j * S + s) + splat<V>(weights.bias[j])).store(from_input + j * S + s);
   for (int64_t k = 0; k < z.Tout; ++k)
-    step_forward(z, weights.recurrent, block.decoder[direction], k, [&](int64_t row, int64_t s) {
-      return V::load(scratch.input_product + row * S + s) + splat<V>(bias[row]);
-    });
+    step_forward(z, weights.recurrent, block.decoder[direction], k,
+                 [=](int64_t row, int64_t s) { return V::load(from_input + row * S + s); });
 }
 
 // One step back through all units: the gates' gradients, then that of the states before.  arriving(unit, s) is what

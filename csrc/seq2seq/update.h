@@ -2,6 +2,7 @@
 // the weights are laid out anew for the products.  An item is one of the five groups of tensors.
 //   m += (1 - b1)(g - m);  v += (1 - b2)(g^2 - v);  p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
 #pragma once
+#include "seq2seq/activations.h"
 #include "seq2seq/norm.h"
 
 namespace mk::MK_ISA {
@@ -68,12 +69,12 @@ void update_norms(const Team<T>& team, const Scratch<T>& scratch) {
   }
 }
 
-// weight [inputs][row] as tiles of four outputs, [outputs / 4][inputs][4].
-template <class T>
-void pack_forward(int64_t outputs, int64_t inputs, int64_t row, const T* weight, T* out) {
+// weight [inputs][row] times scale (row in a tile) as tiles of four outputs, [outputs / 4][inputs][4].
+template <class T, class Scale>
+void pack_forward(int64_t outputs, int64_t inputs, int64_t row, const T* weight, const Scale& scale, T* out) {
   for (int64_t j = 0; j < outputs; j += row_tile)
     for (int64_t k = 0; k < inputs; ++k)
-      for (int64_t r = 0; r < row_tile; ++r) *out++ = weight[k * row + j + r];
+      for (int64_t r = 0; r < row_tile; ++r) *out++ = weight[k * row + j + r] * scale(r);
 }
 
 // weight [inputs][row] as tiles of four inputs, [inputs / 4][outputs][4]; zeros behind the last input.
@@ -89,7 +90,8 @@ void pack_group(const Team<T>& team, int64_t group) {
   const Sizes& z = team.z;
   const T* parameter = team.parameter();
   if (group == tensor_groups - 1) {
-    pack_forward(z.A, z.F, z.output_row, parameter + team.o.output, team.packed.output);
+    const auto unscaled = [](int64_t) { return T(1); };
+    pack_forward(z.A, z.F, z.output_row, parameter + team.o.output, unscaled, team.packed.output);
     pack_back(z.A, z.F, z.output_row, parameter + team.o.output, team.packed.output_back);
     return;
   }
@@ -97,19 +99,22 @@ void pack_group(const Team<T>& team, int64_t group) {
   const bool encoder = group % 2 == 0;
   const auto& o = encoder ? team.o.encoder[direction] : team.o.decoder[direction];
   const auto& to = encoder ? team.packed.encoder[direction] : team.packed.decoder[direction];
-  pack_forward(z.G, z.H, z.J, parameter + o.recurrent, to.recurrent);
+  const T* bias = parameter + o.bias;
+  pack_forward(z.G, z.H, z.J, parameter + o.recurrent, gate_scale<T>, to.recurrent);
   pack_back(z.G, z.H, z.J, parameter + o.recurrent, to.recurrent_back);
   if (!encoder) {
-    pack_forward(z.G, z.F, z.J, parameter + o.input, to.input);
+    pack_forward(z.G, z.F, z.J, parameter + o.input, gate_scale<T>, to.input);
     pack_back(z.G, z.F, z.J, parameter + o.input, to.input_back);
+    for (int64_t j = 0; j < z.G; ++j) to.bias[j] = bias[j] * gate_scale<T>(j % gates);
     return;
   }
-  const T *input = parameter + o.input, *bias = parameter + o.bias;
+  const T* input = parameter + o.input;
   for (int64_t j = 0; j < z.G; ++j) {
+    const T scale = gate_scale<T>(j % gates);
     T* row = to.table + j * z.table_row;
     clear(z.table_row, row);
-    row[0] = bias[j];
-    for (int64_t a = 0; a < z.A; ++a) row[a + 1] = input[a * z.J + j] + bias[j];
+    row[0] = bias[j] * scale;
+    for (int64_t a = 0; a < z.A; ++a) row[a + 1] = (input[a * z.J + j] + bias[j]) * scale;
   }
 }
 

@@ -22,6 +22,7 @@ def arguments(description: str, default: Path) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=raw)
     add = parser.add_argument
     add("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, such as train.epochs=20")
+    add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="the same")
     add("--config", type=Path, default=default, help=f"YAML file (default {default.name})")
     add("--models", type=int, metavar="N", help="train the seeds 1 to N in one call")
     add("--stock", action="store_true", help="train with torch.nn layers, for comparison")
@@ -51,7 +52,7 @@ def described(args: argparse.Namespace) -> Config:
         overrides.append("train.engine=torch")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads: got {args.threads}, needs at least 1")
-    return configuration.load(Config, args.config, [*overrides, *args.overrides])
+    return configuration.load(Config, args.config, [*overrides, *args.overrides, *args.set])
 
 
 def folder_of(args: argparse.Namespace) -> Path:
