@@ -193,7 +193,7 @@ def gradients(case: Case, inputs: dict[str, Tensor], arriving: dict[str, Tensor]
         name: value.clone().requires_grad_() for name, value in inputs.items() if value.is_floating_point()
     }
     out = meaning(case, {**inputs, **leaves})
-    total = sum((out[name] * value).sum() for name, value in arriving.items())
+    total = torch.stack([(out[name] * value).sum() for name, value in arriving.items()]).sum()
     total = total + sum(0 * leaf.sum() for leaf in leaves.values())  # so that there is a graph without steps
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     return {

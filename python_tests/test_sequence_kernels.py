@@ -111,7 +111,7 @@ def test_instruction_sets_with_fma_agree_bit_for_bit(kind, dtype, features):
         assert_same_bits(found["v3"], found["v4"])
 
 
-def part_of(case: Case, *, model=None, row=None) -> Case:
+def part_of(case: Case, *, model: int | None = None, row: int = 0) -> Case:
     """The call with one of its models, or one of its rows, alone."""
     E, D, T, B, I, H = case.shape
     if model is not None:
