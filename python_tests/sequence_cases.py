@@ -1,4 +1,4 @@
-"""Raw calls of the sequence kernels and their meaning in plain torch, for tests of what lies below the ops."""
+"""Raw calls of the sequence kernels and their meaning in plain torch, for tests below the ops."""
 
 from __future__ import annotations
 
@@ -149,8 +149,14 @@ def cell(kind: str, ih: Tensor, hh: Tensor, h: Tensor, c: Tensor) -> tuple[Tenso
     return h, h
 
 
+def rounded(value: Tensor) -> Tensor:
+    """To the nearest bfloat16; gradients pass as if it were nothing."""
+    return value + (value.to(torch.bfloat16).to(value.dtype) - value).detach()
+
+
 def meaning(case: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """y, hn, cn and cells by a loop over steps; differentiable."""
+    product = rounded if case.bfloat16 else lambda value: value
     E, D, T, B, I, H = case.shape
     dtype = inputs["weight_ih"].dtype
     x = inputs["x"]
@@ -164,8 +170,8 @@ def meaning(case: Case, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         c = inputs["c0"][:, d] if "c0" in inputs else zeros
         y_of, c_of = [zeros] * T, [zeros] * T
         for t in range(T) if d == 0 else reversed(range(T)):
-            ih = torch.einsum("ebi,egi->ebg", x[:, t], inputs["weight_ih"][:, d])
-            hh = torch.einsum("ebi,egi->ebg", h, inputs["weight_hh"][:, d])
+            ih = torch.einsum("ebi,egi->ebg", product(x[:, t]), product(inputs["weight_ih"][:, d]))
+            hh = torch.einsum("ebi,egi->ebg", product(h), product(inputs["weight_hh"][:, d]))
             if case.biases:
                 ih, hh = ih + inputs["bias_ih"][:, d, None], hh + inputs["bias_hh"][:, d, None]
             new_h, new_c = cell(case.kind, ih, hh, h, c)
@@ -187,7 +193,7 @@ def gradients(case: Case, inputs: dict[str, Tensor], arriving: dict[str, Tensor]
         name: value.clone().requires_grad_() for name, value in inputs.items() if value.is_floating_point()
     }
     out = meaning(case, {**inputs, **leaves})
-    total = sum((out[name] * value).sum() for name, value in arriving.items())
+    total = torch.stack([(out[name] * value).sum() for name, value in arriving.items()]).sum()
     total = total + sum(0 * leaf.sum() for leaf in leaves.values())  # so that there is a graph without steps
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     return {

@@ -12,7 +12,7 @@ from mathkernels import _C, backends
 
 every_kind = pytest.mark.parametrize("kind", cases.GATES)
 
-# E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks and chunks
+# E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks
 SHAPES = [
     (1, 1, 1, 1, 1, 1),
     (2, 1, 3, 5, 2, 3),
@@ -111,7 +111,7 @@ def test_instruction_sets_with_fma_agree_bit_for_bit(kind, dtype, features):
         assert_same_bits(found["v3"], found["v4"])
 
 
-def part_of(case: Case, *, model=None, row=None) -> Case:
+def part_of(case: Case, *, model: int | None = None, row: int = 0) -> Case:
     """The call with one of its models, or one of its rows, alone."""
     E, D, T, B, I, H = case.shape
     if model is not None:
@@ -169,7 +169,8 @@ def test_a_nan_stays_in_its_model_and_its_row(kind):
     assert torch.isnan(out["y"][1, 2, 5]).any()
     others = [row for row in range(35) if row != 5]
     for name in ("y", "hn"):
-        assert torch.isfinite(out[name][0]).all() and torch.isfinite(out[name][1][:, others]).all()
+        assert torch.isfinite(out[name][0]).all()
+        assert torch.isfinite(out[name][1][:, others]).all()
     assert torch.isfinite(grads["x"][1][:, others]).all()
     for grad in grads.values():
         assert torch.isfinite(grad[0]).all()
@@ -181,7 +182,8 @@ def test_nothing_is_read_beyond_a_rows_length(kind):
     out = cases.forward(case)
     arriving = cases.arriving_at(out)
     padding = torch.arange(6)[None, :, None] >= case.inputs["lengths"][:, None]
-    assert padding.any() and not padding.all()
+    assert padding.any()
+    assert not padding.all()
     spoilt = dataclasses.replace(case, inputs=dict(case.inputs))
     spoilt.inputs["x"] = case.inputs["x"].masked_fill(padding[..., None], torch.nan)
     again = cases.forward(spoilt)
@@ -194,7 +196,8 @@ def test_nothing_is_read_beyond_a_rows_length(kind):
         if name in arriving:
             arriving[name] = arriving[name].masked_fill(padding[..., None], torch.nan)
     assert_same_bits(cases.backward(spoilt, again, arriving), first)
-    assert (first["x"][padding] == 0).all() and (out["y"][padding] == 0).all()
+    assert (first["x"][padding] == 0).all()
+    assert (out["y"][padding] == 0).all()
 
 
 @every_kind
@@ -253,3 +256,46 @@ def test_sequences_agree_with_torch_nn():
 
 def test_the_module_lists_its_kinds():
     assert _C.sequence_kinds == {"lstm": 0, "gru": 1}
+
+
+def test_the_gate_functions_err_as_their_header_says(isa):
+    """With weights of 1 and zero states, a step of an LSTM keeps sigmoid and tanh of x (cells/gates.h)."""
+    near, far = torch.logspace(-6, 0, 2048), torch.linspace(1, 41, 2048)
+    x = torch.cat([near, -near, far, -far])
+    ones = {
+        "x": x.view(1, 1, -1, 1),
+        "weight_ih": torch.ones(1, 1, 4, 1),
+        "weight_hh": torch.ones(1, 1, 4, 1),
+    }
+    case = Case("lstm", (1, 1, 1, len(x), 1, 1), torch.float32, biases=False, states=False, inputs=ones)
+    kept = cases.forward(case)["gates"].view(-1, 4, 32).transpose(0, 1).reshape(4, -1)
+    for index, exact in enumerate([x.double().sigmoid()] * 2 + [x.double().tanh(), x.double().sigmoid()]):
+        ulp = torch.finfo(torch.float32).eps * 2.0 ** exact.abs().log2().floor()
+        error = (kept[index].double() - exact).abs() / ulp
+        limit = 4 + (x < 0) * x.abs() * (index != 2)
+        assert (error <= limit).all(), (
+            f"gate {index}: {(error - limit).max().item():.2f} ULP beyond what is stated"
+        )
+
+
+@every_kind
+@pytest.mark.parametrize("features", FEATURES, ids=lambda f: "+".join(f) or "plain")
+def test_bfloat16_rounds_what_enters_products_and_nothing_else(kind, features, isa):
+    case = Case(kind, (2, 2, 5, 37, 6, 20), torch.float32, bfloat16=True, **features)
+    out = cases.forward(case)
+    # a state between two bfloat16 numbers may be rounded the other way: half a unit of 2^-8 in one product
+    assert_close(out, cases.meaning(case, case.inputs), 2.0**-9)
+    arriving = cases.arriving_at(out)
+    # gradients of sums are rounded as well: up to 2^-9 of each, several times on the way through the steps
+    assert_close(cases.backward(case, out, arriving), cases.gradients(case, case.inputs, arriving), 2.0**-7)
+    plain = cases.forward(dataclasses.replace(case, bfloat16=False))
+    assert not torch.equal(plain["y"], out["y"])
+
+
+@every_kind
+def test_bfloat16_is_exact_where_rounding_changes_nothing(kind, isa):
+    """One step from a zero state, weights and x that are bfloat16 numbers: the bits of float32."""
+    case = Case(kind, (1, 2, 1, 40, 6, 20), torch.float32, bfloat16=True, states=False)
+    for name in ("x", "weight_ih", "weight_hh"):
+        case.inputs[name] = case.inputs[name].to(torch.bfloat16).float()
+    assert_same_bits(cases.forward(case), cases.forward(dataclasses.replace(case, bfloat16=False)))

@@ -3,7 +3,7 @@
 // Errors are against the exact value, with FMA and without; python_tests/test_sequence_kernels.py asserts them.
 //
 //   tanh     4 ULP everywhere (near 0 as well); 1 beyond |x| = 10.4
-//   sigmoid  4 ULP where x > -41; below -41.6 it stays at 2^-60
+//   sigmoid  4 ULP, and another |x| ULP where x < 0, as the rounded exponent allows; below -41.6 it stays at 2^-60
 //
 // For double both are those of common/math.h.
 #pragma once

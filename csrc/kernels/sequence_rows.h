@@ -87,8 +87,7 @@ inline void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, 
         for (int64_t c = 0; c < whole_wide; c += 16)
           transpose_16<add>(in + r * in_step + c, in_step, out + c * out_step + r, out_step);
       if (whole_wide < wide)
-        transpose<add>(in + whole_wide, in_step, whole_rows, wide - whole_wide, out + whole_wide * out_step,
-                       out_step);
+        transpose<add>(in + whole_wide, in_step, whole_rows, wide - whole_wide, out + whole_wide * out_step, out_step);
       if (whole_rows < rows)
         transpose<add>(in + whole_rows * in_step, in_step, rows - whole_rows, wide, out + whole_rows, out_step);
       return;

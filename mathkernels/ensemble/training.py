@@ -24,6 +24,8 @@ from mathkernels.ensemble.results import Results, records
 
 # A compiled call lasts about this long: short for a progress bar and Ctrl-C, long enough to cost nothing.
 CALL_SECONDS = 0.25
+# A call makes at most so many iterations: the schedules of a longer one would leave the cache.
+CALL_ITERATIONS = 50_000
 CHECKPOINT_SECONDS = 5.0
 
 Trainer = Callable[[Sequence[TrainingProgram]], None]  # trains the windows set by ``advance_to``
@@ -78,7 +80,7 @@ def fit(
         threads: worker threads; None takes torch.get_num_threads().
         checkpoint: file to resume from if it exists; written every few seconds, on Ctrl-C and at the end.
             A write that fails later (a full disk, say) is a warning: training goes on.
-        progress: called after every compiled call, about four times a second.
+        progress: called after every compiled call, about four times a second, or every 50,000 iterations.
         dtype: "float32", as the papers, or "float64".
         generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
         device: "cpu", or "cuda" for the modules that have a trainer there; see docs/gpu.md.
@@ -245,7 +247,7 @@ def _calls(programs: Sequence[TrainingProgram], train: Trainer) -> Iterator[None
         for program in active:
             program.position = program.compiled.last
         pace = CALL_SECONDS / max(time.perf_counter() - started, 1e-6)
-        window = max(1, int(window * min(pace, 8.0)))
+        window = min(max(1, int(window * min(pace, 8.0))), CALL_ITERATIONS)
         yield
 
 

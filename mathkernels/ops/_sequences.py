@@ -58,7 +58,7 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
         f"{name}_backward({gradients}, {given}, Tensor y, Tensor cells, Tensor gates, {wants}) -> ({seven})"
     )
     kernels = partial(_cpu_backward, name), partial(_cuda_backward, name)
-    backward = define(schema, partial(_fake_backward, name), *kernels)
+    backward = define(schema, partial(_fake_backward, name), *kernels, folds=True)
     _SEQUENCES[name] = _Sequence(forward, backward, reference, reference_backward)
 
 
@@ -209,7 +209,10 @@ class _Forward(torch.autograd.Function):
         x, *weights, h0, c0, _ = ctx.needs_input_grad[2:]
         wants = x, any(weights), h0 or c0
         saved = ctx.saved_tensors  # checkpointing gives them once
-        gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
+        if torch.is_grad_enabled():  # somebody may want the gradient of the gradients
+            gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
+        else:
+            gradients = _SEQUENCES[ctx.name].backward(*grads[:4], *saved, *wants, ctx.bfloat16)
         wanted = _wanted(saved[:7], *wants)
         kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
         return None, None, *kept, None
