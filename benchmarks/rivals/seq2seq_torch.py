@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from seq2seq import EQUATIONS, Start
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ class Model(nn.Module):
 class StockTorch:
     """Trains the models of ``start`` one after another; inputs are one-hot rows, made once for all epochs.
 
-    The second bias of each LSTM stays as it is, like ours.
+    The second bias of each LSTM stays as it is, like ours. torch adds Adam's eps after the bias correction,
+    Keras before; an eps that is corrected back makes them one.
     """
 
     name = "torch, nn.LSTM"
@@ -44,15 +47,18 @@ class StockTorch:
             for name, parameter in model.named_parameters():
                 parameter.requires_grad_("bias_hh" not in name)
             trained = [p for p in model.parameters() if p.requires_grad]
-            self.models.append((model, torch.optim.Adam(trained, lr=0.01, eps=1e-7, fused=True)))
+            self.models.append((model, torch.optim.Adam(trained, lr=0.01, fused=True)))
+        self.updates = 0
 
     def epoch(self, minibatches: int | None = None) -> None:
         for (model, optimiser), order in zip(self.models, self.start.order, strict=True):
-            for rows in order.split(EQUATIONS.batch)[:minibatches]:
+            for update, rows in enumerate(order.split(EQUATIONS.batch)[:minibatches], self.updates + 1):
+                optimiser.param_groups[0]["eps"] = 1e-7 / math.sqrt(1 - 0.999**update)
                 optimiser.zero_grad()
                 logits = model(self.x[rows])
                 functional.cross_entropy(logits, self.y[rows].flatten()).backward()
                 optimiser.step()
+        self.updates = update
 
     def parameters(self) -> dict[str, Tensor]:
         states = [dict(model.named_parameters()) for model, _ in self.models]
