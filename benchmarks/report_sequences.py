@@ -180,6 +180,7 @@ def main() -> None:
             save()  # a run that is stopped keeps its finished cases
     for found in memory(chosen):
         result["memory MB"] |= found
+        save()
     print(save())
 
 

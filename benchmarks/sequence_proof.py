@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from sequence_cases import Arrays, SequenceCase
-from sequence_participants import ROUNDED
+from sequence_participants import AUTOCAST, OURS_BF16
 
 # Of the largest entry of each result. In float32 a thousand steps, each with roundings that the next one
 # carries on, and sums over 128,000 rows keep four digits in any order of operations.
@@ -13,6 +13,9 @@ SINGLE = 1e-4
 # one step partly cancel their errors, and steps carry them on. Sixteen such roundings are allowed; a wrong
 # formula is off by as much as the entry itself.
 ROUNDED_LIMIT = 8 * 2.0**-8
+# Under autocast torch.nn rounds results of products as well: the gradient of a GRU's weight_hh was found to
+# be off by 3.5 % with 512 units and 160 steps. It may be off by twice as much as ours.
+LIMITS = {OURS_BF16: ROUNDED_LIMIT, AUTOCAST: 2 * ROUNDED_LIMIT}
 
 
 def reference(case: SequenceCase) -> Arrays:
@@ -32,7 +35,7 @@ def assert_equal_answers(case: SequenceCase, name: str, exact: Arrays, found: Ar
     Raises:
         AssertionError: a result is missing, has another shape, or is off by more than allowed.
     """
-    limit = ROUNDED_LIMIT if name in ROUNDED else SINGLE
+    limit = LIMITS.get(name, SINGLE)
     if found.keys() != exact.keys():
         raise AssertionError(f"{case.name}, {name}: results {sorted(found)}, needs {sorted(exact)}")
     worst = 0.0

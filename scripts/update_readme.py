@@ -215,7 +215,8 @@ def about_sequences(result: dict[str, Any], threads: str) -> list[str]:
     page = "[the grid of sizes](benchmarks/results/sequences.md)"
     said.append(f"torch.nn trains faster at {faster} of the {len(grid)} points of {page}.")
     shares = [by["mathkernels"] / by["torch.nn"] for by in result["memory MB"].values() if by["torch.nn"]]
-    said.append(f"A training step takes {min(shares):.2f} to {max(shares):.2f} of torch.nn's memory.")
+    if shares:
+        said.append(f"A training step takes {min(shares):.2f} to {max(shares):.2f} of torch.nn's memory.")
     return said
 
 
