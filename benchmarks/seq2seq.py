@@ -39,8 +39,8 @@ class Participant(Protocol):
 
 EQUATIONS = Sizes(13, 10, 5, 20, 27_000, 256)
 UPDATES = 20
-# Adam moves a parameter by about lr per update. A thousandth of that way leaves room for float32 rounding
-# (which its division enlarges where gradients are as small as eps) and none for another formula.
+# Adam moves a parameter by about lr per update. A thousandth of that leaves room for float32 rounding (its
+# division enlarges that where gradients are as small as eps) and none for another formula.
 SHARE = 1e-3
 
 
