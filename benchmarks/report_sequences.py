@@ -134,6 +134,8 @@ def entry(
 def memory(chosen: argparse.Namespace) -> Iterator[dict[str, dict[str, float]]]:
     """Return the MB of a training step by case and participant, case by case."""
     for case in cases_of(chosen, "memory"):
+        if case.steps == 1:  # what one step takes is less than a page
+            continue
         print(f"{case.name}: memory", file=sys.stderr, flush=True)
         most = max(chosen.threads)
         yield {case.name: {name: measured_apart(case.name, name, most) for name in (OURS, STOCK)}}
