@@ -48,8 +48,9 @@ def assert_same_bits(ours, theirs):
 @every_unit
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_float32_is_no_worse_than_torch_on_every_instruction_set(unit, shape, isa):
-    # each of the T steps rounds two terms or factors, in an order that torch does not share
-    floor = 4 + 2 * shape[1]
+    # each of the T steps rounds two terms or factors, in an order that torch does not share; the two paths of
+    # a NALU nearly cancel for some samples, where both sides lose some 5 bits and the worse is chance
+    floor = 4 + 2 * shape[1] + (32 if unit == "nalu" else 0)
     assert_no_worse_than(ours(unit), theirs(unit), leaves(unit, shape, torch.float32), floor_ulp=floor)
     assert backends.last() is not None
     assert (backends.last().op, backends.last().isa) == ("recurrent_unit_backward", isa)
