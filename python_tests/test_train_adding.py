@@ -156,21 +156,21 @@ def test_a_model_alone_equals_itself_beside_models_that_stop_earlier(trainer, co
 
 def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(command, tmp_path):
     """Killed at several moments; the checkpoint is written after every update."""
-    size = ["train.epochs=12", "train.es_patience=3", "optim.learning_rate=0.03"]
+    size = ["train.epochs=40", "train.es_patience=10", "optim.learning_rate=0.03"]
     program = (
         "import sys, runpy; from mathkernels.experiment import adding_loop as t; t.SAVE_SECONDS = 0.0; "
         f"sys.argv[0] = {str(EXAMPLE)!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     begin = [sys.executable, "-c", program]
     more = ["--models", "3", "--threads", "1"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    subprocess.run(
-        [*begin, *command("whole", *size), *more], check=True, env=environment, capture_output=True
-    )
+    # in a folder where the sources do not hide an installed package
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    here = {"env": environment, "cwd": tmp_path}
+    subprocess.run([*begin, *command("whole", *size), *more], check=True, capture_output=True, **here)
     killed, checkpoint = 0, tmp_path / "cut" / "checkpoint"
-    for wait in (0.0, 0.05, 0.17):
+    for wait in (0.0, 0.01, 0.03):
         resume = ["--resume"] if killed else []
-        process = subprocess.Popen([*begin, *command("cut", *size), *more, *resume], env=environment)
+        process = subprocess.Popen([*begin, *command("cut", *size), *more, *resume], **here)
         old = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         while process.poll() is None and (not checkpoint.exists() or checkpoint.stat().st_mtime_ns == old):
             time.sleep(0.001)
@@ -180,7 +180,7 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(command, tmp_
     assert killed >= 2
     assert not (tmp_path / "cut" / "loss.csv").exists()  # it was not over
     command_line = [*begin, *command("cut", *size), *more, "--resume"]
-    subprocess.run(command_line, check=True, env=environment, capture_output=True)
+    subprocess.run(command_line, check=True, capture_output=True, **here)
     assert_same_results(tmp_path / "whole", tmp_path / "cut")
 
 
