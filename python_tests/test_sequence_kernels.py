@@ -4,9 +4,9 @@ import dataclasses
 import itertools
 
 import pytest
-import sequence_cases as cases
+import sequence_kernel_cases as cases
 import torch
-from sequence_cases import Case
+from sequence_kernel_cases import Case
 
 from mathkernels import _C, backends
 
