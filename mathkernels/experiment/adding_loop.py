@@ -40,9 +40,9 @@ def train(plan: Plan, folder: RunFolder, log: Callable[[Training], None] | None 
     )
     last = time.monotonic()
     try:
-        with flushed_denormals():
+        with flushed_denormals() as call:
             while not run.finished:
-                _advance(run, bar, log)
+                call(_advance, run, bar, log)
                 if run.finished or time.monotonic() - last >= SAVE_SECONDS:
                     save(run, folder)
                     last = time.monotonic()

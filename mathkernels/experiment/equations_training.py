@@ -180,9 +180,9 @@ def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, An
     saved = begun
     try:
         # gradients of a network that has learned are denormal numbers, which made epochs four times as long
-        with path.open("a") as log, flushed_denormals():
+        with path.open("a") as log, flushed_denormals() as call:
             while training.epoch < training.config.train.epochs:
-                rows = training.run_epoch()
+                rows = call(training.run_epoch)
                 seconds = round(time.monotonic() - begun, 3)
                 log.writelines(json.dumps({**row, "seconds": seconds}) + "\n" for row in rows)
                 log.flush()
