@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 
 import pytest
 import torch
@@ -110,6 +111,7 @@ def test_a_forked_child_has_blocks_of_its_own():
     held = block(1).fill_(7)
     child = os.fork()
     if child == 0:  # through numpy, because torch would wait for threads that a child has not
+        signal.alarm(60)  # and should it wait all the same, it ends and the test fails
         held.numpy()[:] = 9
         new = block(1).numpy()
         new[:] = 3
