@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -17,6 +18,8 @@ pytest.importorskip("yaml")
 
 from mathkernels.experiment import configuration
 from mathkernels.experiment.adding_config import Config, Dataset, Model, Optim, Sweep, Train
+from mathkernels.experiment.adding_figures import losses_figure
+from mathkernels.experiment.adding_sweep import panel_title
 from mathkernels.experiment.adding_training import Plan, Training
 from mathkernels.experiment.batched_optimizer import BatchedOptimizer
 from mathkernels.experiment.denormals import flushed_denormals
@@ -217,6 +220,16 @@ def test_a_sweep_has_every_combination_in_a_folder_of_its_own():
     assert (last.dataset.t, last.model.forget_bias, last.optim.clip_norm) == (6, 20.0, 10.0)
     assert last.artifacts == Path("out/t6-forget_bias20-clip_norm10")
     assert not next(last.combinations())[0]
+
+
+def test_titles_of_panels_do_not_overlap():
+    values = {"t": 150, "forget_bias": 10.0, "learning_rate": 0.01, "clip_norm": None}
+    curve = [{"seed": 0, "updates": updates, "loss": 0.2, "val_loss": 0.2} for updates in (100, 200)]
+    figure = losses_figure([(panel_title(values), curve)] * 4)
+    figure.draw_without_rendering()
+    boxes = [axis.title.get_window_extent() for axis in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert max(box.y1 for box in boxes) <= figure.bbox.y1
 
 
 @pytest.fixture

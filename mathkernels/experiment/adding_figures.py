@@ -52,11 +52,12 @@ def draw_losses(axis: Any, rows: Sequence[Row], x: str = "epoch") -> None:
 
 
 def losses_figure(parts: Sequence[tuple[str, Sequence[Row]]]) -> Any:
-    """Draw a panel of loss curves for each combination of a sweep: its name and rows of loss.csv."""
+    """Draw a panel of loss curves for each combination of a sweep: its title and rows of loss.csv."""
     columns = min(4, len(parts))
     lines = math.ceil(len(parts) / columns)
+    title = max(name.count("\n") for name, _ in parts)  # lines besides the first
     with load("matplotlib").rc_context(STYLE):
-        size = (2.2 * columns + 0.4, 1.8 * lines + 0.5)
+        size = (2.2 * columns + 0.4, (1.8 + 0.12 * title) * lines + 0.5)
         figure = load("matplotlib.figure").Figure(figsize=size, layout="constrained")
         axes = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
         for axis, (name, rows) in zip(axes, parts, strict=False):

@@ -64,7 +64,7 @@ def write(folder: RunFolder, config: Config) -> str:
         values = {"t": one.dataset.t, **chosen}
         runs += [{**values, **row} for row in found[1]]
         summary.append({**values, **summary_row(found[1])})
-        curves.append((", ".join(f"{name} {_shown(value)}" for name, value in values.items()), found[0]))
+        curves.append((panel_title(values), found[0]))
     if not runs:
         return "no training is finished yet"
     columns = ["t", *(name for name in names if name != "t")]
@@ -73,6 +73,11 @@ def write(folder: RunFolder, config: Config) -> str:
     plots.save(losses_figure(curves), [folder.path / "losses.png"], dpi=150)
     plots.save(loss_vs_t_figure(runs, columns[1:]), [folder.path / "loss_vs_t.png"], dpi=150)
     return table(columns, summary)
+
+
+def panel_title(values: Mapping[str, Any]) -> str:
+    """Return what a panel shows, a line a value: on one line the titles of neighbours overlap."""
+    return "\n".join(f"{name} {_shown(value)}" for name, value in values.items())
 
 
 def table(columns: Sequence[str], summary: Sequence[Mapping[str, Any]]) -> str:
