@@ -25,6 +25,7 @@ from mathkernels.experiment import adding_sweep, configuration
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.adding_loop import train
 from mathkernels.experiment.adding_training import INPUTS, Plan, predict
+from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder
@@ -132,10 +133,11 @@ def main(argv: list[str] | None = None) -> int:
         torch.set_num_threads(args.threads or torch.get_num_threads())
         config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
         finished = True
-        if args.mode == "validate":
-            validate(config, args)
-        else:
-            finished = (train_all if args.sweep else train_one)(config, args)
+        with flushed_denormals():
+            if args.mode == "validate":
+                validate(config, args)
+            else:
+                finished = (train_all if args.sweep else train_one)(config, args)
     except (ValueError, ImportError) as error:
         parser.error(str(error))
     if not finished:

@@ -20,6 +20,7 @@ import torch
 from mathkernels.data import equation_sets
 from mathkernels.experiment import equations_engine, equations_output
 from mathkernels.experiment.configuration import plain
+from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.equations_ask import Answerer, converse, prompted
 from mathkernels.experiment.equations_command import arguments, described, folder_of
 from mathkernels.experiment.equations_config import Config
@@ -79,7 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         folder = RunFolder(folder_of(args))
         outputs = equations_output.OUTPUTS
         folder.begin(plain(config), outputs=outputs, resume=args.resume, overwrite=args.overwrite)
-        finished = train(config, folder, args.tensorboard)
+        # gradients of a network that has learned are denormal numbers, which made epochs four times as long
+        with flushed_denormals():
+            finished = train(config, folder, args.tensorboard)
     except (ValueError, ZeroDivisionError, ImportError) as error:
         parser.error(str(error))
     if not finished:

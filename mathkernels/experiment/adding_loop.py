@@ -10,7 +10,6 @@ from typing import Any
 from torch import Tensor
 
 from mathkernels.experiment.adding_training import Plan, Training
-from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder, replacing
 
@@ -40,12 +39,11 @@ def train(plan: Plan, folder: RunFolder, log: Callable[[Training], None] | None 
     )
     last = time.monotonic()
     try:
-        with flushed_denormals() as call:
-            while not run.finished:
-                call(_advance, run, bar, log)
-                if run.finished or time.monotonic() - last >= SAVE_SECONDS:
-                    save(run, folder)
-                    last = time.monotonic()
+        while not run.finished:
+            _advance(run, bar, log)
+            if run.finished or time.monotonic() - last >= SAVE_SECONDS:
+                save(run, folder)
+                last = time.monotonic()
     except KeyboardInterrupt:
         pass
     finally:

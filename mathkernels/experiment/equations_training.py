@@ -18,7 +18,6 @@ from torch import Tensor
 
 from mathkernels.data.equation_sets import Sets
 from mathkernels.experiment import configuration
-from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.equations_config import Config
 from mathkernels.experiment.equations_model import EquationModel, name_counts
 from mathkernels.experiment.equations_scores import Engine, Scores
@@ -179,10 +178,9 @@ def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, An
     folder.write_text(LOG, "".join(json.dumps(row) + "\n" for row in training.curve))
     saved = begun
     try:
-        # gradients of a network that has learned are denormal numbers, which made epochs four times as long
-        with path.open("a") as log, flushed_denormals() as call:
+        with path.open("a") as log:
             while training.epoch < training.config.train.epochs:
-                rows = call(training.run_epoch)
+                rows = training.run_epoch()
                 seconds = round(time.monotonic() - begun, 3)
                 log.writelines(json.dumps({**row, "seconds": seconds}) + "\n" for row in rows)
                 log.flush()
