@@ -12,6 +12,9 @@ from mathkernels import _C, backends
 
 every_kind = pytest.mark.parametrize("kind", cases.GATES)
 
+# E, D, T, B, I, H: up to eight rows, whose lanes are units; tiles of 16 units, full and not; weights laid out once and
+# on the way; several rounds of products with x and of weight gradients
+FEW_ROWS = [(1, 1, 2, 1, 70, 16), (2, 2, 9, 7, 5, 35), (1, 2, 40, 4, 2, 18), (1, 1, 1, 8, 3, 66)]
 # E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks
 SHAPES = [
     (1, 1, 1, 1, 1, 1),
@@ -21,6 +24,7 @@ SHAPES = [
     (3, 2, 2, 16, 1, 13),
     (1, 1, 9, 70, 5, 18),
     (1, 2, 3, 130, 4, 9),
+    *FEW_ROWS,
 ]
 EMPTY = [(0, 1, 2, 3, 2, 2), (1, 1, 0, 3, 2, 2), (1, 2, 2, 0, 2, 2), (1, 1, 2, 3, 0, 2), (1, 1, 2, 3, 2, 0)]
 FEATURES = [
@@ -62,7 +66,7 @@ def test_float64_equals_a_plain_loop(kind, shape, features, isa):
 
 
 @every_kind
-@pytest.mark.parametrize("shape", [(1, 1, 40, 33, 3, 20), (2, 2, 12, 32, 2, 50)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 1, 40, 33, 3, 20), (2, 2, 12, 32, 2, 50), (1, 1, 150, 2, 4, 40)], ids=str)
 @pytest.mark.parametrize("features", FEATURES, ids=lambda f: "+".join(f) or "plain")
 def test_float32_errs_at_most_twice_as_much_as_a_plain_loop(kind, shape, features, isa):
     case = Case(kind, shape, torch.float32, **features)
@@ -83,7 +87,16 @@ def test_float32_errs_at_most_twice_as_much_as_a_plain_loop(kind, shape, feature
 
 @every_kind
 @pytest.mark.parametrize(
-    "shape", [(2, 2, 5, 70, 3, 13), (1, 1, 7, 33, 2, 20), (1, 1, 3, 128, 4, 530)], ids=str
+    "shape",
+    [
+        (2, 2, 5, 70, 3, 13),
+        (1, 1, 7, 33, 2, 20),
+        (1, 1, 3, 128, 4, 530),
+        (1, 1, 150, 1, 3, 150),  # from here on threads share the steps of a sequence
+        (1, 2, 20, 7, 50, 70),
+        (1, 1, 1, 2, 9, 140),
+    ],
+    ids=str,
 )
 @pytest.mark.parametrize("lengths", [False, True])
 def test_the_number_of_threads_changes_no_bit(kind, shape, lengths):
@@ -100,7 +113,7 @@ def test_the_number_of_threads_changes_no_bit(kind, shape, lengths):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("features", FEATURES, ids=lambda f: "+".join(f) or "plain")
 def test_instruction_sets_with_fma_agree_bit_for_bit(kind, dtype, features):
-    for shape in [(1, 2, 6, 47, 3, 21), (2, 1, 5, 130, 9, 20)]:
+    for shape in [(1, 2, 6, 47, 3, 21), (2, 1, 5, 130, 9, 20), *FEW_ROWS]:
         case = Case(kind, shape, dtype, **features)
         found = {}
         for name in ("v3", "v4"):
@@ -128,7 +141,11 @@ def part_of(case: Case, *, model: int | None = None, row: int = 0) -> Case:
 @every_kind
 @pytest.mark.parametrize("lengths", [False, True])
 def test_a_model_alone_equals_itself_in_the_ensemble(kind, lengths):
-    case = Case(kind, (3, 2, 5, 40, 3, 12), torch.float32, lengths=lengths)
+    for rows in (40, 5):
+        check_models(Case(kind, (3, 2, 5, rows, 3, 12), torch.float32, lengths=lengths))
+
+
+def check_models(case: Case) -> None:
     out = cases.forward(case)
     arriving = cases.arriving_at(out)
     grads = cases.backward(case, out, arriving)

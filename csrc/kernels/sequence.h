@@ -4,6 +4,8 @@
 // numbers, so that a product is scalar weight times pack of rows and no lane is padding where the batch fills its
 // panels.  Panels form blocks, blocks form groups; an item of forward is a block, an item of backward a group, which
 // owns one partial sum of the weight gradients.  All of this follows from the shape alone.
+//
+// With few rows lanes are units instead (sequence_few_rows.h), and a team may share the steps of one sequence.
 #pragma once
 #include <cstdint>
 
@@ -16,6 +18,8 @@ constexpr int64_t row_columns = 16;     // sums over rows (bias gradients) go th
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
 constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
+constexpr int64_t most_few_rows = 16;
+constexpr int64_t most_few_entries = gradient_rows;
 
 struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;
@@ -27,6 +31,22 @@ struct SequenceShape {
   int64_t chunk_steps;      // steps whose rows form one product for the weight gradients
   int64_t tile, tiles;      // units whose sums are made together
   int64_t item_directions;  // directions that an item of backward takes, one after the other
+  // with few rows
+  bool few_rows;
+  int64_t unit_tiles;       // tiles of 16 units
+  int64_t input_steps;      // steps whose products with x are made together
+  int64_t entry_steps;      // steps whose rows form one product for the weight gradients
+  bool packs_h, packs_x;    // whether the weights are laid out once, or anew where they are read
+};
+
+class Barrier;
+
+// What a member of a team knows of its work: the sequence (in backward of item_directions directions) and memory.
+struct SequenceMember {
+  int64_t sequence;
+  int number, members;
+  Barrier* barrier;
+  void *shared, *own;
 };
 
 // Addresses of whole tensors, null where absent; see mathkernels.h.
@@ -46,6 +66,11 @@ struct SequenceTensors {
 
 template <class T>
 using SequenceItem = void(const SequenceShape&, const SequenceTensors<T>&, int64_t item, void* scratch);
+template <class T>
+using SequenceTeam = void(const SequenceShape&, const SequenceTensors<T>&, const SequenceMember&);
+struct SequenceMemory {
+  int64_t shared, own;  // numbers that a team and each of its members need
+};
 
 // Items, the last varies fastest: pack and finish take a (model, direction, piece) each, forward a (model, direction,
 // block), backward a (model, first of item_directions, group).  Sizes are in numbers of type T and the same on every
@@ -58,6 +83,9 @@ struct SequenceKernels {
   int64_t (*partial)(const SequenceShape&);          // of a group
   int64_t (*forward_scratch)(const SequenceShape&);  // of a thread
   int64_t (*backward_scratch)(const SequenceShape&);
+  SequenceTeam<T>*few_forward, *few_backward;
+  SequenceMemory (*few_forward_memory)(const SequenceShape&);
+  SequenceMemory (*few_backward_memory)(const SequenceShape&);
 };
 
 constexpr int64_t pack_pieces = 8;  // pieces that a model's weights are packed, and its gradients finished, in

@@ -9,6 +9,9 @@ namespace {
 constexpr int64_t alignment = 64;
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
+constexpr int64_t few_rows = 8;                // rows up to which lanes are units
+constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
+constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
 
 template <class F>
 auto with_type(Dtype dtype, F&& f) {
@@ -27,6 +30,12 @@ int64_t tile_of(const SequenceCall& call) {
     for (int64_t tile = 5; tile <= 6; ++tile)
       if (rounded_up(call.hidden, tile) <= rounded_up(call.hidden, best) + call.hidden / 64) best = tile;
   return best;
+}
+
+// Steps whose rows are at most so many together.
+int64_t steps_of(const SequenceCall& call, int64_t rows) {
+  const int64_t steps = at_least_1(rows / at_least_1(call.batch));
+  return steps < call.steps ? steps : at_least_1(call.steps);
 }
 
 SequenceShape shape_of(const SequenceCall& call, bool dx) {
@@ -55,6 +64,14 @@ SequenceShape shape_of(const SequenceCall& call, bool dx) {
   s.tile = tile_of(call);
   s.tiles = parts(call.hidden, s.tile);
   s.item_directions = dx ? call.directions : 1;
+  s.few_rows = call.batch <= few_rows;
+  if (s.few_rows) {
+    s.unit_tiles = parts(call.hidden, 16);
+    s.input_steps = steps_of(call, most_few_rows);
+    s.entry_steps = steps_of(call, most_few_entries);
+    s.packs_h = call.steps > worth_packing;
+    s.packs_x = parts(call.steps, s.input_steps) > worth_packing;
+  }
   return s;
 }
 
@@ -102,6 +119,37 @@ struct BackwardSizes {
   }
 };
 
+// How the sequences of few rows are taken: one after the other by all threads, or several at once by a thread each.
+template <class T>
+struct FewTeams {
+  int64_t sequences, shared, own;
+  int threads;
+  bool together;
+  FewTeams(const SequenceCall& call, const SequenceShape& s, SequenceMemory memory, int64_t item_directions)
+      : sequences(call.models * call.directions / item_directions),
+        shared(rounded_up(memory.shared * int64_t{sizeof(T)}, alignment)),
+        own(rounded_up(memory.own * int64_t{sizeof(T)}, alignment)),
+        threads(team(call)),
+        together(sequences < threads && s.batch * gates(call) * s.hidden * s.hidden >= worth_waiting) {}
+  int64_t total() const { return alignment + (together ? 1 : threads) * shared + threads * own; }
+
+  void run(SequenceTeam<T>* work, const SequenceShape& s, const SequenceTensors<T>& t, void* workspace) const {
+    Workspace memory(workspace);
+    char* const all_shared = memory.take((together ? 1 : threads) * shared);
+    char* const all_own = memory.take(threads * own);
+    Barrier barrier;
+    if (together)
+      parallel_team(threads, [&](int number, int members) {
+        for (int64_t n = 0; n < sequences; ++n)
+          work(s, t, {n, number, members, &barrier, all_shared, all_own + number * own});
+      });
+    else
+      parallel_for(sequences, threads, [&](int worker, int64_t n) {
+        work(s, t, {n, 0, 1, &barrier, all_shared + worker * shared, all_own + worker * own});
+      });
+  }
+};
+
 template <class T>
 void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceInputs& in) {
   t.x = call.symbols ? nullptr : static_cast<const T*>(in.x);
@@ -120,7 +168,10 @@ void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceI
 int64_t sequence_forward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    return ForwardSizes<T>(sequence_of<T>(call), shape_of(call, false)).total(team(call));
+    const SequenceKernels<T>& sequence = sequence_of<T>(call);
+    const SequenceShape shape = shape_of(call, false);
+    if (shape.few_rows) return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1).total();
+    return ForwardSizes<T>(sequence, shape).total(team(call));
   });
 }
 
@@ -129,8 +180,6 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
     const SequenceShape shape = shape_of(call, false);
-    const ForwardSizes<T> sizes(sequence, shape);
-    Workspace memory(workspace);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.y = static_cast<T*>(out.y);
@@ -138,6 +187,11 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
     tensors.cn = static_cast<T*>(out.cn);
     tensors.gates = static_cast<T*>(out.gates);
     tensors.cells = static_cast<T*>(out.cells);
+    if (shape.few_rows)
+      return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1)
+          .run(sequence.few_forward, shape, tensors, workspace);
+    const ForwardSizes<T> sizes(sequence, shape);
+    Workspace memory(workspace);
     tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
     const int threads = team(call);
     char* const scratch = memory.take(threads * sizes.scratch);
@@ -153,7 +207,11 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
 int64_t sequence_backward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    return BackwardSizes<T>(sequence_of<T>(call), shape_of(call, true)).total(team(call));
+    const SequenceKernels<T>& sequence = sequence_of<T>(call);
+    const SequenceShape shape = shape_of(call, true);
+    if (shape.few_rows)  // of single directions: enough for those that are taken together, too
+      return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), 1).total();
+    return BackwardSizes<T>(sequence, shape).total(team(call));
   });
 }
 
@@ -163,8 +221,6 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
     const SequenceShape shape = shape_of(call, out.dx != nullptr);
-    const BackwardSizes<T> sizes(sequence, shape);
-    Workspace memory(workspace);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.dy = static_cast<const T*>(gradients.dy);
@@ -181,6 +237,11 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
     tensors.dbias_hh = static_cast<T*>(out.dbias_hh);
     tensors.dh0 = static_cast<T*>(out.dh0);
     tensors.dc0 = static_cast<T*>(out.dc0);
+    if (shape.few_rows)
+      return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), shape.item_directions)
+          .run(sequence.few_backward, shape, tensors, workspace);
+    const BackwardSizes<T> sizes(sequence, shape);
+    Workspace memory(workspace);
     tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
     tensors.partial = reinterpret_cast<T*>(memory.take(sizes.partial));
     const int threads = team(call);

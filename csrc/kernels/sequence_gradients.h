@@ -64,20 +64,28 @@ struct BackwardProducts {
       for (int64_t sum = piece * sums / pack_pieces; sum < (piece + 1) * sums / pack_pieces; ++sum) {
         const int64_t slot = sum / s.hidden + (k == 1 ? 1 : 0), unit = sum % s.hidden;
         const int64_t gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
-        T* out = all + r.packed + sum * r.block.outputs;
-        const int64_t total = r.block.count * r.block.outputs;
-        for (int64_t o = 0; o < total; ++o) {
-          const int64_t place = o / r.block.outputs * sums * r.block.outputs + o % r.block.outputs;
-          T value = 0;
-          if (k == 0 && o < s.hidden)
-            value = at.weight_hh()[(gate_h * s.hidden + unit) * s.hidden + o];
-          else if (o < r.outputs)
-            value = at.weight_ih()[(gate_x * s.hidden + unit) * s.inputs + o - (k == 0 ? s.hidden : 0)];
-          out[place] = s.bfloat16 ? bfloat16_rounded(value) : value;
-        }
+        PackedRow out{all + r.packed + sum * r.block.outputs, sums * r.block.outputs, r.block.outputs, s.bfloat16};
+        const int64_t h_outputs = k == 0 ? s.hidden : 0, x_outputs = r.outputs - h_outputs;
+        out.put(at.weight_hh() + (gate_h * s.hidden + unit) * s.hidden, h_outputs);
+        out.put(x_outputs == 0 ? nullptr : at.weight_ih() + (gate_x * s.hidden + unit) * s.inputs, x_outputs);
+        out.put(nullptr, r.block.count * r.block.outputs - r.outputs);
       }
     }
   }
+  // The outputs of one sum, on their way into the register blocks.
+  struct PackedRow {
+    T* block;
+    const int64_t step, width;
+    const bool bfloat16;
+    int64_t place = 0;
+    void put(const T* values, int64_t count) {  // null: zeros
+      for (int64_t k = 0; k < count; ++k) {
+        if (place == width) block += step, place = 0;
+        const T value = values == nullptr ? T(0) : values[k];
+        block[place++] = bfloat16 ? bfloat16_rounded(value) : value;
+      }
+    }
+  };
 };
 
 // Weight gradients of one group.  The sums' gradients of some steps (entries) are kept; then the states and inputs that

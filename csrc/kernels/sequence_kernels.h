@@ -1,6 +1,8 @@
 // What a cell of sequences provides to the table: its items, for panels of 16 and of 32 rows.
 #pragma once
 #include "kernels/sequence_backward.h"
+#include "kernels/sequence_few_rows_backward.h"
+#include "kernels/sequence_few_rows_forward.h"
 #include "kernels/sequence_forward.h"
 
 namespace mk::MK_ISA {
@@ -106,6 +108,10 @@ struct Sequence {
   static int64_t backward_scratch(const SequenceShape& s) {
     return s.panel_rows == 16 ? SequenceBackward<Cell, T, 16>::scratch(s) : SequenceBackward<Cell, T, 32>::scratch(s);
   }
+  template <class Loop>
+  static SequenceMemory few_memory(const SequenceShape& s) {
+    return {typename Loop::Shared(s, nullptr).numbers, typename Loop::Own(s, nullptr).numbers};
+  }
 
   static constexpr SequenceKernels<T> kernels = {pack_forward_item,
                                                  run<SequenceForward>,
@@ -116,7 +122,11 @@ struct Sequence {
                                                  packed_backward,
                                                  partial,
                                                  forward_scratch,
-                                                 backward_scratch};
+                                                 backward_scratch,
+                                                 FewRowsForward<Cell, T>::run,
+                                                 FewRowsBackward<Cell, T>::run,
+                                                 few_memory<FewRowsForward<Cell, T>>,
+                                                 few_memory<FewRowsBackward<Cell, T>>};
 };
 
 }  // namespace mk::MK_ISA

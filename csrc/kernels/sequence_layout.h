@@ -44,6 +44,10 @@ struct Direction {
     const int64_t unit = sequence_sums * s.hidden;
     return index * s.steps * s.batch * unit + panel * s.panel_rows * s.steps * unit + at * unit * rows;
   }
+  // With few rows: (E,D,T,B,4,H).
+  int64_t few_gates_at(int64_t at, int64_t row) const {
+    return ((index * s.steps + at) * s.batch + row) * sequence_sums * s.hidden;
+  }
 };
 
 MK_INLINE int64_t rows_of(const SequenceShape& s, int64_t panel) {
@@ -83,38 +87,33 @@ void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t i
   using Z = Sums<Cell, T, rows>;
   const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
   const int64_t depth = s.columns + s.hidden, piece = item % pack_pieces;
-  const int64_t outputs = Z::gates * s.tile, part_numbers = depth * outputs;
+  const int64_t outputs = Z::gates * s.tile, tile_numbers = Z::parts * depth * outputs;
   T* const packed = t.packed + at.index * packed_forward_numbers<Cell>(s);
-  T* const biases = packed + s.tiles * Z::parts * part_numbers;
-  const auto copy = [&](const T* row, int64_t count, T* out) {
-    for (int64_t k = 0; k < count; ++k) {
-      const T value = row == nullptr ? T(0) : row[k];
-      out[k * outputs] = s.bfloat16 ? bfloat16_rounded(value) : value;
-    }
-  };
+  T* const biases = packed + s.tiles * tile_numbers;
   const T *b_ih = t.bias_ih, *b_hh = t.bias_hh;
-  for (int64_t tile = piece * s.tiles / pack_pieces; tile < (piece + 1) * s.tiles / pack_pieces; ++tile)
-    for (int64_t unit = tile * s.tile; unit < (tile + 1) * s.tile; ++unit) {
-      const bool padding = unit >= s.hidden;
-      for (int64_t part = 0; part < Z::parts; ++part)
-        for (int64_t gate = 0; gate < Z::gates; ++gate) {
-          T* out = packed + (tile * Z::parts + part) * part_numbers + gate * s.tile + unit % s.tile;
-          const int64_t slot = part * Z::gates + gate;
-          const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + unit;
-          const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + unit;
-          copy(padding ? nullptr : at.weight_ih() + x_row * s.inputs, s.columns, out);
-          copy(padding ? nullptr : at.weight_hh() + h_row * s.hidden, s.hidden, out + s.columns * outputs);
-        }
-      for (int slot = 0; slot < sequence_sums; ++slot) {
+  for (int64_t tile = piece * s.tiles / pack_pieces; tile < (piece + 1) * s.tiles / pack_pieces; ++tile) {
+    const int64_t first = tile * s.tile, units = smaller(s.tile, s.hidden - first);
+    T* const weights = packed + tile * tile_numbers;
+    if (units < s.tile) fill(weights, tile_numbers, T(0));
+    for (int64_t slot = 0; slot < Cell::gates; ++slot) {
+      T* const out = weights + slot / Z::gates * depth * outputs + slot % Z::gates * s.tile;
+      const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + first;
+      const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + first;
+      transpose(at.weight_ih() + x_row * s.inputs, s.inputs, units, s.columns, out, outputs);
+      transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.columns * outputs, outputs);
+    }
+    round_all(s.bfloat16, tile_numbers, weights);
+    for (int slot = 0; slot < sequence_sums; ++slot)
+      for (int64_t unit = first; unit < first + s.tile; ++unit) {
         T bias = 0;
         const int64_t row = at.index * Cell::gates * s.hidden + unit;
-        if (b_ih != nullptr && !padding) {
+        if (b_ih != nullptr && unit < s.hidden) {
           if (Cell::input_sums[slot] >= 0) bias = b_ih[row + Cell::input_sums[slot] * s.hidden];
           if (Cell::recurrent_sums[slot] >= 0) bias = bias + b_hh[row + Cell::recurrent_sums[slot] * s.hidden];
         }
-        biases[(tile * sequence_sums + slot) * s.tile + unit % s.tile] = bias;
+        biases[(tile * sequence_sums + slot) * s.tile + unit - first] = bias;
       }
-    }
+  }
 }
 
 }  // namespace mk::MK_ISA

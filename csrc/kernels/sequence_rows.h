@@ -168,5 +168,15 @@ MK_INLINE V bfloat16_rounded(V v) {
     return select(v == v, rounded, v);
   }
 }
+// All of an array, where products are of bfloat16.
+template <class T>
+inline void round_all(bool bfloat16, int64_t count, T* values) {
+  using V = Pack<T>;
+  if (!bfloat16) return;
+  int64_t k = 0;
+  for (; k + Number<V>::width <= count; k += Number<V>::width)
+    bfloat16_rounded(V::load(values + k)).store(values + k);
+  for (; k < count; ++k) values[k] = bfloat16_rounded(values[k]);
+}
 
 }  // namespace mk::MK_ISA
