@@ -18,8 +18,7 @@ constexpr int64_t row_columns = 16;     // sums over rows (bias gradients) go th
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
 constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
-constexpr int64_t most_few_rows = 16;
-constexpr int64_t most_few_entries = gradient_rows;
+constexpr int64_t most_few_rows = gradient_rows;
 
 struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;

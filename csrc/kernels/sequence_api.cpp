@@ -10,6 +10,8 @@ constexpr int64_t alignment = 64;
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
 constexpr int64_t few_rows = 8;                // rows up to which lanes are units
+constexpr int64_t few_steps = 2;               // steps up to which they are with up to most_few_rows
+constexpr int64_t input_rows = 16;             // rows whose products with x are made together, where they are few
 constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
 constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
 
@@ -64,11 +66,11 @@ SequenceShape shape_of(const SequenceCall& call, bool dx) {
   s.tile = tile_of(call);
   s.tiles = parts(call.hidden, s.tile);
   s.item_directions = dx ? call.directions : 1;
-  s.few_rows = call.batch <= few_rows;
+  s.few_rows = call.batch <= (call.steps <= few_steps ? most_few_rows : few_rows);
   if (s.few_rows) {
     s.unit_tiles = parts(call.hidden, 16);
-    s.input_steps = steps_of(call, most_few_rows);
-    s.entry_steps = steps_of(call, most_few_entries);
+    s.input_steps = steps_of(call, input_rows);
+    s.entry_steps = steps_of(call, gradient_rows);
     s.packs_h = call.steps > worth_packing;
     s.packs_x = parts(call.steps, s.input_steps) > worth_packing;
   }

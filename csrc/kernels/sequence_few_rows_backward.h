@@ -100,7 +100,7 @@ struct FewRowsBackward {
   const FewShare tiles, input_tiles;
   const int64_t begin, end;  // units
   const FewBackwardMatrix<T> h_weights, x_weights;
-  Entry places[most_few_entries];
+  Entry places[most_few_rows];
   int64_t count;
 
   FewRowsBackward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t model, int64_t direction,
@@ -235,8 +235,8 @@ struct FewRowsBackward {
   }
 
   void write_dx() const {
-    const T* values[most_few_entries];
-    T* out[most_few_entries];
+    const T* values[most_few_rows];
+    T* out[most_few_rows];
     constexpr int64_t row_numbers = few_streams * few_tile;
     for (int64_t n = 0; n < count; ++n) {
       values[n] = entry(n) + first_input * s.hidden;
