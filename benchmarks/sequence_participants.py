@@ -61,9 +61,18 @@ ROUNDED = (OURS_BF16, AUTOCAST)  # who multiplies in bfloat16
 RIVALS = tuple(name for name in PARTICIPANTS if name not in (OURS, OURS_TUNED, *ROUNDED))
 
 
+def autocast_runs(case: SequenceCase) -> bool:
+    """Return whether torch.nn has this layer in bfloat16: its LSTM raises where oneDNN has none (no AVX-512)."""
+    import torch
+
+    return case.kind != "lstm" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def participants(case: SequenceCase, most_threads: bool, short: bool) -> list[str]:
     """Return who takes part in a case with the most threads or with fewer; short leaves the compiler out."""
     skipped = {*(() if case.bfloat16 else ROUNDED), *({COMPILED} if short else ())}
+    if case.bfloat16 and not autocast_runs(case):
+        skipped.add(AUTOCAST)
     return [
         name
         for name, participant in PARTICIPANTS.items()
