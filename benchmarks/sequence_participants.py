@@ -62,7 +62,7 @@ RIVALS = tuple(name for name in PARTICIPANTS if name not in (OURS, OURS_TUNED, *
 
 
 def autocast_runs(case: SequenceCase) -> bool:
-    """Return whether torch.nn has this layer in bfloat16: its LSTM raises where oneDNN has none (no AVX-512)."""
+    """Return whether torch.nn has this layer in bfloat16; its LSTM raises where oneDNN has none."""
     import torch
 
     return case.kind != "lstm" or torch.ops.mkldnn._is_mkldnn_bf16_supported()

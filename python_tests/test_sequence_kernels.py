@@ -12,8 +12,8 @@ from mathkernels import _C, backends
 
 every_kind = pytest.mark.parametrize("kind", cases.GATES)
 
-# E, D, T, B, I, H: up to eight rows, whose lanes are units; tiles of 16 units, full and not; weights laid out once and
-# on the way; several rounds of products with x and of weight gradients
+# E, D, T, B, I, H: up to eight rows, whose lanes are units; tiles of 16 units, full and not; weights laid out
+# once and on the way; several rounds of products with x and of weight gradients
 FEW_ROWS = [(1, 1, 2, 1, 70, 16), (2, 2, 9, 7, 5, 35), (1, 2, 40, 4, 2, 18), (1, 1, 1, 8, 3, 66)]
 # E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks
 SHAPES = [
@@ -66,7 +66,9 @@ def test_float64_equals_a_plain_loop(kind, shape, features, isa):
 
 
 @every_kind
-@pytest.mark.parametrize("shape", [(1, 1, 40, 33, 3, 20), (2, 2, 12, 32, 2, 50), (1, 1, 150, 2, 4, 40)], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 40, 33, 3, 20), (2, 2, 12, 32, 2, 50), (1, 1, 150, 2, 4, 40)], ids=str
+)
 @pytest.mark.parametrize("features", FEATURES, ids=lambda f: "+".join(f) or "plain")
 def test_float32_errs_at_most_twice_as_much_as_a_plain_loop(kind, shape, features, isa):
     case = Case(kind, shape, torch.float32, **features)

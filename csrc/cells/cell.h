@@ -14,6 +14,13 @@
 //   backward<Dx>(n, options, x, d, s, dz, g, dx)    adds to the gradients g; writes dx if Dx
 //   finish(n, p, d, g, dp)                          gradient sums g -> parameter gradients dp (dp may be g)
 //
+// A cell whose forward is expensive in what depends on inputs and gates alone says how many of its saved numbers, the
+// first ones, these are, so that a layer makes them once for all of its outputs:
+//
+//   int of_inputs(n)
+//   inputs<Dx>(n, options, x, d, s)                 writes them; with Dx as backward<true> wants them
+//   output(n, x, d, s) -> z                         the rest of forward
+//
 // `signs` is read only by the one-sided variants: per input 1 if every sample of it is negative, 0 if none is.
 // Pointers never alias unless said; every array is dense in its index.
 #pragma once
@@ -31,6 +38,7 @@ struct PlainWeights {
   static constexpr int weights(int n) { return n; }
   static constexpr int weight(int, int k) { return k; }
   static constexpr int term(int, int) { return 0; }
+  static constexpr int of_inputs(int) { return 0; }
 };
 
 // For cells with a single tensor of parameters besides.

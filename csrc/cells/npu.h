@@ -19,7 +19,7 @@ struct Npu : PlainWeights {
   static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return 3 * n; }
   static constexpr int derived(int n) { return 5 * n; }    // w, v, h, w h, pi v h
-  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r, then E cos B, E sin B
+  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r (or 1 / r, see inputs), then E cos B, E sin B
   static constexpr int gradients(int n) { return 3 * n; }
 
   template <Mode, class V>
@@ -33,23 +33,53 @@ struct Npu : PlainWeights {
     }
   }
 
-  template <Mode, class V>
-  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
-    const V epsilon = splat<V>(options.epsilon), zero = constant<V>(0), one = constant<V>(1);
-    V power = zero, turns = zero, angle = zero;
-    for (int i = 0; i < n; ++i) {
-      const V r = fma(d[2 * n + i], abs(x[i]) + epsilon, one - d[2 * n + i]);
-      s[n + i] = r;
-      s[i] = logarithm<domain>(r);
+  template <class V>
+  static MK_INLINE V ratio(CellOptions<Real<V>> options, V x, V h) {
+    return fma(h, abs(x) + splat<V>(options.epsilon), constant<V>(1) - h);
+  }
+  template <class V>
+  struct Sums {
+    V power = constant<V>(0), turns = constant<V>(0), angle = constant<V>(0);
+    MK_INLINE void add_input(int n, int i, const V* x, const V* d, const V* s) {
+      const V zero = constant<V>(0);
       power = fma(d[i], s[i], power) - select(x[i] < zero, d[4 * n + i], zero);
       turns = turns + select(x[i] < zero, d[3 * n + i], zero);
       angle = fma(d[n + i], s[i], angle);
     }
-    const V e = exp(power);
-    const auto direction = sincospi(fma(angle, constant<V>(1 / pi), turns));
-    s[2 * n] = e * direction.cos;
-    s[2 * n + 1] = e * direction.sin;
-    return s[2 * n];
+    MK_INLINE V finished(int n, V* s) const {
+      const V e = exp(power);
+      const auto direction = sincospi(fma(angle, constant<V>(1 / pi), turns));
+      s[2 * n] = e * direction.cos;
+      s[2 * n + 1] = e * direction.sin;
+      return s[2 * n];
+    }
+  };
+
+  template <Mode, class V>
+  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    Sums<V> sums;
+    for (int i = 0; i < n; ++i) {
+      s[n + i] = ratio(options, x[i], d[2 * n + i]);
+      s[i] = logarithm<domain>(s[n + i]);
+      sums.add_input(n, i, x, d, s);
+    }
+    return sums.finished(n, s);
+  }
+
+  static constexpr int of_inputs(int n) { return 2 * n; }
+  template <bool Dx, class V>
+  static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    for (int i = 0; i < n; ++i) {
+      const V r = ratio(options, x[i], d[2 * n + i]);
+      s[i] = logarithm<domain>(r);
+      s[n + i] = Dx ? constant<V>(1) / r : r;
+    }
+  }
+  template <class V>
+  static MK_INLINE V output(int n, const V* x, const V* d, V* s) {
+    Sums<V> sums;
+    for (int i = 0; i < n; ++i) sums.add_input(n, i, x, d, s);
+    return sums.finished(n, s);
   }
 
   template <bool Dx, class V>
@@ -59,7 +89,7 @@ struct Npu : PlainWeights {
     const V cosine = dz * s[2 * n], sine = dz * s[2 * n + 1];
     for (int i = 0; i < n; ++i) {
       const V half_turn = select(x[i] < zero, constant<V>(pi), zero), turn = d[2 * n + i] * half_turn;
-      const V inverse = constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
+      const V inverse = Dx ? s[n + i] : constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
       g[i] = g[i] + fma(cosine, s[i], -(sine * turn));
       g[n + i] = g[n + i] - fma(cosine, turn, sine * s[i]);
       const V along = fma(d[i], steep, -(d[n + i] * half_turn)), across = fma(d[i], half_turn, d[n + i] * steep);

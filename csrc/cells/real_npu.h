@@ -20,7 +20,9 @@ struct RealNpu : PlainWeights {
   static constexpr int group(int n, int k) { return k < n ? 0 : 1; }
   // mixed: w, h, w h;  constant: w, h, [x < 0], then cos B, sin B
   static constexpr int derived(int n) { return mixed ? 3 * n : 3 * n + 2; }
-  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r, then E cos B, E sin B (mixed) or E (constant)
+  static constexpr int saved(int n) {
+    return 2 * n + 2;
+  }  // ln r, r (or 1 / r, see inputs), then E cos B, E sin B (mixed) or E (constant)
   static constexpr int gradients(int n) { return mixed ? 2 * n : 2 * n + 1; }
 
   template <Mode, class V>
@@ -42,18 +44,18 @@ struct RealNpu : PlainWeights {
     }
   }
 
-  template <Mode, class V>
-  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
-    const V epsilon = splat<V>(options.epsilon), one = constant<V>(1);
-    V power = constant<V>(0), turns = constant<V>(0);
-    for (int i = 0; i < n; ++i) {
-      // not h (|x| + eps - 1) + 1: that rounds |x| to multiples of 2^-24, and with it ln r near x = 0
-      const V r = fma(d[n + i], abs(x[i]) + epsilon, one - d[n + i]);
-      s[n + i] = r;
-      s[i] = logarithm<domain>(r);
-      power = fma(d[i], s[i], power);
-      if constexpr (mixed) turns = turns + select(x[i] < constant<V>(0), d[2 * n + i], constant<V>(0));
-    }
+  // not h (|x| + eps - 1) + 1: that rounds |x| to multiples of 2^-24, and with it ln r near x = 0
+  template <class V>
+  static MK_INLINE V ratio(CellOptions<Real<V>> options, V x, V h) {
+    return fma(h, abs(x) + splat<V>(options.epsilon), constant<V>(1) - h);
+  }
+  template <class V>
+  static MK_INLINE void add_input(int n, int i, const V* x, const V* d, const V* s, V& power, V& turns) {
+    power = fma(d[i], s[i], power);
+    if constexpr (mixed) turns = turns + select(x[i] < constant<V>(0), d[2 * n + i], constant<V>(0));
+  }
+  template <class V>
+  static MK_INLINE V finished(int n, const V* d, V* s, V power, V turns) {
     const V e = exp(power);
     if constexpr (mixed) {
       const auto angle = sincospi(turns);
@@ -66,6 +68,33 @@ struct RealNpu : PlainWeights {
     }
   }
 
+  template <Mode, class V>
+  static MK_INLINE V forward(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    V power = constant<V>(0), turns = constant<V>(0);
+    for (int i = 0; i < n; ++i) {
+      s[n + i] = ratio(options, x[i], d[n + i]);
+      s[i] = logarithm<domain>(s[n + i]);
+      add_input(n, i, x, d, s, power, turns);
+    }
+    return finished(n, d, s, power, turns);
+  }
+
+  static constexpr int of_inputs(int n) { return 2 * n; }
+  template <bool Dx, class V>
+  static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
+    for (int i = 0; i < n; ++i) {
+      const V r = ratio(options, x[i], d[n + i]);
+      s[i] = logarithm<domain>(r);
+      s[n + i] = Dx ? constant<V>(1) / r : r;
+    }
+  }
+  template <class V>
+  static MK_INLINE V output(int n, const V* x, const V* d, V* s) {
+    V power = constant<V>(0), turns = constant<V>(0);
+    for (int i = 0; i < n; ++i) add_input(n, i, x, d, s, power, turns);
+    return finished(n, d, s, power, turns);
+  }
+
   template <bool Dx, class V>
   static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
                                  V* dx) {
@@ -75,7 +104,7 @@ struct RealNpu : PlainWeights {
       const V sine = dz * s[2 * n + 1] * constant<V>(pi);
       for (int i = 0; i < n; ++i) {
         const V down = select(x[i] < zero, sine, zero);
-        const V inverse = constant<V>(1) / s[n + i];
+        const V inverse = Dx ? s[n + i] : constant<V>(1) / s[n + i];
         g[i] = fma(cosine, s[i], g[i]) - d[n + i] * down;
         g[n + i] = fma(cosine * (abs(x[i]) + shift), inverse, g[n + i]) - down;
         if constexpr (Dx) dx[i] = cosine * d[2 * n + i] * sign(x[i]) * inverse;

@@ -4,6 +4,7 @@
 #include "cells/cell.h"
 #include "common/lanes.h"
 #include "kernels/table.h"
+#include "kernels/transpose.h"
 
 namespace mk::MK_ISA {
 
@@ -16,14 +17,18 @@ struct Layer {
   static constexpr int sets = columns / width;  // packs that one row of 32 columns takes
   static constexpr int64_t chunk_packs = chunk_rows / width;
   static constexpr int64_t widest = 64;  // bytes of a pack on the widest machine: sizes do not depend on the choice
+  static constexpr int64_t panel_outputs = 16;  // outputs whose results change between rows and packs together
+  static constexpr bool shares = Cell::of_inputs(1) > 0;  // saved numbers that all outputs use
 
   static constexpr int weights(int n) { return Cell::parameters(n) - gates * n; }
   static int64_t gradients(int64_t in) { return Cell::gradients(static_cast<int>(in)); }
 
   struct Scratch {
-    V *x, *dx;                       // chunk_packs x n: samples and their gradients
-    V *derived, *saved, *dx_output;  // of the output in hand
-    V *sums, *kept;                  // sets x gradients; one set
+    V *x, *dx;               // chunk_packs x n: samples and their gradients
+    V* saved;                // of the pack in hand; where outputs share some of it, of all packs
+    V *derived, *dx_output;  // of the output in hand
+    V *sums, *kept;          // sets x gradients; one set
+    T* panel;                // panel_outputs x chunk_rows: results of outputs, or their gradients
     T *parameters, *scalars, *totals;
 
     Scratch(void* memory, int n) {
@@ -35,11 +40,12 @@ struct Layer {
       };
       x = take(chunk_packs * n);
       dx = take(chunk_packs * n);
+      saved = take((shares ? chunk_packs : 1) * Cell::saved(n));
       derived = take(Cell::derived(n));
-      saved = take(Cell::saved(n));
       dx_output = take(n);
       sums = take(sets * Cell::gradients(n));
       kept = take(Cell::gradients(n));
+      panel = reinterpret_cast<T*>(take(panel_outputs * chunk_packs));
       parameters = reinterpret_cast<T*>(next);
       scalars = parameters + Cell::parameters(n);
       totals = scalars + Cell::derived(n);
@@ -48,8 +54,8 @@ struct Layer {
   // An upper bound of what Scratch takes on any machine: columns and rows in numbers, the rest in the widest packs.
   static int64_t scratch(int64_t in) {
     const int n = static_cast<int>(in);
-    const int64_t numbers =
-        2 * chunk_rows * n + columns * Cell::gradients(n) + Cell::parameters(n) + Cell::derived(n) + Cell::gradients(n);
+    const int64_t numbers = chunk_rows * (2 * n + panel_outputs + (shares ? Cell::saved(n) : 0)) +
+                            columns * Cell::gradients(n) + Cell::parameters(n) + Cell::derived(n) + Cell::gradients(n);
     const int64_t packs = Cell::derived(n) + Cell::saved(n) + n + Cell::gradients(n);
     return (numbers * int64_t{sizeof(T)} + packs * widest + widest - 1) / widest * widest;
   }
@@ -68,26 +74,33 @@ struct Layer {
     for (int k = 0; k < Cell::derived(n); ++k) m.derived[k] = splat<V>(m.scalars[k]);
   }
 
-  static MK_INLINE void set_lane(V& v, int64_t lane, T value) {
-    __builtin_memcpy(reinterpret_cast<char*>(&v) + lane * int64_t{sizeof(T)}, &value, sizeof(T));
-  }
-
-  static MK_INLINE T get_lane(const V& v, int64_t lane) {
-    T value;
-    __builtin_memcpy(&value, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(T)}, sizeof(T));
-    return value;
-  }
-
   // Rows beyond `rows` are filled with 1, which no cell minds; their results are not used.
   static void gather_rows(const T* x, int64_t rows, int n, V* packs) {
-    for (int64_t row = 0; row < rows; ++row)
-      for (int i = 0; i < n; ++i) set_lane(packs[row / width * n + i], row % width, x[row * n + i]);
-    for (int64_t row = rows; row % width != 0; ++row)
-      for (int i = 0; i < n; ++i) set_lane(packs[row / width * n + i], row % width, T(1));
+    for (int64_t row = 0; row < rows; row += width, packs += n) {
+      const int64_t lanes = rows - row < width ? rows - row : width;
+      if (lanes < width)
+        for (int i = 0; i < n; ++i) packs[i] = splat<V>(T(1));
+      transpose(x + row * n, n, lanes, n, reinterpret_cast<T*>(packs), width);
+    }
   }
   static void scatter_rows(const V* packs, int64_t rows, int n, T* x) {
-    for (int64_t row = 0; row < rows; ++row)
-      for (int i = 0; i < n; ++i) x[row * n + i] = get_lane(packs[row / width * n + i], row % width);
+    for (int64_t row = 0; row < rows; row += width, packs += n)
+      transpose(reinterpret_cast<const T*>(packs), width, n, rows - row < width ? rows - row : width, x + row * n, n);
+  }
+
+  static int64_t outputs_from(const LayerShape& s, int64_t first) {
+    return s.out - first < panel_outputs ? s.out - first : panel_outputs;
+  }
+  // What forward keeps of a pack; where outputs share some of it, that is made once.
+  static V* saved_of(int n, int64_t pack, Scratch& m) { return m.saved + (shares ? pack * Cell::saved(n) : 0); }
+  template <Mode mode, bool Dx>
+  static MK_INLINE V forward_pack(int n, CellOptions<T> options, const V* x, bool first, Scratch& m, V* saved) {
+    if constexpr (shares) {
+      if (first) Cell::template inputs<Dx>(n, options, x, m.derived, saved);
+      return Cell::output(n, x, m.derived, saved);
+    } else {
+      return Cell::template forward<mode>(n, options, x, m.derived, saved);
+    }
   }
 
   struct Rows {
@@ -109,36 +122,35 @@ struct Layer {
       const int64_t first = block.model * s.batch + row, rows = block.count(row);
       gather_rows(t.x + first * n, rows, n, m.x);
       for (int64_t output = 0; output < s.out; ++output) {
+        const int64_t column = output % panel_outputs, from = output - column;
         prepare<mode>(s, t, block.model, output, m);
         spread(n, m);
-        T* y = t.y + first * s.out + output;
+        T* z = m.panel + column * chunk_rows;
         for (int64_t done = 0; done < rows; done += width) {
-          const V z = Cell::template forward<mode>(n, options, m.x + done / width * n, m.derived, m.saved);
-          const int64_t lanes = rows - done < width ? rows - done : width;
-          for (int64_t lane = 0; lane < lanes; ++lane) y[(done + lane) * s.out] = get_lane(z, lane);
+          V* const saved = saved_of(n, done / width, m);
+          forward_pack<mode, false>(n, options, m.x + done / width * n, output == 0, m, saved).store(z + done);
         }
+        if (column + 1 == outputs_from(s, from))
+          transpose(m.panel, chunk_rows, column + 1, rows, t.y + first * s.out + from, s.out);
       }
     }
   }
 
   // One pack of samples for one output: adds to the sums and to the pack's dx.
   template <Mode mode>
-  static MK_INLINE void backward_pack(int n, CellOptions<T> options, const T* dy, int64_t stride, int64_t lanes,
-                                      const V* x, V* sums, V* dx, Scratch& m) {
-    V dz = splat<V>(T(0)), index = splat<V>(T(0));
-    for (int lane = 0; lane < width; ++lane) {
-      set_lane(index, lane, static_cast<T>(lane));
-      if (lane < lanes) set_lane(dz, lane, dy[lane * stride]);
-    }
+  static MK_INLINE void backward_pack(int n, CellOptions<T> options, V dz, int64_t lanes, const V* x, bool first,
+                                      V* saved, V* sums, V* dx, Scratch& m) {
     const bool tail = lanes < width;
     if (tail)
       for (int k = 0; k < Cell::gradients(n); ++k) m.kept[k] = sums[k];
-    Cell::template forward<mode>(n, options, x, m.derived, m.saved);
-    Cell::template backward<true>(n, options, x, m.derived, m.saved, dz, sums, m.dx_output);
+    forward_pack<mode, true>(n, options, x, first, m, saved);
+    Cell::template backward<true>(n, options, x, m.derived, saved, dz, sums, m.dx_output);
     for (int i = 0; i < n; ++i) dx[i] = dx[i] + m.dx_output[i];
-    if (tail)
-      for (int k = 0; k < Cell::gradients(n); ++k)
-        sums[k] = select(index < splat<V>(static_cast<T>(lanes)), sums[k], m.kept[k]);
+    if (!tail) return;
+    V index;
+    for (int lane = 0; lane < width; ++lane) index.raw[lane] = static_cast<T>(lane);
+    for (int k = 0; k < Cell::gradients(n); ++k)
+      sums[k] = select(index < splat<V>(static_cast<T>(lanes)), sums[k], m.kept[k]);
   }
 
   // Adds the 32 columns of every gradient as a balanced tree.
@@ -146,6 +158,15 @@ struct Layer {
     for (int half = sets / 2; half > 0; half /= 2)
       for (int k = 0; k < half * count; ++k) sums[k] = sums[k] + sums[half * count + k];
     for (int k = 0; k < count; ++k) partial[k] = partial[k] + lane_sum(sums[k]);
+  }
+
+  // Gradients of some outputs of a chunk's rows into the panel, zeros behind the last row.
+  static void load_gradients(const LayerShape& s, const LayerTensors<T>& t, int64_t row, int64_t rows, int64_t first,
+                             Scratch& m) {
+    const int64_t outputs = outputs_from(s, first);
+    transpose(t.dy + row * s.out + first, s.out, rows, outputs, m.panel, chunk_rows);
+    for (int64_t column = 0; column < outputs; ++column)
+      for (int64_t r = rows; r % width != 0; ++r) m.panel[column * chunk_rows + r] = T(0);
   }
 
   template <Mode mode>
@@ -160,14 +181,16 @@ struct Layer {
       gather_rows(t.x + first * n, rows, n, m.x);
       for (int64_t k = 0; k < (rows + width - 1) / width * n; ++k) m.dx[k] = splat<V>(T(0));
       for (int64_t output = 0; output < s.out; ++output) {
+        const int64_t column = output % panel_outputs;
+        if (column == 0) load_gradients(s, t, first, rows, output, m);
         prepare<mode>(s, t, block.model, output, m);
         spread(n, m);
         for (int k = 0; k < sets * count; ++k) m.sums[k] = splat<V>(T(0));
         for (int64_t done = 0; done < rows; done += width) {
-          const int64_t pack = done / width, left = rows - done;
-          backward_pack<mode>(n, CellOptions<T>{t.epsilon}, t.dy + (first + done) * s.out + output, s.out,
-                              left < width ? left : width, m.x + pack * n, m.sums + pack % sets * count,
-                              m.dx + pack * n, m);
+          const int64_t pack = done / width;
+          const V dz = V::load(m.panel + column * chunk_rows + done);
+          backward_pack<mode>(n, CellOptions<T>{t.epsilon}, dz, rows - done, m.x + pack * n, output == 0,
+                              saved_of(n, pack, m), m.sums + pack % sets * count, m.dx + pack * n, m);
         }
         fold_columns(count, m.sums, partial + output * count);
       }

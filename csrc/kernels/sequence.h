@@ -32,10 +32,10 @@ struct SequenceShape {
   int64_t item_directions;  // directions that an item of backward takes, one after the other
   // with few rows
   bool few_rows;
-  int64_t unit_tiles;       // tiles of 16 units
-  int64_t input_steps;      // steps whose products with x are made together
-  int64_t entry_steps;      // steps whose rows form one product for the weight gradients
-  bool packs_h, packs_x;    // whether the weights are laid out once, or anew where they are read
+  int64_t unit_tiles;     // tiles of 16 units
+  int64_t input_steps;    // steps whose products with x are made together
+  int64_t entry_steps;    // steps whose rows form one product for the weight gradients
+  bool packs_h, packs_x;  // whether the weights are laid out once, or anew where they are read
 };
 
 class Barrier;

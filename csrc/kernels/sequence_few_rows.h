@@ -133,8 +133,7 @@ struct FewMatrix {
   template <class Matrix>
   static void pack(const Matrix& m, int64_t first, int64_t end) {
     if (m.packed != nullptr)
-      for (int64_t tile = first; tile < end; ++tile)
-        m.lay_out(tile, 0, m.depth, m.packed + tile * m.depth * few_tile);
+      for (int64_t tile = first; tile < end; ++tile) m.lay_out(tile, 0, m.depth, m.packed + tile * m.depth * few_tile);
   }
 };
 

@@ -89,9 +89,7 @@ struct FewRowsForward {
   bool valid(int64_t row, int64_t step) const {
     return t.lengths == nullptr || step < t.lengths[at.model * s.batch + row];
   }
-  T* sums_of(int64_t input_step, int64_t row) const {
-    return shared.sums + (input_step * s.batch + row) * row_numbers;
-  }
+  T* sums_of(int64_t input_step, int64_t row) const { return shared.sums + (input_step * s.batch + row) * row_numbers; }
 
   void start() const {
     for (int slot = 0; slot < gates; ++slot) {
