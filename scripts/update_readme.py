@@ -210,13 +210,27 @@ def about_sequences(result: dict[str, Any], threads: str) -> list[str]:
         for case, ratio in rounded.items()
         if ratio
     ]
-    grid = result["grid ratios"].values()
-    faster = sum(ratio[1] < 1 for ratio in grid)
-    page = "[the grid of sizes](benchmarks/results/sequences.md)"
-    said.append(f"torch.nn trains faster at {faster} of the {len(grid)} points of {page}.")
+    said += about_grids()
     shares = [by["mathkernels"] / by["torch.nn"] for by in result["memory MB"].values() if by["torch.nn"]]
     if shares:
         said.append(f"A training step takes {min(shares):.2f} to {max(shares):.2f} of torch.nn's memory.")
+    return said
+
+
+def about_grids() -> list[str]:
+    """Return a sentence for every machine whose results have the grid of sizes."""
+    said = []
+    for path in sorted(BENCHMARKS.glob("sequences*.json")):
+        result = json.loads(path.read_text())
+        grid, where = result["grid ratios"].values(), result["machine"]
+        if not grid:
+            continue
+        faster, page = sum(ratio[1] < 1 for ratio in grid), f"benchmarks/results/{path.stem}.md"
+        isa = where["instruction set in use"].partition(" ")[0]
+        said.append(
+            f"torch.nn trains faster at {faster} of the {len(grid)} points of [the grid of sizes]({page})"
+            f" on an {where['processor']} with {isa}."
+        )
     return said
 
 
