@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -112,7 +112,8 @@ def build(kind: Equations) -> Sets:
 
 
 def _choices(kind: Equations) -> int:
-    return math.perm(kind.max_number - kind.min_number + 1, kind.n_operations + 1)
+    ranges = sorted(high - kind.min_number + 1 for high in kind.highest)
+    return math.prod(size - index for index, size in enumerate(ranges))
 
 
 def _defined(equation: Equation) -> bool:
@@ -127,7 +128,11 @@ def _with_operators(kind: Equations, source: random.Random, numbers: tuple[int, 
 
 def _listed(kind: Equations, source: random.Random) -> Iterator[Equation]:
     """Yield every choice of distinct numbers once, shuffled as the program does, with drawn operators."""
-    choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
+    if kind.max_numbers:
+        ranges = (range(kind.min_number, high + 1) for high in kind.max_numbers)
+        choices = [numbers for numbers in product(*ranges) if len({*numbers}) == len(numbers)]
+    else:
+        choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
     source.shuffle(choices)
     yield from filter(_defined, (_with_operators(kind, source, numbers) for numbers in choices))
 
@@ -136,7 +141,13 @@ def _drawn(kind: Equations, source: random.Random) -> Iterator[Equation]:
     """Yield distinct equations of distinct numbers, where there are too many to list."""
     numbers, seen = range(kind.min_number, kind.max_number + 1), set()
     while True:
-        equation = _with_operators(kind, source, tuple(source.sample(numbers, kind.n_operations + 1)))
+        if kind.max_numbers:
+            own = tuple(source.randint(kind.min_number, high) for high in kind.max_numbers)
+            if len({*own}) < len(own):
+                continue
+        else:
+            own = tuple(source.sample(numbers, kind.n_operations + 1))
+        equation = _with_operators(kind, source, own)
         if equation not in seen and _defined(equation):
             seen.add(equation)
             yield equation

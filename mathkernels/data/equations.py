@@ -6,6 +6,7 @@ program, which has reversed and padded texts, several operators and decimals.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Equations:
 
     Args:
         min_number, max_number: the operands' range, both ends included.
+        max_numbers: the highest number of each place, none above ``max_number``; empty: that one everywhere.
+            Padded numbers still have all one width.
         operations: operators, from + - * /; each place draws one.
         n_operations: operators in an equation.
         n_examples: equations of test set and training set together.
@@ -80,6 +83,7 @@ class Equations:
 
     min_number: int = 0
     max_number: int = 999
+    max_numbers: tuple[int, ...] = ()
     operations: tuple[str, ...] = ("+",)
     n_operations: int = 1
     n_examples: int = 30_000
@@ -103,6 +107,7 @@ class Equations:
         if self.max_number - self.min_number < self.n_operations:
             what = f"max_number: got {self.max_number} with min_number {self.min_number}"
             raise ValueError(f"{what}, needs room for {self.n_operations + 1} distinct numbers")
+        self._check_max_numbers()
         for name, least in (("n_operations", 1), ("n_examples", 2), ("new_equations", 0), ("decimals", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
@@ -122,6 +127,24 @@ class Equations:
             if given is not None and given < needed:
                 raise ValueError(f"{name}: got {given}, needs at least {needed} characters")
 
+    def _check_max_numbers(self) -> None:
+        if not self.max_numbers:
+            return
+        given, places = f"max_numbers: got {list(self.max_numbers)}", self.n_operations + 1
+        if len(self.max_numbers) != places:
+            raise ValueError(f"{given}, needs {places} numbers, one for each operand")
+        if max(self.max_numbers) > self.max_number:
+            raise ValueError(f"{given}, needs numbers up to max_number, {self.max_number}")
+        if any(high - self.min_number < index for index, high in enumerate(sorted(self.max_numbers))):
+            raise ValueError(f"{given} with min_number {self.min_number}, needs room for distinct numbers")
+        if self.small_share:
+            raise ValueError("small_share: needs max_numbers to be left out")
+
+    @property
+    def highest(self) -> tuple[int, ...]:
+        """The highest number of each place."""
+        return self.max_numbers or (self.max_number,) * (self.n_operations + 1)
+
     @property
     def n_test(self) -> int:
         return round(self.split * self.n_examples)
@@ -139,7 +162,11 @@ class Equations:
         largest = max(abs(self.min_number), abs(self.max_number))
         if self.answer == "remainder":
             return 2 * len(str(largest)) + 1 + self.end_char
-        if "*" in self.operations:
+        if "*" in self.operations and self.max_numbers:
+            numbers = tuple(max(abs(self.min_number), abs(high)) for high in self.max_numbers)
+            ways = itertools.product("*" if {*self.operations} == {"*"} else "+*", repeat=self.n_operations)
+            largest = max(int(Equation(numbers, way).value) for way in ways)
+        elif "*" in self.operations:
             largest = math.prod(range(largest - self.n_operations, largest + 1))
         elif "+" in self.operations or self.n_operations > 1 or self.min_number < 0:
             largest *= self.n_operations + 1
@@ -227,6 +254,6 @@ class Equations:
     @property
     def form(self) -> str:
         """What an equation looks like."""
-        numbers = [self.max_number - index for index in range(self.n_operations + 1)]
+        numbers = [high - index for index, high in enumerate(self.highest)]
         operators = [self.operations[index % len(self.operations)] for index in range(self.n_operations)]
         return Equation(tuple(numbers), tuple(operators)).text
