@@ -166,6 +166,20 @@ def test_a_share_of_the_training_set_has_small_operands_and_no_other_set_changes
     assert min(one.smallest for one in after.train.equations) < 10
 
 
+def test_a_share_of_the_training_set_has_fewer_operators():
+    options = {**vars(MIXED), "n_examples": 3_000, "pad_inputs": True}
+    before, after = build(Equations(**options)), build(Equations(**{**options, "shorter_share": 0.4}))
+    assert after.test.equations == before.test.equations
+    assert after.new.equations == before.new.equations
+    assert after.train.equations[:1_620] == before.train.equations[1_080:]
+    counts = [len(one.operators) for one in after.train.equations]
+    assert counts[:1_620] == [3] * 1_620
+    assert {*counts[1_620:]} == {1, 2}
+    assert abs(counts.count(1) - 540) < 5 * (1_080 / 4) ** 0.5
+    short = after.train.equations[-1]
+    assert decode(after.train.inputs[-1:], MIXED.alphabet)[0].rstrip(END).endswith(f" {short.numbers[-1]}")
+
+
 def test_dividing_by_zero_is_not_asked():
     kind = Equations(max_number=9, operations=("/",), n_examples=70, new_equations=11)
     sets = build(kind)
@@ -231,6 +245,12 @@ def test_a_question_may_be_written_without_or_with_more_spaces():
         ({"answer": "remainder"}, "answer: got remainder for 1 of +, needs a single division"),
         ({"small_share": 1.5}, "small_share: got 1.5, needs 0 to 1"),
         ({"max_number": 9, "small_share": 0.5}, "small_share: needs numbers from 0"),
+        ({"shorter_share": -0.5, "n_operations": 2}, "shorter_share: got -0.5, needs 0 to 1"),
+        ({"shorter_share": 0.5}, "shorter_share: got 0.5 for one operator"),
+        (
+            {"shorter_share": 0.6, "small_share": 0.6, "n_operations": 2},
+            "shorter_share: got 0.6 with small_share",
+        ),
         ({"max_numbers": (9,)}, "max_numbers: got [9], needs 2 numbers"),
         ({"max_numbers": (9, 1_000)}, "max_numbers: got [9, 1000], needs numbers up to max_number, 999"),
         (

@@ -104,10 +104,11 @@ def build(kind: Equations) -> Sets:
         raise ValueError(f"n_examples, new_equations: {what}")
     test, new = own[: kind.n_test], own[kind.n_examples :]
     train = own[kind.n_test : kind.n_examples]
-    if kind.small_share:
-        n_small = round(kind.small_share * len(train))
-        train = train[n_small:]
+    n_small, n_shorter = (round(share * len(train)) for share in (kind.small_share, kind.shorter_share))
+    train = train[n_small + n_shorter :]
+    if n_small:
         train += _small(kind, source, n_small, {*own})
+    train += _shorter(kind, source, n_shorter)
     return Sets(part(kind, test), part(kind, train), part(kind, new))
 
 
@@ -123,7 +124,7 @@ def _defined(equation: Equation) -> bool:
 
 
 def _with_operators(kind: Equations, source: random.Random, numbers: tuple[int, ...]) -> Equation:
-    return Equation(numbers, tuple(source.choice(kind.operations) for _ in range(kind.n_operations)))
+    return Equation(numbers, tuple(source.choice(kind.operations) for _ in numbers[1:]))
 
 
 def _listed(kind: Equations, source: random.Random) -> Iterator[Equation]:
@@ -142,15 +143,32 @@ def _drawn(kind: Equations, source: random.Random) -> Iterator[Equation]:
     numbers, seen = range(kind.min_number, kind.max_number + 1), set()
     while True:
         if kind.max_numbers:
-            own = tuple(source.randint(kind.min_number, high) for high in kind.max_numbers)
-            if len({*own}) < len(own):
-                continue
+            own = _distinct(kind, source, kind.n_operations + 1)
         else:
             own = tuple(source.sample(numbers, kind.n_operations + 1))
         equation = _with_operators(kind, source, own)
         if equation not in seen and _defined(equation):
             seen.add(equation)
             yield equation
+
+
+def _distinct(kind: Equations, source: random.Random, n: int) -> tuple[int, ...]:
+    """Draw the numbers of the first n places."""
+    while True:
+        numbers = tuple(source.randint(kind.min_number, high) for high in kind.highest[:n])
+        if len({*numbers}) == n:
+            return numbers
+
+
+def _shorter(kind: Equations, source: random.Random, n: int) -> list[Equation]:
+    """Return n equations with fewer operators; the same may be drawn twice."""
+    found = []
+    while len(found) < n:
+        operators = source.randint(1, kind.n_operations - 1)
+        equation = _with_operators(kind, source, _distinct(kind, source, operators + 1))
+        if _defined(equation):
+            found.append(equation)
+    return found
 
 
 def _small(kind: Equations, source: random.Random, n: int, taken: set[Equation]) -> list[Equation]:

@@ -76,6 +76,8 @@ class Equations:
         question_width, answer_width: characters with the end, None for as many as are needed.
         small_share: share of the training set with small operands: every operand's number of digits is drawn
             first, all being equally likely, and one operand at least has fewer digits than the largest.
+        shorter_share: share of the training set with fewer operators, each number of them from 1 on being
+            equally likely; the other sets have no such equations.
 
     Raises:
         ValueError: an argument that cannot be; the message names it.
@@ -98,6 +100,7 @@ class Equations:
     question_width: int | None = None
     answer_width: int | None = None
     small_share: float = 0.0
+    shorter_share: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [one for one in self.operations if one not in OPERATIONS]
@@ -118,8 +121,15 @@ class Equations:
             raise ValueError(f"answer: got remainder for {what}, needs a single division")
         if self.answer == "remainder" and self.min_number < 0:
             raise ValueError(f"min_number: got {self.min_number}, an answer with remainder needs at least 0")
-        if not 0 <= self.small_share <= 1:
-            raise ValueError(f"small_share: got {self.small_share}, needs 0 to 1")
+        for name in ("small_share", "shorter_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, needs 0 to 1")
+        if self.small_share + self.shorter_share > 1:
+            raise ValueError(f"shorter_share: got {self.shorter_share} with small_share {self.small_share}")
+        if self.shorter_share and self.n_operations == 1:
+            raise ValueError(
+                f"shorter_share: got {self.shorter_share} for one operator, needs more operators"
+            )
         if self.small_share and (self.min_number < 0 or self.max_number < 10):
             raise ValueError("small_share: needs numbers from 0 or more up to two digits or more")
         for name, needed in (("question_width", self._question), ("answer_width", self._answer)):
