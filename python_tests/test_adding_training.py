@@ -80,6 +80,28 @@ def test_chrono_biases_remember_up_to_the_length_of_the_sequence():
         assert torch.equal(drawn[name], plain[name])
 
 
+@pytest.mark.parametrize("gate", ["forget", "input"])
+def test_chrono_biases_of_one_gate_leave_the_other_as_it_was(gate):
+    both, plain = initial(2, 100, 3, chrono=400), initial(2, 100, 3, forget_bias=2.0)
+    name, places = "lstm.bias_ih_l0", {"input": slice(0, 100), "forget": slice(100, 200)}
+    drawn = initial(2, 100, 3, forget_bias=2.0, chrono=400, gates=(gate,))
+    for other, place in places.items():
+        expected = both if other == gate else plain
+        assert torch.equal(drawn[name][place], expected[name][place])
+    model = {"initial": f"chrono-{gate}", "forget_bias": 2.0}
+    config = configuration.build(Config, {"model": model, "dataset": {"t": 150, "dt_length": 10}}, "file")
+    run = Training(Plan(config, (3,), lambda models: Mean(models, 100), "mean"))
+    expected = initial(2, 100, 3, forget_bias=2.0, chrono=150, gates=(gate,))
+    assert torch.equal(run.best[name][0], expected[name])
+
+
+def test_an_initial_value_that_is_none_is_named():
+    with pytest.raises(
+        ValueError, match=r"model\.initial: got .*chrono-both.*, needs one of .*chrono-forget"
+    ):
+        configuration.build(Config, {"model": {"initial": "chrono-both"}}, "file")
+
+
 def test_adam_is_that_of_keras_for_each_model():
     source = torch.Generator().manual_seed(0)
     start = torch.randn(3, 4, 5, generator=source, dtype=torch.float64)

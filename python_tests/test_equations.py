@@ -166,6 +166,20 @@ def test_a_share_of_the_training_set_has_small_operands_and_no_other_set_changes
     assert min(one.smallest for one in after.train.equations) < 10
 
 
+def test_a_share_of_the_training_set_has_fewer_operators():
+    options = {**vars(MIXED), "n_examples": 3_000, "pad_inputs": True}
+    before, after = build(Equations(**options)), build(Equations(**{**options, "shorter_share": 0.4}))
+    assert after.test.equations == before.test.equations
+    assert after.new.equations == before.new.equations
+    assert after.train.equations[:1_620] == before.train.equations[1_080:]
+    counts = [len(one.operators) for one in after.train.equations]
+    assert counts[:1_620] == [3] * 1_620
+    assert {*counts[1_620:]} == {1, 2}
+    assert abs(counts.count(1) - 540) < 5 * (1_080 / 4) ** 0.5
+    short = after.train.equations[-1]
+    assert decode(after.train.inputs[-1:], MIXED.alphabet)[0].rstrip(END).endswith(f" {short.numbers[-1]}")
+
+
 def test_dividing_by_zero_is_not_asked():
     kind = Equations(max_number=9, operations=("/",), n_examples=70, new_equations=11)
     sets = build(kind)
@@ -231,6 +245,20 @@ def test_a_question_may_be_written_without_or_with_more_spaces():
         ({"answer": "remainder"}, "answer: got remainder for 1 of +, needs a single division"),
         ({"small_share": 1.5}, "small_share: got 1.5, needs 0 to 1"),
         ({"max_number": 9, "small_share": 0.5}, "small_share: needs numbers from 0"),
+        ({"shorter_share": -0.5, "n_operations": 2}, "shorter_share: got -0.5, needs 0 to 1"),
+        ({"shorter_share": 0.5}, "shorter_share: got 0.5 for one operator"),
+        (
+            {"shorter_share": 0.6, "small_share": 0.6, "n_operations": 2},
+            "shorter_share: got 0.6 with small_share",
+        ),
+        ({"max_numbers": (9,)}, "max_numbers: got [9], needs 2 numbers"),
+        ({"max_numbers": (9, 1_000)}, "max_numbers: got [9, 1000], needs numbers up to max_number, 999"),
+        (
+            {"max_numbers": (0, 0)},
+            "max_numbers: got [0, 0] with min_number 0, needs room for distinct numbers",
+        ),
+        ({"max_numbers": (-1, 9)}, "max_numbers: got [-1, 9] with min_number 0"),
+        ({"max_numbers": (99, 9), "small_share": 0.5}, "small_share: needs max_numbers to be left out"),
         ({"question_width": 9}, "question_width: got 9, needs at least 10"),
         ({"answer_width": 4}, "answer_width: got 4, needs at least 5"),
     ],
@@ -250,6 +278,30 @@ def test_more_small_equations_than_there_are_is_named():
     kind = Equations(max_number=20, n_examples=400, new_equations=0, small_share=1.0)
     with pytest.raises(ValueError, match=r"small_share: got 1\.0, found"):
         build(kind)
+
+
+@pytest.mark.parametrize(("limit", "new"), [(equation_sets.LARGEST_LIST, 20), (0, 19)])  # listed, drawn
+def test_each_place_has_its_own_highest_number(limit, new, monkeypatch):
+    monkeypatch.setattr(equation_sets, "LARGEST_LIST", limit)
+    kind = Equations(
+        max_numbers=(20, 3), operations=("*",), n_examples=60, split=0.5, new_equations=new, pad_inputs=True
+    )
+    sets = build(kind)
+    found = {one.numbers for own in (sets.test, sets.train, sets.new) for one in own.equations}
+    assert found <= {(x, y) for x in range(21) for y in range(4) if x != y}
+    assert len(found) == 60 + new
+    assert equation_sets._choices(kind) == 80
+    assert kind.answer_length == 3
+    assert kind.form == "20 * 2"
+    assert kind.question_of(Equation((20, 3), ("*",))) == " 20 *   3\0"
+
+
+@pytest.mark.parametrize(("highest", "room"), [((99, 9), 3), ((999, 1), 4), ((99, 9, 1), 3), ((9, 9, 0), 2)])
+def test_there_is_room_for_the_largest_mixed_answer(highest, room):
+    kind = Equations(
+        max_numbers=highest, n_operations=len(highest) - 1, operations=("+", "*"), end_char=False
+    )
+    assert kind.answer_length == room
 
 
 def test_equations_are_drawn_where_there_are_too_many_to_list():

@@ -26,6 +26,8 @@ from mathkernels.experiment.equations_model import (
     one_hot,
     summary,
 )
+from mathkernels.experiment.equations_scores import Scores
+from mathkernels.experiment.equations_training import Training
 
 FEW = Equations(max_number=99, n_examples=600, new_equations=100)
 
@@ -38,6 +40,41 @@ def config(engine="torch", seeds=(1, 2), data=FEW, **model):
 @pytest.fixture(scope="module")
 def sets():
     return build(FEW)
+
+
+class Recorder:
+    """An engine that learns nothing and keeps the orders that it is given."""
+
+    def __init__(self):
+        self.orders = []
+
+    def train_epoch(self, inputs, targets, order, rate):
+        self.orders.append(order)
+        return np.zeros(len(order))
+
+    def evaluate(self, inputs, targets):
+        return Scores(*np.zeros((3, 2)))
+
+    def parameters(self):
+        return {}
+
+
+def test_stages_take_equations_of_few_operators_first():
+    data = Equations(n_operations=3, n_examples=300, new_equations=0, shorter_share=0.6)
+    engine, sets = Recorder(), build(data)
+    training = Training(Config(data, train=Train(stage_epochs=2, seeds=(1, 2))), sets, engine)
+    for _ in range(6):
+        training.run_epoch()
+    operators = np.array([len(one.operators) for one in sets.train.equations])
+    for epoch, order in enumerate(engine.orders):
+        expected = np.flatnonzero(operators <= epoch // 2 + 1)
+        assert np.array_equal(np.sort(order), [expected, expected])
+        assert not np.array_equal(order[0], order[1])
+
+
+def test_stages_without_shorter_equations_are_refused():
+    with pytest.raises(ValueError, match=r"train\.stage_epochs: got 2, needs data\.shorter_share above 0"):
+        Config(train=Train(stage_epochs=2))
 
 
 def trained(net):

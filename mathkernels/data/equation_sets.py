@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import permutations, product
 
 import numpy as np
 
@@ -104,15 +104,17 @@ def build(kind: Equations) -> Sets:
         raise ValueError(f"n_examples, new_equations: {what}")
     test, new = own[: kind.n_test], own[kind.n_examples :]
     train = own[kind.n_test : kind.n_examples]
-    if kind.small_share:
-        n_small = round(kind.small_share * len(train))
-        train = train[n_small:]
+    n_small, n_shorter = (round(share * len(train)) for share in (kind.small_share, kind.shorter_share))
+    train = train[n_small + n_shorter :]
+    if n_small:
         train += _small(kind, source, n_small, {*own})
+    train += _shorter(kind, source, n_shorter)
     return Sets(part(kind, test), part(kind, train), part(kind, new))
 
 
 def _choices(kind: Equations) -> int:
-    return math.perm(kind.max_number - kind.min_number + 1, kind.n_operations + 1)
+    ranges = sorted(high - kind.min_number + 1 for high in kind.highest)
+    return math.prod(size - index for index, size in enumerate(ranges))
 
 
 def _defined(equation: Equation) -> bool:
@@ -122,12 +124,16 @@ def _defined(equation: Equation) -> bool:
 
 
 def _with_operators(kind: Equations, source: random.Random, numbers: tuple[int, ...]) -> Equation:
-    return Equation(numbers, tuple(source.choice(kind.operations) for _ in range(kind.n_operations)))
+    return Equation(numbers, tuple(source.choice(kind.operations) for _ in numbers[1:]))
 
 
 def _listed(kind: Equations, source: random.Random) -> Iterator[Equation]:
     """Yield every choice of distinct numbers once, shuffled as the program does, with drawn operators."""
-    choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
+    if kind.max_numbers:
+        ranges = (range(kind.min_number, high + 1) for high in kind.max_numbers)
+        choices = [numbers for numbers in product(*ranges) if len({*numbers}) == len(numbers)]
+    else:
+        choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
     source.shuffle(choices)
     yield from filter(_defined, (_with_operators(kind, source, numbers) for numbers in choices))
 
@@ -136,10 +142,33 @@ def _drawn(kind: Equations, source: random.Random) -> Iterator[Equation]:
     """Yield distinct equations of distinct numbers, where there are too many to list."""
     numbers, seen = range(kind.min_number, kind.max_number + 1), set()
     while True:
-        equation = _with_operators(kind, source, tuple(source.sample(numbers, kind.n_operations + 1)))
+        if kind.max_numbers:
+            own = _distinct(kind, source, kind.n_operations + 1)
+        else:
+            own = tuple(source.sample(numbers, kind.n_operations + 1))
+        equation = _with_operators(kind, source, own)
         if equation not in seen and _defined(equation):
             seen.add(equation)
             yield equation
+
+
+def _distinct(kind: Equations, source: random.Random, n: int) -> tuple[int, ...]:
+    """Draw the numbers of the first n places."""
+    while True:
+        numbers = tuple(source.randint(kind.min_number, high) for high in kind.highest[:n])
+        if len({*numbers}) == n:
+            return numbers
+
+
+def _shorter(kind: Equations, source: random.Random, n: int) -> list[Equation]:
+    """Return n equations with fewer operators; the same may be drawn twice."""
+    found = []
+    while len(found) < n:
+        operators = source.randint(1, kind.n_operations - 1)
+        equation = _with_operators(kind, source, _distinct(kind, source, operators + 1))
+        if _defined(equation):
+            found.append(equation)
+    return found
 
 
 def _small(kind: Equations, source: random.Random, n: int, taken: set[Equation]) -> list[Equation]:

@@ -6,6 +6,7 @@ program, which has reversed and padded texts, several operators and decimals.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Equations:
 
     Args:
         min_number, max_number: the operands' range, both ends included.
+        max_numbers: the highest number of each place, none above ``max_number``; empty: that one everywhere.
+            Padded numbers still have all one width.
         operations: operators, from + - * /; each place draws one.
         n_operations: operators in an equation.
         n_examples: equations of test set and training set together.
@@ -73,6 +76,8 @@ class Equations:
         question_width, answer_width: characters with the end, None for as many as are needed.
         small_share: share of the training set with small operands: every operand's number of digits is drawn
             first, all being equally likely, and one operand at least has fewer digits than the largest.
+        shorter_share: share of the training set with fewer operators, each number of them from 1 on being
+            equally likely; the other sets have no such equations.
 
     Raises:
         ValueError: an argument that cannot be; the message names it.
@@ -80,6 +85,7 @@ class Equations:
 
     min_number: int = 0
     max_number: int = 999
+    max_numbers: tuple[int, ...] = ()
     operations: tuple[str, ...] = ("+",)
     n_operations: int = 1
     n_examples: int = 30_000
@@ -94,6 +100,7 @@ class Equations:
     question_width: int | None = None
     answer_width: int | None = None
     small_share: float = 0.0
+    shorter_share: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [one for one in self.operations if one not in OPERATIONS]
@@ -103,6 +110,7 @@ class Equations:
         if self.max_number - self.min_number < self.n_operations:
             what = f"max_number: got {self.max_number} with min_number {self.min_number}"
             raise ValueError(f"{what}, needs room for {self.n_operations + 1} distinct numbers")
+        self._check_max_numbers()
         for name, least in (("n_operations", 1), ("n_examples", 2), ("new_equations", 0), ("decimals", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
@@ -113,14 +121,39 @@ class Equations:
             raise ValueError(f"answer: got remainder for {what}, needs a single division")
         if self.answer == "remainder" and self.min_number < 0:
             raise ValueError(f"min_number: got {self.min_number}, an answer with remainder needs at least 0")
-        if not 0 <= self.small_share <= 1:
-            raise ValueError(f"small_share: got {self.small_share}, needs 0 to 1")
+        for name in ("small_share", "shorter_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: got {getattr(self, name)}, needs 0 to 1")
+        if self.small_share + self.shorter_share > 1:
+            raise ValueError(f"shorter_share: got {self.shorter_share} with small_share {self.small_share}")
+        if self.shorter_share and self.n_operations == 1:
+            raise ValueError(
+                f"shorter_share: got {self.shorter_share} for one operator, needs more operators"
+            )
         if self.small_share and (self.min_number < 0 or self.max_number < 10):
             raise ValueError("small_share: needs numbers from 0 or more up to two digits or more")
         for name, needed in (("question_width", self._question), ("answer_width", self._answer)):
             given = getattr(self, name)
             if given is not None and given < needed:
                 raise ValueError(f"{name}: got {given}, needs at least {needed} characters")
+
+    def _check_max_numbers(self) -> None:
+        if not self.max_numbers:
+            return
+        given, places = f"max_numbers: got {list(self.max_numbers)}", self.n_operations + 1
+        if len(self.max_numbers) != places:
+            raise ValueError(f"{given}, needs {places} numbers, one for each operand")
+        if max(self.max_numbers) > self.max_number:
+            raise ValueError(f"{given}, needs numbers up to max_number, {self.max_number}")
+        if any(high - self.min_number < index for index, high in enumerate(sorted(self.max_numbers))):
+            raise ValueError(f"{given} with min_number {self.min_number}, needs room for distinct numbers")
+        if self.small_share:
+            raise ValueError("small_share: needs max_numbers to be left out")
+
+    @property
+    def highest(self) -> tuple[int, ...]:
+        """The highest number of each place."""
+        return self.max_numbers or (self.max_number,) * (self.n_operations + 1)
 
     @property
     def n_test(self) -> int:
@@ -139,7 +172,11 @@ class Equations:
         largest = max(abs(self.min_number), abs(self.max_number))
         if self.answer == "remainder":
             return 2 * len(str(largest)) + 1 + self.end_char
-        if "*" in self.operations:
+        if "*" in self.operations and self.max_numbers:
+            numbers = tuple(max(abs(self.min_number), abs(high)) for high in self.max_numbers)
+            ways = itertools.product("*" if {*self.operations} == {"*"} else "+*", repeat=self.n_operations)
+            largest = max(int(Equation(numbers, way).value) for way in ways)
+        elif "*" in self.operations:
             largest = math.prod(range(largest - self.n_operations, largest + 1))
         elif "+" in self.operations or self.n_operations > 1 or self.min_number < 0:
             largest *= self.n_operations + 1
@@ -227,6 +264,6 @@ class Equations:
     @property
     def form(self) -> str:
         """What an equation looks like."""
-        numbers = [self.max_number - index for index in range(self.n_operations + 1)]
+        numbers = [high - index for index, high in enumerate(self.highest)]
         operators = [self.operations[index % len(self.operations)] for index in range(self.n_operations)]
         return Equation(tuple(numbers), tuple(operators)).text

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Initial = Literal["keras", "chrono"]
+# chrono-forget and chrono-input have only its forget biases, or only its input biases
+Initial = Literal["keras", "chrono", "chrono-forget", "chrono-input"]
 
 
 def _at_least(least: int, **values: int | None) -> None:
@@ -58,7 +59,7 @@ class Train:
 class Model:
     cells: int = 100
     initial: Initial = "keras"
-    forget_bias: float = 1.0  # of initial: keras
+    forget_bias: float = 1.0  # of initial: keras and chrono-input
 
     def __post_init__(self) -> None:
         _at_least(1, cells=self.cells)

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -80,11 +81,14 @@ class Training:
         self.per_epoch = config.train.steps_per_epoch or self.passes
         self.progress = [Progress() for _ in plan.seeds]
         self.updates, self.seconds, self.sequences = 0, 0.0, 0
-        chrono = config.dataset.t if config.model.initial == "chrono" else None
-        bias = config.model.forget_bias
-        drawn = [
-            initial(INPUTS, config.model.cells, seed, forget_bias=bias, chrono=chrono) for seed in plan.seeds
-        ]
+        model, (kind, _, gate) = config.model, config.model.initial.partition("-")
+        start = partial(
+            initial,
+            forget_bias=model.forget_bias,
+            chrono=config.dataset.t if kind == "chrono" else None,
+            gates=(gate,) if gate else ("input", "forget"),
+        )
+        drawn = [start(INPUTS, model.cells, seed) for seed in plan.seeds]
         self.best = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
         self._build(list(range(len(plan.seeds))), self.best, {}, 0)
         self._reset_sums()

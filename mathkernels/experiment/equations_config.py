@@ -45,6 +45,8 @@ class Train:
         learning_rate: of the first epochs.
         decay_from, final_rate: from this share of the epochs on the rate falls geometrically, epoch by epoch,
             to ``final_rate``; 1 keeps it.
+        stage_epochs: for so many epochs equations of one operator alone are trained on, for as many those of
+            up to two, and so on to all; 0 takes all from the beginning. Needs ``data.shorter_share``.
         eps: added outside Adam's bias correction.
         seeds: of the networks that are trained at once; each has its own start and order.
         engine: "fused" trains all networks in one compiled call per epoch, "layers" one after the other with
@@ -56,6 +58,7 @@ class Train:
     learning_rate: float = 0.01
     decay_from: float = 1.0
     final_rate: float = 0.0001
+    stage_epochs: int = 0
     eps: float = 1e-7
     seeds: tuple[int, ...] = (1,)
     engine: Literal["fused", "layers", "torch"] = "fused"
@@ -64,6 +67,8 @@ class Train:
         for name in ("epochs", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
+        if self.stage_epochs < 0:
+            raise ValueError(f"stage_epochs: got {self.stage_epochs}, needs at least 0")
         for name in ("learning_rate", "final_rate", "eps"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name}: got {getattr(self, name)}, needs a number above 0")
@@ -91,6 +96,9 @@ class Config:
 
     def __post_init__(self) -> None:
         engine, model = self.train.engine, self.model
+        if self.train.stage_epochs and not self.data.shorter_share:
+            what = "needs data.shorter_share above 0"
+            raise ValueError(f"train.stage_epochs: got {self.train.stage_epochs}, {what}")
         if engine != "torch" and model.gate != "sigmoid":
             what = f"got {model.gate}, which only --stock (train.engine=torch) trains"
             raise ValueError(f"model.gate: {what}")

@@ -47,6 +47,7 @@ class Training:
     def __init__(self, config: Config, sets: Sets, engine: Engine) -> None:
         self.config, self.sets, self.engine = config, sets, engine
         self.epoch = 0
+        self.operators = np.array([len(one.operators) for one in sets.train.equations])
         self.best = engine.parameters()
         self.best_loss = [math.inf] * len(config.train.seeds)
         self.best_epoch = [0] * len(config.train.seeds)
@@ -55,7 +56,7 @@ class Training:
     def run_epoch(self) -> list[dict[str, Any]]:
         """Train and evaluate one epoch; return its rows of the curve, one per network."""
         rate, train, test = self.config.train.rate(self.epoch), self.sets.train, self.sets.test
-        order = self._order(len(train))
+        order = self._order()
         losses = self.engine.train_epoch(train.inputs, train.targets, order, rate)
         seen = self.engine.evaluate(train.inputs[:SEEN], train.targets[:SEEN])
         scores = self.engine.evaluate(test.inputs, test.targets)
@@ -73,9 +74,13 @@ class Training:
         self._keep_best(scores)
         return rows
 
-    def _order(self, n: int) -> np.ndarray:
+    def _order(self) -> np.ndarray:
+        """Each network's order of an epoch (E,M): while stages last, without the equations of later ones."""
         sources = (np.random.default_rng([seed, self.epoch]) for seed in self.config.train.seeds)
-        return np.stack([source.permutation(n) for source in sources])
+        order = np.stack([source.permutation(len(self.operators)) for source in sources])
+        stage_epochs = self.config.train.stage_epochs
+        most = self.epoch // stage_epochs + 1 if stage_epochs else self.config.data.n_operations
+        return np.stack([rows[self.operators[rows] <= most] for rows in order])
 
     def _keep_best(self, scores: Scores) -> None:
         better = [e for e, loss in enumerate(scores.loss) if loss < self.best_loss[e]]

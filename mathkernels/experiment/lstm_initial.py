@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import torch
 from torch import Tensor
 
 
 def initial(
-    inputs: int, cells: int, seed: int, *, forget_bias: float = 1.0, chrono: int | None = None
+    inputs: int,
+    cells: int,
+    seed: int,
+    *,
+    forget_bias: float = 1.0,
+    chrono: int | None = None,
+    gates: Collection[str] = ("input", "forget"),
 ) -> dict[str, Tensor]:
     """Return parameters by their names in a module of an ``nn.LSTM`` lstm and an ``nn.Linear`` output.
 
@@ -25,6 +32,7 @@ def initial(
         chrono: the longest time T that cells should remember, instead of `forget_bias`: forget biases are
             log u with u drawn from U[1, T-1], input biases their negatives (Tallec & Ollivier 2018,
             equation 16), so that cells begin with memories of all lengths up to T.
+        gates: which of them get the biases of `chrono`; others keep `forget_bias` and 0.
 
     Returns:
         lstm.weight_ih_l0 (4H,I), lstm.weight_hh_l0 (4H,H), lstm.bias_ih_l0 (4H), lstm.bias_hh_l0 (4H),
@@ -38,8 +46,10 @@ def initial(
     weight = _glorot((1, cells), source)
     if chrono is not None:
         memory = torch.empty(cells).uniform_(1, max(chrono - 1, 1), generator=source).log()
-        bias[cells : 2 * cells] = memory
-        bias[:cells] = -memory
+        if "forget" in gates:
+            bias[cells : 2 * cells] = memory
+        if "input" in gates:
+            bias[:cells] = -memory
     return {
         "lstm.weight_ih_l0": weight_ih,
         "lstm.weight_hh_l0": weight_hh,
