@@ -99,7 +99,7 @@ struct FewRowsForward {
     }
     for (int slot = 0; slot < sequence_sums; ++slot)
       for (int64_t unit = tiles.first * few_tile; unit < tiles.end * few_tile; ++unit)
-        own.biases[slot * padded(s) + unit] = bias(slot, unit);
+        own.biases[slot * padded(s) + unit] = at.bias(slot, unit);
     for (int64_t row = 0; row < s.batch; ++row) {
       const T* carried = Cell::carries_h ? t.h0 : t.c0;
       for (int64_t unit = tiles.first * few_tile; unit < tiles.end * few_tile; ++unit) {
@@ -110,15 +110,6 @@ struct FewRowsForward {
         shared.carried[place] = carried == nullptr || unit >= s.hidden ? T(0) : carried[from];
       }
     }
-  }
-
-  T bias(int slot, int64_t unit) const {
-    T sum = 0;
-    if (t.bias_ih == nullptr || unit >= s.hidden) return sum;
-    const int64_t row = at.index * gates * s.hidden + unit;
-    if (Cell::input_sums[slot] >= 0) sum = t.bias_ih[row + Cell::input_sums[slot] * s.hidden];
-    if (Cell::recurrent_sums[slot] >= 0) sum = sum + t.bias_hh[row + Cell::recurrent_sums[slot] * s.hidden];
-    return sum;
   }
 
   // Starts the sums of `steps` steps from the k-th on: bias, then the products with x.

@@ -30,6 +30,16 @@ struct Direction {
   const T* weight_ih() const { return t.weight_ih + index * Cell::gates * s.hidden * s.inputs; }
   const T* weight_hh() const { return t.weight_hh + index * Cell::gates * s.hidden * s.hidden; }
 
+  // Where a sum of a unit starts: 0 without biases, and for units beyond the last.
+  T bias(int slot, int64_t unit) const {
+    T sum = 0;
+    if (t.bias_ih == nullptr || unit >= s.hidden) return sum;
+    const int64_t row = index * Cell::gates * s.hidden + unit;
+    if (Cell::input_sums[slot] >= 0) sum = t.bias_ih[row + Cell::input_sums[slot] * s.hidden];
+    if (Cell::recurrent_sums[slot] >= 0) sum = sum + t.bias_hh[row + Cell::recurrent_sums[slot] * s.hidden];
+    return sum;
+  }
+
   // offsets of row `row` at step `at`
   int64_t x_row(int64_t at, int64_t row) const { return ((model * s.steps + at) * s.batch + row) * s.inputs; }
   int64_t symbol_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
@@ -90,7 +100,6 @@ void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t i
   const int64_t outputs = Z::gates * s.tile, tile_numbers = Z::parts * depth * outputs;
   T* const packed = t.packed + at.index * packed_forward_numbers<Cell>(s);
   T* const biases = packed + s.tiles * tile_numbers;
-  const T *b_ih = t.bias_ih, *b_hh = t.bias_hh;
   for (int64_t tile = piece * s.tiles / pack_pieces; tile < (piece + 1) * s.tiles / pack_pieces; ++tile) {
     const int64_t first = tile * s.tile, units = smaller(s.tile, s.hidden - first);
     T* const weights = packed + tile * tile_numbers;
@@ -104,15 +113,8 @@ void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t i
     }
     round_all(s.bfloat16, tile_numbers, weights);
     for (int slot = 0; slot < sequence_sums; ++slot)
-      for (int64_t unit = first; unit < first + s.tile; ++unit) {
-        T bias = 0;
-        const int64_t row = at.index * Cell::gates * s.hidden + unit;
-        if (b_ih != nullptr && unit < s.hidden) {
-          if (Cell::input_sums[slot] >= 0) bias = b_ih[row + Cell::input_sums[slot] * s.hidden];
-          if (Cell::recurrent_sums[slot] >= 0) bias = bias + b_hh[row + Cell::recurrent_sums[slot] * s.hidden];
-        }
-        biases[(tile * sequence_sums + slot) * s.tile + unit - first] = bias;
-      }
+      for (int64_t unit = first; unit < first + s.tile; ++unit)
+        biases[(tile * sequence_sums + slot) * s.tile + unit - first] = at.bias(slot, unit);
   }
 }
 
