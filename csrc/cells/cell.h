@@ -18,7 +18,7 @@
 // first ones, these are, so that a layer makes them once for all of its outputs:
 //
 //   int of_inputs(n)
-//   inputs<Dx>(n, options, x, d, s)                 writes them; with Dx as backward<true> wants them
+//   inputs<inverted>(n, options, x, d, s)           writes them; inverted: as backward<Dx, true> reads them
 //   output(n, x, d, s) -> z                         the rest of forward
 //
 // `signs` is read only by the one-sided variants: per input 1 if every sample of it is negative, 0 if none is.

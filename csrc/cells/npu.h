@@ -67,12 +67,12 @@ struct Npu : PlainWeights {
   }
 
   static constexpr int of_inputs(int n) { return 2 * n; }
-  template <bool Dx, class V>
+  template <bool inverted, class V>
   static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     for (int i = 0; i < n; ++i) {
       const V r = ratio(options, x[i], d[2 * n + i]);
       s[i] = logarithm<domain>(r);
-      s[n + i] = Dx ? constant<V>(1) / r : r;
+      s[n + i] = inverted ? constant<V>(1) / r : r;
     }
   }
   template <class V>
@@ -82,14 +82,14 @@ struct Npu : PlainWeights {
     return sums.finished(n, s);
   }
 
-  template <bool Dx, class V>
+  template <bool Dx, bool inverted = false, class V>
   static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
                                  V* dx) {
     const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
     const V cosine = dz * s[2 * n], sine = dz * s[2 * n + 1];
     for (int i = 0; i < n; ++i) {
       const V half_turn = select(x[i] < zero, constant<V>(pi), zero), turn = d[2 * n + i] * half_turn;
-      const V inverse = Dx ? s[n + i] : constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
+      const V inverse = inverted ? s[n + i] : constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
       g[i] = g[i] + fma(cosine, s[i], -(sine * turn));
       g[n + i] = g[n + i] - fma(cosine, turn, sine * s[i]);
       const V along = fma(d[i], steep, -(d[n + i] * half_turn)), across = fma(d[i], half_turn, d[n + i] * steep);

@@ -80,12 +80,12 @@ struct RealNpu : PlainWeights {
   }
 
   static constexpr int of_inputs(int n) { return 2 * n; }
-  template <bool Dx, class V>
+  template <bool inverted, class V>
   static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     for (int i = 0; i < n; ++i) {
       const V r = ratio(options, x[i], d[n + i]);
       s[i] = logarithm<domain>(r);
-      s[n + i] = Dx ? constant<V>(1) / r : r;
+      s[n + i] = inverted ? constant<V>(1) / r : r;
     }
   }
   template <class V>
@@ -95,7 +95,7 @@ struct RealNpu : PlainWeights {
     return finished(n, d, s, power, turns);
   }
 
-  template <bool Dx, class V>
+  template <bool Dx, bool inverted = false, class V>
   static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
                                  V* dx) {
     const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
@@ -104,7 +104,7 @@ struct RealNpu : PlainWeights {
       const V sine = dz * s[2 * n + 1] * constant<V>(pi);
       for (int i = 0; i < n; ++i) {
         const V down = select(x[i] < zero, sine, zero);
-        const V inverse = Dx ? s[n + i] : constant<V>(1) / s[n + i];
+        const V inverse = inverted ? s[n + i] : constant<V>(1) / s[n + i];
         g[i] = fma(cosine, s[i], g[i]) - d[n + i] * down;
         g[n + i] = fma(cosine * (abs(x[i]) + shift), inverse, g[n + i]) - down;
         if constexpr (Dx) dx[i] = cosine * d[2 * n + i] * sign(x[i]) * inverse;

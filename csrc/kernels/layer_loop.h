@@ -93,10 +93,10 @@ struct Layer {
   }
   // What forward keeps of a pack; where outputs share some of it, that is made once.
   static V* saved_of(int n, int64_t pack, Scratch& m) { return m.saved + (shares ? pack * Cell::saved(n) : 0); }
-  template <Mode mode, bool Dx>
+  template <Mode mode, bool inverted>
   static MK_INLINE V forward_pack(int n, CellOptions<T> options, const V* x, bool first, Scratch& m, V* saved) {
     if constexpr (shares) {
-      if (first) Cell::template inputs<Dx>(n, options, x, m.derived, saved);
+      if (first) Cell::template inputs<inverted>(n, options, x, m.derived, saved);
       return Cell::output(n, x, m.derived, saved);
     } else {
       return Cell::template forward<mode>(n, options, x, m.derived, saved);
@@ -144,7 +144,10 @@ struct Layer {
     if (tail)
       for (int k = 0; k < Cell::gradients(n); ++k) m.kept[k] = sums[k];
     forward_pack<mode, true>(n, options, x, first, m, saved);
-    Cell::template backward<true>(n, options, x, m.derived, saved, dz, sums, m.dx_output);
+    if constexpr (shares)
+      Cell::template backward<true, true>(n, options, x, m.derived, saved, dz, sums, m.dx_output);
+    else
+      Cell::template backward<true>(n, options, x, m.derived, saved, dz, sums, m.dx_output);
     for (int i = 0; i < n; ++i) dx[i] = dx[i] + m.dx_output[i];
     if (!tail) return;
     V index;

@@ -38,14 +38,13 @@ struct SequenceShape {
   bool packs_h, packs_x;  // whether the weights are laid out once, or anew where they are read
 };
 
-class Barrier;
-
 // What a member of a team knows of its work: the sequence (in backward of item_directions directions) and memory.
 struct SequenceMember {
   int64_t sequence;
   int number, members;
-  Barrier* barrier;
   void *shared, *own;
+  void* barrier;
+  void (*wait)(void* barrier, int members);  // returns when all have called it
 };
 
 // Addresses of whole tensors, null where absent; see mathkernels.h.

@@ -140,14 +140,15 @@ struct FewTeams {
     char* const all_shared = memory.take((together ? 1 : threads) * shared);
     char* const all_own = memory.take(threads * own);
     Barrier barrier;
+    const auto wait = [](void* at, int members) { static_cast<Barrier*>(at)->wait(members); };
     if (together)
       parallel_team(threads, [&](int number, int members) {
         for (int64_t n = 0; n < sequences; ++n)
-          work(s, t, {n, number, members, &barrier, all_shared, all_own + number * own});
+          work(s, t, {n, number, members, all_shared, all_own + number * own, &barrier, wait});
       });
     else
       parallel_for(sequences, threads, [&](int worker, int64_t n) {
-        work(s, t, {n, 0, 1, &barrier, all_shared + worker * shared, all_own + worker * own});
+        work(s, t, {n, 0, 1, all_shared + worker * shared, all_own + worker * own, &barrier, wait});
       });
   }
 };

@@ -1,6 +1,5 @@
 // A sequence of few rows backward: a team takes it back through its steps, each member its own tiles of units.
 #pragma once
-#include "common/parallel.h"
 #include "kernels/sequence_few_rows.h"
 
 namespace mk::MK_ISA {
@@ -131,7 +130,7 @@ struct FewRowsBackward {
     }
   }
 
-  void wait() const { member.barrier->wait(member.members); }
+  void wait() const { member.wait(member.barrier, member.members); }
   bool valid(int64_t row, int64_t step) const {
     return t.lengths == nullptr || step < t.lengths[at.model * s.batch + row];
   }

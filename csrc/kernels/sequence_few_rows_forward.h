@@ -1,6 +1,5 @@
 // A sequence of few rows forward: a team takes it through its steps, each member its own tiles of units.
 #pragma once
-#include "common/parallel.h"
 #include "kernels/sequence_few_rows.h"
 
 namespace mk::MK_ISA {
@@ -79,11 +78,11 @@ struct FewRowsForward {
     f.start();
     for (int64_t k = 0; k < s.steps; ++k) {
       if (k % s.input_steps == 0) f.add_inputs(k, smaller(s.input_steps, s.steps - k));
-      member.barrier->wait(member.members);
+      member.wait(member.barrier, member.members);
       f.take_step(f.at.step(k), k % s.input_steps);
     }
     f.finish();
-    member.barrier->wait(member.members);  // before the next sequence takes the memory
+    member.wait(member.barrier, member.members);  // before the next sequence takes the memory
   }
 
   bool valid(int64_t row, int64_t step) const {
@@ -198,6 +197,9 @@ struct FewRowsForward {
     if (begin >= end) return;
     for (int64_t unit = begin; unit < end; ++unit)
       shared.h[1 - now][row * padded(s) + unit] = shared.h[now][row * padded(s) + unit];
+    if (t.gates != nullptr)
+      for (int slot = 0; slot < sequence_sums; ++slot)
+        fill(t.gates + at.few_gates_at(step, row) + slot * s.hidden + begin, end - begin, T(0));
     T* const outputs[] = {t.y, t.cells};
     for (T* out : outputs)
       if (out != nullptr) fill(out + at.y_row(step, row) + begin, end - begin, T(0));
