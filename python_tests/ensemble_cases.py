@@ -143,5 +143,9 @@ RUNS = {
         Stack(first=NAU(), second=RealNPU(norm=None, clip="wg", weight_penalty=1.0)),
         task=task("div", inputs=4),
     ),
+    "stack-complex-npu": run(
+        Stack(first=NAU(), second=NPU(norm=None, clip="wig", weight_penalty=1.0)),
+        task=task("div", inputs=4),
+    ),
     "nmru-unsigned": run(NMRU(sign_retrieval=False), Adam(lr=1e-2), task=task(**NEGATIVE)),
 }
