@@ -28,6 +28,7 @@ from mathkernels.ensemble import (
     Norm,
     Ramp,
     RealNPU,
+    Restarts,
     Run,
     Stack,
     evaluate,
@@ -78,6 +79,12 @@ FIELDS = {
     (NALU, "penalty"): ((-1, True), FINITE),
     (GNALU, "epsilon"): ((-1e-9, NAN), FINITE),
     (INALU, "epsilon"): ((-1e-9, NAN), FINITE),
+    (INALU, "penalty"): ((-1, NAN, True), FINITE),
+    (INALU, "penalty_after"): ((-1, 1.5, None), f"{WHOLE} 0"),
+    (INALU, "penalty_below"): ((0, -1, NAN, INF, True), "a positive finite number or None"),
+    (Restarts, "window"): ((0, 1.0, None, True), f"{WHOLE} 1"),
+    (Restarts, "every"): ((0, -10, 1.0), f"{WHOLE} 1"),
+    (Restarts, "above"): ((-1, NAN, INF, None), FINITE),
     (Stack, "first"): (("NAU", None, NAU), "one of NAU"),
     (Stack, "second"): (("NAU", None, NAU), "one of NAU"),
     (Stack, "hidden"): ((0, 2.0, True), f"{WHOLE} 1"),
@@ -104,6 +111,8 @@ FIELDS = {
     (Run, "batch"): ((0, 16, -32, 128.0, True, None), f"{WHOLE} 32"),
     (Run, "ramp"): (((0, 10), 10, "linear", Ramp), "a Ramp or None"),
     (Run, "clip_norm"): ((0, -1, NAN, INF, True, "1"), "a positive finite number or None"),
+    (Run, "clip_value"): ((0, -1, NAN, INF, True, "1"), "a positive finite number or None"),
+    (Run, "restarts"): ((10, "5000", Restarts), "a Restarts or None"),
     (Run, "threshold"): ((-1e-5, NAN, INF, True, None), FINITE),
     (Task, "inputs"): ((0, -1, 2.0, True, NAN, None), f"{WHOLE} 1"),
     (Task, "subset_ratio"): ((0, -0.5, 1.5, NAN, "0.5"), "a number in (0, 1] or None"),
@@ -150,6 +159,17 @@ def test_a_norm_penalty_does_not_fall():
         ValueError, match=r"Norm\.end: got 1e-09, needs a finite number of at least start=0\.1"
     ):
         Norm(start=0.1, end=1e-9)
+
+
+def test_a_gradient_has_one_limit():
+    with pytest.raises(ValueError, match=r"Run\.clip_value: got 0\.1, needs None beside clip_norm=1\.0"):
+        run(NMU(), clip_norm=1.0, clip_value=0.1)
+
+
+def test_restarts_that_could_never_happen_are_refused():
+    message = r"Run\.restarts\.window: got 5, needs fewer than the 5 rows that the run logs"
+    with pytest.raises(ValueError, match=message):
+        run(NMU(), iterations=1000, evaluate_every=250, restarts=Restarts(window=5))
 
 
 @pytest.mark.parametrize("batch", [33, 100, 127])

@@ -128,7 +128,7 @@ struct WarpTrainer {
     MK_UNROLL
     for (int k = 0; k < parameters(); ++k) dp[k] = dp[k] * mean;
     add_penalties(p, at, grouping(), raw, dp);
-    if (p.clip_norm > 0) clip_gradient(p, parameters(), dp);
+    limit_gradient(p, parameters(), dp);
     MK_UNROLL
     for (int k = 0; k < parameters(); ++k)
       step_parameter(p, at, grouping().group(k), dp[k], raw[k], first[k], second[k]);
@@ -171,7 +171,7 @@ struct WarpTrainer {
     out[0] = valid;
     out[1] = test;
     out[2] = sparsity_error<Core>(inputs(), derived, 1);
-    out[4] = total_penalty(p, iteration - p.first, grouping(), raw, 1);
+    out[4] = total_penalty(p, iteration - p.first, grouping(), raw, 1, valid);
     if (valid < p.best_valid[index]) {
       p.best_valid[index] = valid;
       p.best_row[index] = static_cast<int32_t>(iteration / p.evaluate_every);

@@ -50,6 +50,7 @@ struct Group {
   int64_t penalty;  // Penalty
   int64_t clamped;
   double low, high;
+  double below;  // the penalty counts while a model's last validation error is below this; 0: always
 };
 constexpr int max_groups = 12;
 constexpr int sparsity_terms = 2;
@@ -77,6 +78,7 @@ struct Program {
   int64_t norm_order;                           // of the norm penalty of every group; 0: none
   double clip_norm;                             // 0: none
   int64_t wide_norm;                            // 1: the norm that clip_norm limits does not overflow
+  double clip_value;                            // of every entry of the gradient; 0: none
   double epsilon, second_epsilon;               // of the two layers
   const void *custom, *second_custom;           // CellOps<R> of the layers whose cell is Cell::custom
   int64_t groups;                               // those of the first layer, then those of the second
@@ -105,6 +107,13 @@ struct Program {
   const uint64_t* test_target;
   int64_t valid_count, test_count;
 
+  // restarts, see restart.h
+  int64_t restart_window;  // 0: none
+  int64_t restart_every;
+  double restart_above;
+  int64_t restart_capacity;       // how many are possible
+  const void* restart_parameter;  // [tiles][restart_capacity][P][16] of R: what each starts from
+
   // state and results
   void* parameter;      // [tiles][P][16] of R
   void* first_moment;   // [tiles][P][16] of R
@@ -113,6 +122,8 @@ struct Program {
   double* best_valid;   // [tiles][16], start with inf
   int32_t* best_row;    // [tiles][16], start with -1
   double* rows;         // [tiles][16][row_capacity][row_columns]
+  int32_t* restarts;    // [tiles][16] how many so far, start with 0
+  int32_t* window_row;  // [tiles][16] the first row since the start or the last restart, start with 0
 };
 
 // Trains one tile; `scratch` belongs to the calling worker.

@@ -8,6 +8,7 @@
 #include "ensemble/draw.h"
 #include "ensemble/evaluate.h"
 #include "ensemble/loss.h"
+#include "ensemble/restart.h"
 #include "ensemble/update.h"
 
 namespace mk::MK_ISA {
@@ -173,7 +174,7 @@ struct Trainer {
       Core::finish(N, raw, made, sum, dp);
       for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
       add_penalties(p, at, grouping, raw, dp);
-      if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
+      limit_gradient(p, parameters, dp);
       for (int k = 0; k < parameters; ++k) step_parameter(p, at, grouping.group(k), dp[k], raw[k], first[k], second[k]);
       for (int k = 0; k < parameters; ++k) {
         store(raw[k], parameter + k * tile_models + m);
@@ -199,7 +200,7 @@ struct Trainer {
                                        set ? p.test_count : p.valid_count, sample, predict);
     const R* parameter = per_model(p.parameter, parameters) + m;
     out[2] = sparsity_error<Core>(N, derived + m, tile_models);
-    out[4] = total_penalty(p, iteration - p.first, grouping, parameter, tile_models);
+    out[4] = total_penalty(p, iteration - p.first, grouping, parameter, tile_models, out[0]);
     keep_best(p, index, iteration, parameter, per_model(p.best, parameters) + m);
   }
 
@@ -218,6 +219,9 @@ struct Trainer {
         for (int m = 0; m < models; ++m) sum_gradients(m, operation, criterion);
       });
       with_models([&](auto number) { update<decltype(number)>(t); });
+      if (logged)
+        for (int m = 0; m < models; ++m)
+          restart_model(p, tile * tile_models + m, t, per_model(p.parameter, parameters) + m);
     }
   }
 };

@@ -6,6 +6,7 @@
 #include "ensemble/draw.h"
 #include "ensemble/evaluate.h"
 #include "ensemble/loss.h"
+#include "ensemble/restart.h"
 #include "ensemble/update.h"
 
 namespace mk::MK_ISA {
@@ -221,6 +222,17 @@ struct AnyTrainer {
     for (int k = 0; k < gradients; ++k) memory.gradient[k * tile_models + m] = lane_sum(memory.sums[k]);
   }
 
+  // The schedules of a pack of models: those of penalties that do not count for a model are 0 in its lane.
+  Schedule<V, max_groups> counting(Schedule<V, max_groups> at, int m, int64_t t) const {
+    for (int g = 0; g < p.groups; ++g) {
+      if (p.group[g].below == 0) continue;
+      alignas(64) R factor[width];
+      for (int l = 0; l < width; ++l) factor[l] = counts(p.group[g], row_of(p, tile * tile_models + m + l, t)[0]);
+      at.penalty[g] = at.penalty[g] * V::load(factor);
+    }
+    return at;
+  }
+
   void update(int64_t t) {
     R* parameter = per_model(p.parameter, parameters);
     R *first = per_model(p.first_moment, parameters), *second = per_model(p.second_moment, parameters);
@@ -237,8 +249,8 @@ struct AnyTrainer {
         cell.finish(n, raw + at_p, memory.made + at_d, memory.sum + at_g, dp + at_p);
       });
       for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * mean;
-      add_penalties(p, at, grouping, raw, dp);
-      if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
+      add_penalties(p, counting(at, m, t), grouping, raw, dp);
+      limit_gradient(p, parameters, dp);
       for (int k = 0; k < parameters; ++k)
         step_parameter(p, at, grouping.group(k), dp[k], raw[k], memory.moment[k], memory.square[k]);
       store(parameters, raw, parameter + m);
@@ -274,7 +286,7 @@ struct AnyTrainer {
     out[1] = error(p.test_inputs, p.test_target, p.test_count);
     const R* parameter = per_model(p.parameter, parameters) + m;
     out[2] = sparsity(m);
-    out[4] = total_penalty(p, iteration - p.first, grouping, parameter, tile_models);
+    out[4] = total_penalty(p, iteration - p.first, grouping, parameter, tile_models, out[0]);
     keep_best(p, index, iteration, parameter, per_model(p.best, parameters) + m);
   }
 
@@ -296,6 +308,9 @@ struct AnyTrainer {
         }
       }
       update(t);
+      if (logged)
+        for (int m = 0; m < models; ++m)
+          restart_model(p, tile * tile_models + m, t, per_model(p.parameter, parameters) + m);
     }
   }
 };

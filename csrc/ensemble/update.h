@@ -80,6 +80,16 @@ MK_INLINE void clip_gradient(const Program& p, int parameters, V* dp) {
   for (int k = 0; k < parameters; ++k) dp[k] = dp[k] * factor;
 }
 
+// Limits the norm of dp, or its entries as torch.nn.utils.clip_grad_value_ does, if the program asks for it.
+template <class V>
+MK_INLINE void limit_gradient(const Program& p, int parameters, V* dp) {
+  if (p.clip_norm > 0) clip_gradient(p, parameters, dp);
+  if (!(p.clip_value > 0)) return;
+  const V limit = constant<V>(p.clip_value);
+  MK_UNROLL
+  for (int k = 0; k < parameters; ++k) dp[k] = clamp(dp[k], -limit, limit);
+}
+
 // The optimiser's step of one parameter and the clamp that follows it.
 template <class V, int groups>
 MK_INLINE void step_parameter(const Program& p, const Schedule<V, groups>& at, int group, V dp, V& raw, V& first,
@@ -95,10 +105,13 @@ MK_INLINE void step_parameter(const Program& p, const Schedule<V, groups>& at, i
   if (to.clamped) raw = clamp(raw, constant<V>(to.low), constant<V>(to.high));
 }
 
-// The sum of the penalties of one model's parameters, in double.
+// Whether the penalty of a group counts for a model with this validation error.
+MK_INLINE bool counts(const Group& group, double valid) { return group.below == 0 || valid < group.below; }
+
+// The sum of the penalties of one model's parameters, in double; `valid` is its validation error.
 template <class Grouping, class R>
 MK_INLINE double total_penalty(const Program& p, int64_t at, const Grouping& grouping, const R* parameter,
-                               int64_t stride) {
+                               int64_t stride, double valid) {
   double norm[Grouping::groups] = {}, total = 0;
   const auto entry = [&](const void* table, int64_t index) {
     return static_cast<double>(static_cast<const R*>(table)[index]);
@@ -107,7 +120,8 @@ MK_INLINE double total_penalty(const Program& p, int64_t at, const Grouping& gro
   for (int k = 0; k < grouping.parameters(); ++k) {
     const int g = grouping.group(k);
     const double w = static_cast<double>(parameter[k * stride]);
-    total += entry(p.penalty, g * (p.last - p.first) + at) * penalty(static_cast<Penalty>(p.group[g].penalty), w);
+    if (counts(p.group[g], valid))
+      total += entry(p.penalty, g * (p.last - p.first) + at) * penalty(static_cast<Penalty>(p.group[g].penalty), w);
     norm[g] += p.norm_order == 1 ? abs(w) : w * w;
   }
   if (p.norm_order == 0) return total;

@@ -49,7 +49,7 @@ T discretisation_sum(int kind, int64_t count, const T* weight) {
       return sum_block<T, Penalty::ternary>(count, weight);
     case Penalty::signed_unit:
       return sum_block<T, Penalty::signed_unit>(count, weight);
-    case Penalty::none:
+    default:  // the ensemble's other penalties are no operators
       break;
   }
   return T(0);
@@ -64,7 +64,7 @@ void discretisation_backward(int kind, int64_t count, T scale, const T* weight, 
       return slope_block<T, Penalty::ternary>(count, scale, weight, dweight);
     case Penalty::signed_unit:
       return slope_block<T, Penalty::signed_unit>(count, scale, weight, dweight);
-    case Penalty::none:
+    default:
       return slope_block<T, Penalty::none>(count, scale, weight, dweight);
   }
 }

@@ -64,7 +64,8 @@ void bind_ensemble(py::module_& m) {
       .def_readwrite("penalty", &mk::Group::penalty)
       .def_readwrite("clamped", &mk::Group::clamped)
       .def_readwrite("low", &mk::Group::low)
-      .def_readwrite("high", &mk::Group::high);
+      .def_readwrite("high", &mk::Group::high)
+      .def_readwrite("below", &mk::Group::below);
   py::class_<P> c(m, "Program");
   c.def(py::init([] { return P{}; }));
   c.def(
@@ -89,11 +90,13 @@ void bind_ensemble(py::module_& m) {
   MK_POINTER(offset) MK_POINTER(negative) MK_POINTER(subset) MK_POINTER(valid_inputs) MK_POINTER(valid_target)
   MK_POINTER(test_inputs) MK_POINTER(test_target) MK_POINTER(parameter) MK_POINTER(first_moment)
   MK_POINTER(second_moment) MK_POINTER(best) MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
-  MK_POINTER(custom) MK_POINTER(second_custom)
+  MK_POINTER(custom) MK_POINTER(second_custom) MK_POINTER(restart_parameter) MK_POINTER(restarts)
+  MK_POINTER(window_row) MK_VALUE(restart_window) MK_VALUE(restart_every) MK_VALUE(restart_above)
+  MK_VALUE(restart_capacity) MK_VALUE(clip_value)
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
-                                                      m.attr("tile_models") = mk::tile_models;
+                                                                      m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
   m.attr("shape_numbers") = mk::shape_numbers;

@@ -23,6 +23,7 @@ from mathkernels.ensemble.describe import (
     Norm,
     Ramp,
     RealNPU,
+    Restarts,
     Run,
     Stack,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Ramp",
     "Range",
     "RealNPU",
+    "Restarts",
     "Results",
     "Run",
     "Seq2SeqEnsemble",

@@ -86,9 +86,9 @@ _OLDER: dict[str, Variant] = {
         "NACMul": NACMul(),
         "NALU": NALU(),
         "GNALU": GNALU(),
-        "INALU": INALU(),
     }.items()
 }
+_OLDER["INALU"] = Variant(label="INALU", module=INALU(), optimizer=Adam(lr=1e-3), clip_value=0.1)
 
 # What a module starts from when it is named alone, with up to two inputs and with more.
 IN_2: dict[str, Variant] = {
@@ -109,7 +109,7 @@ IN_10: dict[str, Variant] = {
     "NMRU": _nmru_10,
     "NAU": varied(_nau, ramp=_IN_10_RAMP),
     "NMU": varied(_nmu, ramp=_IN_10_RAMP),
-    **{name: varied(variant, ramp=_IN_10_RAMP) for name, variant in _OLDER.items()},
+    **{name: varied(variant, ramp=variant.ramp and _IN_10_RAMP) for name, variant in _OLDER.items()},
 }
 
 

@@ -55,6 +55,9 @@ def check_runs(runs: Sequence[Run], dtype: str, max_inputs: int) -> None:
         if run.criterion != "mse":
             what = f"runs[{index}].criterion: got {run.criterion!r}"
             raise ValueError(f"{what}, device='cuda' needs 'mse', {OTHERWISE}")
+        if run.restarts is not None:
+            what = f"runs[{index}].restarts: got {run.restarts}"
+            raise ValueError(f"{what}, device='cuda' needs None, {OTHERWISE}")
         if distribution_kind(run.task) != KINDS[Range]:
             what = f"runs[{index}].task.interpolation: got {ranges_text(run.task.interpolation)!r}"
             raise ValueError(f"{what}, device='cuda' needs uniform ranges, {OTHERWISE}")

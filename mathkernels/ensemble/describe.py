@@ -31,7 +31,7 @@ from mathkernels.ensemble.modules import (
     Stack,
     Unit,
 )
-from mathkernels.ensemble.schedules import Norm, Ramp
+from mathkernels.ensemble.schedules import Norm, Ramp, Restarts
 
 __all__ = [
     "CRITERIA",
@@ -56,6 +56,7 @@ __all__ = [
     "Norm",
     "Ramp",
     "RealNPU",
+    "Restarts",
     "Run",
     "Stack",
     "Unit",
@@ -109,6 +110,8 @@ class Run:
         clip_norm: limit of the total gradient norm, or None.
         wide_norm: compute the limited norm so that it does not overflow. By default its squares overflow in
             float32 from 1.8e19 on and the update becomes 0, as in the published experiments.
+        clip_value: limit of every entry of the gradient, or None; not beside clip_norm.
+        restarts: when the model starts anew, or None.
         criterion: what is trained on: "mse"; "pcc", 1 - Pearson's correlation over the batch; or "mape", the
             mean of |(t - z) / t|. The logged errors are mean squared errors in any case.
         threshold: a run is solved if the test MSE at its best row is below this.
@@ -124,6 +127,8 @@ class Run:
     ramp: Ramp | None = None
     clip_norm: float | None = None
     wide_norm: bool = False
+    clip_value: float | None = None
+    restarts: Restarts | None = None
     criterion: Literal["mse", "pcc", "mape"] = "mse"
     threshold: float = 1e-5
 
@@ -145,10 +150,18 @@ class Run:
         count("Run.batch", self.batch, 32)
         require(self.batch % 32 == 0, "Run.batch", self.batch, "a multiple of 32")
         require(self.ramp is None or isinstance(self.ramp, Ramp), "Run.ramp", self.ramp, "a Ramp or None")
-        if self.clip_norm is not None:
-            fits = is_number(self.clip_norm) and self.clip_norm > 0
-            require(fits, "Run.clip_norm", self.clip_norm, "a positive finite number or None")
+        for what in ("clip_norm", "clip_value"):
+            limit = getattr(self, what)
+            fits = limit is None or (is_number(limit) and limit > 0)
+            require(fits, f"Run.{what}", limit, "a positive finite number or None")
+        both = self.clip_norm is not None and self.clip_value is not None
+        require(not both, "Run.clip_value", self.clip_value, f"None beside clip_norm={self.clip_norm}")
         flag("Run.wide_norm", self.wide_norm)
+        if self.restarts is not None:
+            require(isinstance(self.restarts, Restarts), "Run.restarts", self.restarts, "a Restarts or None")
+            window = self.restarts.window
+            right = f"fewer than the {self.rows} rows that the run logs"
+            require(window < self.rows, "Run.restarts.window", window, right)
         choice("Run.criterion", self.criterion, CRITERIA)
         number("Run.threshold", self.threshold, 0, "a finite number of at least 0")
 

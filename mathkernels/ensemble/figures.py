@@ -10,7 +10,7 @@ from typing import Any
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, suggestion
 from mathkernels.data.distributions import parse_ranges, ranges_text
 from mathkernels.ensemble.catalogue import CATALOGUE, FIGURES, IN_2, IN_10, NINE_RANGES, Figure
-from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm
+from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm, Restarts
 from mathkernels.ensemble.study import Dataset, Study, Variant
 
 OPERATION_OF = {
@@ -91,6 +91,8 @@ def find_variant(
     optimizer: str | None = None,
     momentum: float | None = None,
     clip_norm: float | None = None,
+    clip_value: float | None = None,
+    restarts: int | None = None,
     criterion: str | None = None,
 ) -> Variant:
     """Return the papers' configuration of a module, changed where asked.
@@ -99,7 +101,9 @@ def find_variant(
         name: key of :data:`IN_2`.
         inputs: up to 2 takes the configurations in 2, more those in 10.
         options: fields of the module as "name=value"; those of its norm penalty as "norm.name=value".
-        lr, optimizer ("adam", "sgd"), clip_norm (0 for no limit), criterion: None keeps the paper's.
+        lr, optimizer ("adam", "sgd"), clip_norm, clip_value (0 for no limit), criterion: None keeps the
+            paper's. A clip_norm drops the paper's clip_value, and the other way round.
+        restarts: window of :class:`Restarts`, 0 for none.
         momentum: of SGD.
     """
     variant: Variant = choose("module", name, IN_2 if inputs <= 2 else IN_10)
@@ -113,8 +117,14 @@ def find_variant(
             raise ValueError(f"momentum: got {momentum} for the optimizer {kind!r}, needs 'sgd'")
         settings["momentum"] = momentum
     new["optimizer"] = choose("optimizer", kind, OPTIMIZERS)(**settings)
-    if clip_norm is not None:
-        new["clip_norm"] = clip_norm or None
+    for name, limit, other in (
+        ("clip_norm", clip_norm, "clip_value"),
+        ("clip_value", clip_value, "clip_norm"),
+    ):
+        if limit is not None:
+            new |= {name: limit or None, other: new.get(other)}
+    if restarts is not None:
+        new["restarts"] = Restarts(window=restarts) if restarts else None
     if criterion is not None:
         choose("criterion", criterion, dict.fromkeys(CRITERIA))
         new["criterion"] = criterion

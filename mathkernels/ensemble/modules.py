@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from mathkernels.ensemble.checks import choice, count, flag, number, require
+from mathkernels.ensemble.checks import choice, count, flag, is_number, number, require
 from mathkernels.ensemble.custom_module import Custom
 from mathkernels.ensemble.schedules import Norm
 
@@ -240,13 +240,30 @@ class GNALU:
 
 @dataclass(frozen=True, kw_only=True)
 class INALU:
-    """Improved NALU (Schloer et al. 2020), without its penalty, restarts and limit of gradient values."""
+    """Improved NALU (Schloer et al. 2020).
+
+    Its paper also limits gradient entries to 0.1 (``Run.clip_value``) and restarts (``Run.restarts``).
+
+    Args:
+        epsilon: the smallest |x| that the logarithm sees.
+        penalty: weighs sum(mean(max(0, 20 - |p|))) over the five tensors p; the run's ramp does not count.
+        penalty_after: the penalty starts behind this iteration.
+        penalty_below: it counts while the last logged validation error is below this; None: always.
+    """
 
     name: ClassVar[str] = "INALU"
     epsilon: float = 1e-7
+    penalty: float = 0.05
+    penalty_after: int = 10_000
+    penalty_below: float | None = 1.0
 
     def __post_init__(self) -> None:
         number("INALU.epsilon", self.epsilon, 0, "a finite number of at least 0")
+        number("INALU.penalty", self.penalty, 0, "a finite number of at least 0")
+        count("INALU.penalty_after", self.penalty_after, 0)
+        below = self.penalty_below
+        fits = below is None or (is_number(below) and below > 0)
+        require(fits, "INALU.penalty_below", below, "a positive finite number or None")
 
 
 Unit = NAU | NMU | RealNPU | NPU | NRU | NMRU | Linear | NAC | NACMul | NALU | GNALU | INALU | Custom

@@ -13,7 +13,7 @@ from mathkernels.data.arithmetic import OPERATIONS
 from mathkernels.ensemble.describe import CRITERIA, Adam, Run
 from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.streams import by_input, constant_signs, distribution_kind, mapping
-from mathkernels.ensemble.tensors import initial_parameters, join, layers, split
+from mathkernels.ensemble.tensors import join, layers, split, starting_points
 
 LANES: int = _C.tile_models
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
@@ -43,7 +43,7 @@ _CELLS = (  # of csrc/ensemble/program.h, and the relative cost of one of its in
     ("custom", 5),
 )
 _CELL_INDEX = {name: index for index, (name, _) in enumerate(_CELLS)}
-_PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4}
+_PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4, "distant": 5}
 _OPERATIONS = ("add", "sub", "mul", "div", "reciprocal", "squared", "root")
 GENERATORS = {"hash": 0, "philox": 1}
 DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
@@ -54,7 +54,7 @@ def program_key(run: Run) -> Hashable:
     """Runs with equal keys can share a program."""
     task, signed = run.task, constant_signs(run.task, SIGN_MARGIN) is not None
     how = (run.optimizer, run.iterations, run.evaluate_every, run.batch, run.ramp, run.criterion)
-    limit = (run.clip_norm, run.wide_norm)
+    limit = (run.clip_norm, run.wide_norm, run.clip_value, run.restarts)
     return (run.module, task.operation, task.inputs, signed, distribution_kind(task), *how, *limit)
 
 
@@ -132,11 +132,13 @@ class TrainingProgram:
         run = self.run
         ramp = run.ramp.over(t) if run.ramp else np.ones(len(t))
         each = [
-            tensor.strength / (layer.outputs * tensor.columns if tensor.mean else 1)
+            tensor.strength
+            / (layer.outputs * tensor.columns if tensor.mean else 1)
+            * (ramp if tensor.after is None else t > tensor.after)
             for layer in self.layers
             for tensor in layer.tensors
         ]
-        self._set("penalty", np.outer(each, ramp))
+        self._set("penalty", np.stack(each))
         norm = getattr(run.module, "norm", None)
         self._set("norm", norm.over(t) if norm else np.zeros(len(t)))
         if isinstance(run.optimizer, Adam):
@@ -159,7 +161,8 @@ class TrainingProgram:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the arrays that a checkpoint holds; writing into them restores."""
-        return {
+        restarts = {"restarts": self.restarts, "window_row": self.window_row}
+        return (restarts if self.run.restarts else {}) | {
             "parameter": self.parameter,
             "first_moment": self.first_moment,
             "second_moment": self.second_moment,
@@ -209,7 +212,13 @@ class TrainingProgram:
             group.penalty = _PENALTIES[tensor.penalty if tensor.strength else "none"]
             group.clamped = int(tensor.clamp is not None)
             group.low, group.high = tensor.clamp or (0.0, 0.0)
+            group.below = tensor.below or 0.0
         c.clip_norm, c.wide_norm = run.clip_norm or 0.0, int(run.wide_norm)
+        c.clip_value = run.clip_value or 0.0
+        if run.restarts:
+            c.restart_window, c.restart_every = run.restarts.window, run.restarts.every
+            c.restart_above = run.restarts.above
+            c.restart_capacity = run.rows // (run.restarts.window + 1)
         norm = getattr(run.module, "norm", None)
         c.norm_order = norm.order if norm else 0
         if isinstance(run.optimizer, Adam):
@@ -282,9 +291,15 @@ class TrainingProgram:
 
     def _start(self, runs: Sequence[Run]) -> None:
         tiles, parameters = len(self.tiles), self.compiled.parameters
-        start = np.zeros((tiles, parameters, LANES))
+        count = 1 + self.compiled.restart_capacity
+        starts = np.zeros((count, tiles, parameters, LANES))
         for index, t, m in self.places():
-            start[t, :, m] = initial_parameters(runs[index].module, runs[index].task.inputs, runs[index].seed)
+            run = runs[index]
+            starts[:, t, :, m] = starting_points(run.module, run.task.inputs, run.seed, count)
+        start = starts[0]
+        self._set("restart_parameter", starts[1:].swapaxes(0, 1))
+        self.restarts = self._set("restarts", np.zeros((tiles, LANES)), np.int32)
+        self.window_row = self._set("window_row", np.zeros((tiles, LANES)), np.int32)
         self.parameter = self._set("parameter", start)
         self.first_moment = self._set("first_moment", np.zeros_like(start))
         self.second_moment = self._set("second_moment", np.zeros_like(start))

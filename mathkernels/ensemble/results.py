@@ -20,6 +20,7 @@ class Record:
         rows: (R, 5) float64, the logged rows in the columns of ``ROW_COLUMNS``.
         best_row: row of the lowest validation MSE, -1 if there is none.
         weights, best_weights: parameters by name, where training stands and at the best row.
+        restarts: how often the run started anew.
     """
 
     position: int
@@ -27,6 +28,7 @@ class Record:
     best_row: int
     weights: dict[str, np.ndarray]
     best_weights: dict[str, np.ndarray]
+    restarts: int = 0
 
 
 def records(programs: Sequence[TrainingProgram]) -> list[Record]:
@@ -46,6 +48,7 @@ def _record(program: TrainingProgram, t: int, m: int, logged: int) -> Record:
         best_row=int(program.best_row[t, m]),
         weights=program.tensors(program.parameter[t, :, m]),
         best_weights=program.tensors(program.best[t, :, m]),
+        restarts=int(program.restarts[t, m]),
     )
 
 
@@ -60,6 +63,7 @@ class Results:
         solved_at: (N,) float64, first logged iteration with a test MSE below the threshold, NaN if none.
         finished: (N,) bool.
         diverged: (N,) bool, a parameter is NaN or infinite.
+        restarts: (N,) int, how often each run started anew.
         seconds: wall time of this fit and, after a resume, of the fits before it.
         interrupted: whether the fit was stopped by Ctrl-C.
         records: what the rest is derived from, one per run.
@@ -76,6 +80,7 @@ class Results:
         if len(self.records) != count:
             raise ValueError(f"records: got {len(self.records)}, needs one for each of {count} runs")
         self.best_row = np.array([record.best_row for record in self.records], dtype=np.int64)
+        self.restarts = np.array([record.restarts for record in self.records], dtype=np.int64)
         ends = [run.iterations + 1 for run in self.runs]
         self.finished = np.array([record.position for record in self.records]) == np.array(ends)
         self.diverged = np.array([not self._is_finite(i) for i in range(count)], dtype=bool)

@@ -1,4 +1,4 @@
-"""How penalties grow over the iterations."""
+"""How penalties grow over the iterations, and when a model starts anew."""
 
 from __future__ import annotations
 
@@ -27,6 +27,32 @@ class Ramp:
 
     def over(self, t: np.ndarray) -> np.ndarray:
         return np.clip((t - self.start) / (self.end - self.start), 0.0, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restarts:
+    """Starts a model anew from other initial values if it does not improve (Schloer et al. 2020, iNALU).
+
+    At logged iterations that ``every`` divides, once more than ``window`` validation errors are stored since
+    the start or the last restart: if mean(first half) <= mean(second half) + deviation(second half) and
+    mean(second half) > ``above``, the parameters are drawn again behind that iteration's update. The
+    deviation is that of the whole half. The optimiser's moments and the schedules go on, since the source
+    does not say otherwise, and the best row stays the best of all starts.
+
+    Args:
+        window: of logged rows; a run must log more than that, so ``Run.evaluate_every`` decides its length.
+        every: in iterations.
+        above: what the mean validation error must exceed.
+    """
+
+    window: int = 5_000
+    every: int = 10
+    above: float = 1.0
+
+    def __post_init__(self) -> None:
+        count("Restarts.window", self.window, 1)
+        count("Restarts.every", self.every, 1)
+        number("Restarts.above", self.above, 0, "a finite number of at least 0")
 
 
 @dataclass(frozen=True, kw_only=True)

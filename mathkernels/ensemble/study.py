@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from mathkernels.data.arithmetic import Ranges, Task
 from mathkernels.data.distributions import ranges_text
-from mathkernels.ensemble.describe import NPU, SGD, Adam, Module, Norm, Ramp, RealNPU, Run
+from mathkernels.ensemble.describe import INALU, NPU, SGD, Adam, Module, Norm, Ramp, RealNPU, Restarts, Run
 from mathkernels.ensemble.exact import exact_threshold
 
 Dataset = tuple[Ranges, Ranges]  # interpolation, extrapolation
+_LATER = ("clip_value", "restarts")  # fields of a variant
 PANELS = ("rate", "solved_at", "sparsity")
 
 
@@ -28,6 +29,8 @@ class Variant:
     optimizer: Adam | SGD
     ramp: Ramp | None = None
     clip_norm: float | None = None
+    clip_value: float | None = None
+    restarts: Restarts | None = None
     criterion: Literal["mse", "pcc", "mape"] = "mse"
     inputs: int | None = None
     operation: str | None = None
@@ -126,6 +129,8 @@ class Study:
                         batch=self.batch if variant.batch is None else variant.batch,
                         ramp=variant.ramp,
                         clip_norm=variant.clip_norm,
+                        clip_value=variant.clip_value,
+                        restarts=variant.restarts,
                         criterion=variant.criterion,
                         threshold=threshold,
                     )
@@ -164,7 +169,7 @@ class Study:
 
     def _resized(self, variant: Variant, iterations: int) -> Variant:
         share = iterations / max(self.iterations_of(variant), 1)
-        ramp, module = _resized_ramp(variant.ramp, share), _resized_norm(variant.module, share)
+        ramp, module = _resized_ramp(variant.ramp, share), _resized_module(variant.module, share)
         return dataclasses.replace(variant, ramp=ramp, module=module, iterations=None)
 
     def with_ramp(self, start: int, end: int) -> Study:
@@ -194,7 +199,9 @@ def _resized_ramp(ramp: Ramp | None, share: float) -> Ramp | None:
     return Ramp(start=start, end=max(round(ramp.end * share), start + 1))
 
 
-def _resized_norm(module: Module, share: float) -> Module:
+def _resized_module(module: Module, share: float) -> Module:
+    if isinstance(module, INALU):
+        return dataclasses.replace(module, penalty_after=round(module.penalty_after * share))
     if not isinstance(module, (RealNPU, NPU)) or module.norm is None:
         return module
     every = max(round(module.norm.every * share), 1)
@@ -202,8 +209,10 @@ def _resized_norm(module: Module, share: float) -> Module:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (Variant, Ramp, Norm)):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, (Variant, Ramp, Norm, Restarts)):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        # left out where absent, so that run folders from before they existed still fit
+        return {name: v for name, v in fields.items() if v is not None or name not in _LATER}
     if dataclasses.is_dataclass(value):
         own = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         return {"name": getattr(value, "name"), **own}  # noqa: B009 (a class attribute of every description)

@@ -13,7 +13,17 @@ from mathkernels.ensemble.figures import find_datasets, literal, single_study
 from mathkernels.ensemble.study import Study, Variant
 
 # Names that are settings of the training; every other name is an option of the module.
-SETTINGS = ("lr", "optimizer", "momentum", "clip_norm", "criterion", "inputs", "operation")
+SETTINGS = (
+    "lr",
+    "optimizer",
+    "momentum",
+    "clip_norm",
+    "clip_value",
+    "restarts",
+    "criterion",
+    "inputs",
+    "operation",
+)
 SIZES = ("iterations", "batch")
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[(]*[\])])")
 
@@ -122,7 +132,7 @@ def _own(label: str, study: Study) -> Variant:
 def _setting(name: str, text: str) -> Any:
     if name in ("optimizer", "criterion", "operation"):
         return text
-    if name == "inputs":
+    if name in ("inputs", "restarts"):
         return _whole(name, text)
     value = literal(text)
     if not isinstance(value, (int, float)) or isinstance(value, bool):

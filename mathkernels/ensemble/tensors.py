@@ -35,7 +35,9 @@ UNIT_INTERVAL, SIGNED_INTERVAL = (0.0, 1.0), (-1.0, 1.0)
 class Tensor(NamedTuple):
     """One tensor (O, columns) of a layer.
 
-    ``penalty`` is weighed by ``strength`` and averaged over the entries, or summed if not ``mean``.
+    ``penalty`` is weighed by ``strength`` and averaged over the entries, or summed if not ``mean``. It
+    follows the run's ramp, or counts in full behind iteration ``after``; with ``below``, while the last
+    validation error is below that.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Tensor(NamedTuple):
     strength: float = 0.0
     clamp: tuple[float, float] | None = None
     mean: bool = True
+    after: int | None = None
+    below: float | None = None
 
 
 class Layer(NamedTuple):
@@ -115,8 +119,19 @@ def _tensors(unit: Unit, inputs: int, outputs: int) -> tuple[str, tuple[Tensor, 
             return cell, (*(Tensor(name, n, hat) for name in names), Tensor("gate", n, wide))
         case INALU():
             values = {"weight_hat": 0.88, "m_hat": 0.5, "mul_weight_hat": 0.88, "mul_m_hat": 0.5}
-            four = (Tensor(name, n, Normal(mean, 0.2)) for name, mean in values.items())
-            return "inalu", (*four, Tensor("gate", 1, Normal(0.0, 0.2)))
+            columns = dict.fromkeys(values, n) | {"gate": 1}
+            return "inalu", tuple(
+                Tensor(
+                    name,
+                    count,
+                    Normal(values.get(name, 0.0), 0.2),
+                    "distant",
+                    unit.penalty,
+                    after=unit.penalty_after,
+                    below=unit.penalty_below,
+                )
+                for name, count in columns.items()
+            )
         case Custom(tensors=described):
             return "custom", tuple(
                 Tensor(
@@ -151,19 +166,25 @@ def _npu(unit: RealNPU | NPU, n: int, initial: Uniform) -> tuple[str, tuple[Tens
 
 
 def initial_parameters(module: Module, inputs: int, seed: int) -> np.ndarray:
-    """Return the parameters (P,) of a model before its first update, float32, in the compiled order.
+    """Return the parameters (P,) of a model before its first update; see :func:`starting_points`."""
+    return starting_points(module, inputs, seed, 1)[0]
+
+
+def starting_points(module: Module, inputs: int, seed: int, count: int) -> np.ndarray:
+    """Return the parameters (count, P) that a model and its restarts start from, float32, in compiled order.
 
     torch's generator is seeded with the run's seed and all tensors are drawn twice, because the published
     scripts initialise in the constructor and once more; so single layers equal their initial weights bit for
-    bit. Sources: Madsen & Johansen 2020 (NAU, NMU, NAC), Heim et al. 2020 (NPU), Mistry et al. 2021 (NRU,
-    NMRU), Schloer et al. 2020 (iNALU).
+    bit. A restart draws once more. Sources: Madsen & Johansen 2020 (NAU, NMU, NAC), Heim et al. 2020 (NPU),
+    Mistry et al. 2021 (NRU, NMRU), Schloer et al. 2020 (iNALU).
     """
     generator = torch.Generator().manual_seed(seed)
     found = layers(module, inputs)
-    drawn: list[list[np.ndarray]] = []
-    for _ in range(2):
-        drawn = [[_draw(tensor, layer.outputs, generator) for tensor in layer.tensors] for layer in found]
-    return np.concatenate([np.concatenate(rows, axis=1).ravel() for rows in drawn])
+    drawn = []
+    for _ in range(1 + count):
+        units = [[_draw(tensor, layer.outputs, generator) for tensor in layer.tensors] for layer in found]
+        drawn.append(np.concatenate([np.concatenate(rows, axis=1).ravel() for rows in units]))
+    return np.stack(drawn[1:])
 
 
 def _draw(tensor: Tensor, outputs: int, generator: torch.Generator) -> np.ndarray:

@@ -199,7 +199,7 @@ def evaluate(
     Raises:
         ValueError, TypeError: an argument is not as above.
     """
-    runs = tuple(replace(run, iterations=0) for run in _check(runs, threads, dtype, "hash"))
+    runs = tuple(replace(run, iterations=0, restarts=None) for run in _check(runs, threads, dtype, "hash"))
     if len(parameters) != len(runs):
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")

@@ -14,6 +14,7 @@ SMOKE_ITERATIONS, SMOKE_SEEDS = 2_000, (0, 1)
 # options that --module alone takes, by their names in the parsed arguments
 SINGLE = (
     *("inputs", "operation", "extrapolation", "lr", "optimizer", "momentum", "criterion", "clip_norm"),
+    *("clip_value", "restarts"),
     *("option", "sweep"),
 )
 
@@ -42,6 +43,9 @@ def arguments() -> argparse.ArgumentParser:
     size.add_argument("--range", nargs="+", help='interpolation ranges such as "U[1,2]", or "all" (default)')
     size.add_argument("--seeds", type=seeds, help="how many, or which: 25 (default), 10-14, 3,5,8")
     size.add_argument("--iterations", type=int, help="schedules stretch or shrink with it")
+    size.add_argument(
+        "--evaluate-every", type=int, metavar="N", help="iterations between logged rows (1,000)"
+    )
     size.add_argument("--smoke", action="store_true", help="two seeds, few iterations: seconds")
     size.add_argument("--ramp", type=int, nargs=2, metavar=("START", "END"), help="of the penalties")
     single = parser.add_argument_group("only with --module (defaults: the papers')")
@@ -53,6 +57,10 @@ def arguments() -> argparse.ArgumentParser:
     single.add_argument("--momentum", type=float, help="of sgd")
     single.add_argument("--criterion", help="mse, pcc or mape")
     single.add_argument("--clip-norm", type=float, help="limit of the gradient norm, 0 for none")
+    single.add_argument("--clip-value", type=float, help="limit of every entry of the gradient, 0 for none")
+    single.add_argument(
+        "--restarts", type=int, metavar="WINDOW", help="start anew if so many rows are no better"
+    )
     single.add_argument("--option", action="append", metavar="NAME=VALUE", help="of the module: clip=wg")
     single.add_argument("--sweep", nargs="+", metavar="NAME=V1,V2", help="a grid over options and settings")
     how = parser.add_argument_group("how")
@@ -75,4 +83,6 @@ def sized(study: Study, args: argparse.Namespace) -> Study:
         study = dataclasses.replace(study, seeds=args.seeds)
     if args.iterations is not None:
         study = study.resized(args.iterations)
+    if args.evaluate_every is not None:
+        study = dataclasses.replace(study, evaluate_every=args.evaluate_every)
     return study if args.ramp is None else study.with_ramp(*args.ramp)

@@ -2,15 +2,16 @@
 
 The order of work follows the published experiments of Mistry, Farrahi & Hare 2021 (arXiv 2110.05177): in
 iteration t = 0 … T evaluate (where t is a multiple of the interval), forward, mean squared error plus
-penalties, backward, limit of the gradient norm, optimiser step, clamps. Only the training data differ: they
-come from :mod:`mathkernels.reference.random`.
+penalties, backward, limit of the gradient, optimiser step, clamps, restart. Only the training data differ:
+they come from :mod:`mathkernels.reference.random`.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -125,20 +126,26 @@ def layers_of(run: Run) -> list[tuple[str, Any, int, int]]:
 
 
 def initial_parameters(run: Run) -> Parameters:
-    """Return the tensors of all layers, (1,O,columns), float32; the gate of an NPU or NMRU is (1,columns).
+    """Return the tensors of all layers, (1,O,columns), float32; the gate of an NPU or NMRU is (1,columns)."""
+    return next(starts(run))
+
+
+def starts(run: Run) -> Iterator[Parameters]:
+    """Yield what the run starts from, then what each restart starts from, as :func:`initial_parameters`.
 
     The published scripts initialise twice from torch's generator, so that the second draw counts.
     """
     source = torch.Generator().manual_seed(run.seed)
-    parameters: Parameters = {}
-    for _ in range(2):
+    for draw in itertools.count():
+        parameters: Parameters = {}
         for prefix, unit, inputs, outputs in layers_of(run):
             for name, (columns, fill) in _initial(unit, inputs, outputs).items():
                 values = torch.empty(1, outputs, columns)
                 fill(values, generator=source)
                 shared_gate = name == "gate" and unit.name in ("RealNPU", "NPU", "NMRU")
                 parameters[prefix + name] = values[:, 0] if shared_gate else values
-    return parameters
+        if draw > 0:
+            yield parameters
 
 
 def apply_unit(unit: Any, tensors: list[Tensor], x: Tensor, training: bool) -> Tensor:
@@ -204,8 +211,11 @@ def criterion(run: Run, z: Tensor, target: Tensor) -> Tensor:
     return (z - target).square().mean()
 
 
-def penalty(run: Run, parameters: Parameters, t: int) -> Tensor:
-    """Return what iteration t adds to the loss: discretisation, times the ramp, and norms."""
+def penalty(run: Run, parameters: Parameters, t: int, valid: float = 0.0) -> Tensor:
+    """Return what iteration t adds to the loss: discretisation, times the ramp, and norms.
+
+    ``valid`` is the last validation error, on which the penalty of an iNALU depends.
+    """
     ramp = 1.0 if run.ramp is None else run.ramp.at(t)
     total = torch.zeros((), dtype=next(iter(parameters.values())).dtype)
     for prefix, unit, _, _ in layers_of(run):
@@ -218,6 +228,10 @@ def penalty(run: Run, parameters: Parameters, t: int) -> Tensor:
         if getattr(unit, "norm", None) is not None:
             norms = [torch.linalg.vector_norm(p, unit.norm.order) for p in own.values()]
             total = total + unit.norm.at(t) * torch.stack(norms).sum()
+        if unit.name == "INALU" and t > unit.penalty_after:
+            missing = [(20 - p.abs()).clamp(min=0).mean() for p in own.values()]
+            if unit.penalty_below is None or valid < unit.penalty_below:
+                total = total + unit.penalty * torch.stack(missing).sum()
     return total
 
 
@@ -316,6 +330,15 @@ def _error(
     return (predict(run, parameters, x, False, formulas) - target).square().mean().item()
 
 
+def _starts_anew(run: Run, errors: list[float], t: int) -> bool:
+    """Return whether the run starts anew behind iteration t; ``errors`` are those since its last start."""
+    how = run.restarts
+    if how is None or t % run.evaluate_every or t % how.every or len(errors) <= how.window:
+        return False
+    before, after = np.array(errors[: len(errors) // 2]), np.array(errors[len(errors) // 2 :])
+    return bool(before.mean() <= after.mean() + after.std() and after.mean() > how.above)
+
+
 def train(
     run: Run,
     *,
@@ -336,28 +359,39 @@ def train(
 
     A run whose parameters become NaN stops and keeps the rows it has.
     """
-    parameters = {name: p.to(dtype).requires_grad_() for name, p in initial_parameters(run).items()}
+    drawn = starts(run)
+    parameters = {name: p.to(dtype).requires_grad_() for name, p in next(drawn).items()}
     optimizer = _optimizer(run, list(parameters.values()))
     draw = samples or _samples(run, dtype, generator)
     rows: list[Row] = []
+    errors: list[float] = []  # on the validation set, since the last start
     for t in range(run.iterations + 1):
-        drawn = draw(t)
-        x = torch.from_numpy(drawn).to(dtype)
-        target = torch.from_numpy(run.task.target(drawn, run.seed)).to(dtype)  # computed in float64
+        inputs = draw(t)
+        x = torch.from_numpy(inputs).to(dtype)
+        target = torch.from_numpy(run.task.target(inputs, run.seed)).to(dtype)  # computed in float64
         loss = criterion(run, predict(run, parameters, x, True, formulas), target)
-        extra = penalty(run, parameters, t)
         if t % run.evaluate_every == 0:
             with torch.no_grad():
                 sets = ("validation", "test")
                 valid, test = (_error(run, parameters, which, dtype, formulas) for which in sets)
+            extra = penalty(run, parameters, t, valid)
             rows.append(Row(t, valid, test, sparsity(run, parameters), loss.item(), extra.item()))
+            errors.append(valid)
+        else:
+            extra = penalty(run, parameters, t, rows[-1].valid)
         optimizer.zero_grad()
         (loss + extra).backward()
         if run.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(parameters.values(), run.clip_norm)
+        if run.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(parameters.values(), run.clip_value)
         optimizer.step()
         with torch.no_grad():
             clamp_(run, parameters)
+            if _starts_anew(run, errors, t):
+                for name, values in next(drawn).items():
+                    parameters[name].copy_(values)
+                errors.clear()
         if any(p.isnan().any() for p in parameters.values()):
             break
     stacked = len(layers_of(run)) > 1
