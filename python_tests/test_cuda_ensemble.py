@@ -6,6 +6,7 @@ the comparison can fail.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ import pytest
 
 from mathkernels import _C, backends
 from mathkernels.ensemble import cuda
-from mathkernels.ensemble.describe import NRU, Run
+from mathkernels.ensemble.describe import NRU, Restarts, Run
 
 FUSED = [name for name in backends.available() if name not in ("generic", "v2")]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the emulator")
@@ -220,3 +221,6 @@ def test_what_the_gpu_does_not_train_is_named():
         cuda.check_runs([run, Run(module=NRU(), task=run.task, seed=0)], "float32", 32)
     with pytest.raises(ValueError, match=r"runs\[0\]\.task\.inputs: got 2, device='cuda' needs at most 1"):
         cuda.check_runs([run], "float32", 1)
+    again = dataclasses.replace(run, restarts=Restarts(window=1), evaluate_every=1)
+    with pytest.raises(ValueError, match=r"runs\[0\]\.restarts: got Restarts.*, device='cuda' needs None"):
+        cuda.check_runs([again], "float32", 32)

@@ -19,6 +19,7 @@ from mathkernels.ensemble.describe import (
     Norm,
     Ramp,
     RealNPU,
+    Restarts,
     Run,
 )
 from mathkernels.ensemble.exact import exact_error, exact_parameters, exact_threshold
@@ -229,6 +230,15 @@ def test_a_sweep_makes_a_variant_of_each_combination():
 
 
 def test_a_sweep_takes_ramps_criteria_and_sizes():
+    grid = sweeps.parse_sweep(["restarts=0,20", "clip_value=0,0.5"])
+    variants = sweeps.sweep_study("INALU", grid, ranges=["U[1,2]"]).variants
+    anew = Restarts(window=20)
+    assert [(v.restarts, v.clip_value) for v in variants] == [
+        (None, None),
+        (None, 0.5),
+        (anew, None),
+        (anew, 0.5),
+    ]
     grid = sweeps.parse_sweep(["ramp=none,100-200", "criterion=mse,pcc", "iterations=500", "batch=32"])
     study = sweeps.sweep_study("NRU", grid, ranges=["U[1,2]"])
     assert [(v.ramp, v.criterion) for v in study.variants] == [
