@@ -143,9 +143,10 @@ def part_of(case: Case, *, model: int | None = None, row: int = 0) -> Case:
 
 @every_kind
 @pytest.mark.parametrize("lengths", [False, True])
-def test_a_model_alone_equals_itself_in_the_ensemble(kind, lengths):
+@pytest.mark.parametrize("bfloat16", [False, True])
+def test_a_model_alone_equals_itself_in_the_ensemble(kind, lengths, bfloat16):
     for rows in (40, 5):
-        check_models(Case(kind, (3, 2, 5, rows, 3, 12), torch.float32, lengths=lengths))
+        check_models(Case(kind, (3, 2, 5, rows, 3, 12), torch.float32, lengths=lengths, bfloat16=bfloat16))
 
 
 def check_models(case: Case) -> None:
@@ -164,8 +165,10 @@ def check_models(case: Case) -> None:
 
 @every_kind
 @pytest.mark.parametrize("lengths", [False, True])
-def test_a_row_alone_equals_itself_in_the_batch(kind, lengths):
-    case = Case(kind, (1, 2, 6, 75, 3, 20), torch.float32, lengths=lengths)
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("sizes", [(3, 20), (2, 19)], ids=str)
+def test_a_row_alone_equals_itself_in_the_batch(kind, lengths, bfloat16, sizes):
+    case = Case(kind, (1, 2, 6, 75, *sizes), torch.float32, lengths=lengths, bfloat16=bfloat16)
     out = cases.forward(case)
     arriving = cases.arriving_at(out)
     grads = cases.backward(case, out, arriving)
@@ -313,9 +316,69 @@ def test_bfloat16_rounds_what_enters_products_and_nothing_else(kind, features, i
 
 
 @every_kind
-def test_bfloat16_is_exact_where_rounding_changes_nothing(kind, isa):
-    """One step from a zero state, weights and x that are bfloat16 numbers: the bits of float32."""
-    case = Case(kind, (1, 2, 1, 40, 6, 20), torch.float32, bfloat16=True, states=False)
-    for name in ("x", "weight_ih", "weight_hh"):
-        case.inputs[name] = case.inputs[name].to(torch.bfloat16).float()
-    assert_same_bits(cases.forward(case), cases.forward(dataclasses.replace(case, bfloat16=False)))
+@pytest.mark.parametrize("rows", [40, 3])
+@pytest.mark.parametrize("inputs", [6, 7])
+def test_bfloat16_adds_the_second_of_two_products_first(kind, rows, inputs, isa):
+    """One step of bfloat16 numbers: the bits of float32 products with neighbours swapped.
+
+    An odd last number meets a zero. The state of a GRU is more than a factor of products, so it is 0 there.
+    """
+    shape = (1, 2, 1, rows, inputs, 20)
+    case = Case(kind, shape, torch.float32, bfloat16=True, states=kind == "lstm")
+    exact = {name: case.inputs[name].to(torch.bfloat16).float() for name in ("x", "weight_ih", "weight_hh")}
+    exact |= {name: case.inputs[name].to(torch.bfloat16).float() for name in ("h0",) if name in case.inputs}
+    case.inputs |= exact
+    even = inputs + inputs % 2
+    exact |= {name: torch.nn.functional.pad(exact[name], (0, even - inputs)) for name in ("x", "weight_ih")}
+    swapped = {name: value.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) for name, value in exact.items()}
+    plain = Case(kind, (*shape[:4], even, 20), torch.float32, inputs={**case.inputs, **swapped})
+    assert_same_bits(cases.forward(case), cases.forward(plain))
+    assert not torch.equal(
+        cases.forward(case)["y"], cases.forward(dataclasses.replace(case, bfloat16=False))["y"]
+    )
+
+
+@pytest.mark.parametrize("rows", [40, 3])
+def test_bfloat16_takes_what_is_below_the_smallest_normal_number_as_zero(rows, isa):
+    """In products and there alone: 2^-70 times 2^-70 is 0, and half of 2^-130 is not."""
+    tiny = 2.0**-70
+    case = Case("lstm", (1, 1, 1, rows, 2, 1), torch.float32, biases=False, states=False, bfloat16=True)
+    case.inputs |= {"x": torch.full((1, 1, rows, 2), tiny), "weight_ih": torch.full((1, 1, 4, 2), tiny)}
+    rounded, plain = (cases.forward(each)["y"] for each in (case, dataclasses.replace(case, bfloat16=False)))
+    assert (rounded == 0).all()
+    assert (plain > 0).all()
+    kept = dataclasses.replace(case, inputs={**case.inputs, "h0": torch.zeros(1, 1, rows, 1)})
+    kept.inputs["c0"] = torch.full((1, 1, rows, 1), 2.0**-130)
+    assert (cases.forward(kept)["cn"] == 2.0**-131).all()
+
+
+@pytest.fixture
+def words():
+    """Turns products of words on or off, or skips where the processor lacks the instruction."""
+
+    def turn(on: bool) -> None:
+        if not _C.bfloat16_pairs_set(int(on)):
+            pytest.skip("this processor has no vdpbf16ps")
+        assert _C.bfloat16_pairs() == on
+
+    yield turn
+    assert _C.bfloat16_pairs_set(2)
+
+
+@every_kind
+@pytest.mark.parametrize("features", FEATURES, ids=lambda f: "+".join(f) or "plain")
+def test_two_bfloat16_numbers_in_a_word_give_the_bits_of_two_floats(kind, features, isa, words):
+    """With 512 bits the words go through vdpbf16ps, elsewhere through plain operations."""
+    for shape in [*SHAPES, (1, 2, 3, 34, 7, 15), (1, 1, 1, 150, 1, 530), *EMPTY]:
+        if features.get("symbols") and shape[4] == 0:
+            continue
+        for size in (1.0, 2.0**-120):  # of the gradients that arrive: those of the sums are as small
+            case = Case(kind, shape, torch.float32, bfloat16=True, **features)
+            found = []
+            for on in (False, True):
+                words(on)
+                out = cases.forward(case)
+                torch.manual_seed(1)
+                arriving = {name: size * value for name, value in cases.arriving_at(out).items()}
+                found.append({**out, **cases.backward(case, out, arriving)})
+            assert_same_bits(*found)

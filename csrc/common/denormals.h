@@ -1,18 +1,28 @@
-// Numbers below the smallest normal one, taken as 0.  For files that are compiled once, not for kernels.
+// Numbers below the smallest normal one, taken as 0.
 #pragma once
 #include <cstdint>
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
+#ifdef MK_ISA
+namespace mk::MK_ISA {
+#else
 namespace mk {
+#endif
 
 // In its lifetime this thread reads and writes denormal numbers as 0, where the processor can.  Gradients that vanish
 // along a training would end there: they are worth nothing, and every operation on one takes a hundred cycles.
 class FlushedDenormals {
  public:
-  FlushedDenormals() : before_(get()) { set(before_ | flags); }
-  ~FlushedDenormals() { set(before_); }
+  explicit FlushedDenormals(bool wanted = true) : wanted_(wanted) {
+    if (!wanted) return;
+    before_ = get();
+    set(before_ | flags);
+  }
+  ~FlushedDenormals() {
+    if (wanted_) set(before_);
+  }
   FlushedDenormals(const FlushedDenormals&) = delete;
   FlushedDenormals& operator=(const FlushedDenormals&) = delete;
 
@@ -34,7 +44,8 @@ class FlushedDenormals {
   static uint64_t get() { return 0; }
   static void set(uint64_t) {}
 #endif
-  uint64_t before_;
+  const bool wanted_;
+  uint64_t before_ = 0;
 };
 
 }  // namespace mk

@@ -24,6 +24,8 @@ struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;
   bool symbols, bfloat16;
   int64_t columns;               // of x in products: inputs, 0 with symbols
+  int64_t chain_x, chain_h;      // numbers of a chain that x and h are: with bfloat16 even, the last may be a zero
+  bool pairs;                    // whether products of bfloat16 read two numbers as one word
   int64_t panel_rows, panels;    // 16 or 32; panels that the batch takes
   int64_t block_panels, blocks;  // panels of a block share the weights while they are in the cache
   int64_t group_blocks, groups;

@@ -1,4 +1,5 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
+#include "common/isa.h"
 #include "common/parallel.h"
 #include "kernels/table.h"
 #include "mathkernels.h"
@@ -51,6 +52,10 @@ SequenceShape shape_of(const SequenceCall& call, bool dx) {
   s.symbols = call.symbols;
   s.bfloat16 = call.bfloat16;
   s.columns = call.symbols ? 0 : call.inputs;
+  const int64_t unit = call.bfloat16 ? 2 : 1;
+  s.chain_x = rounded_up(s.columns, unit);
+  s.chain_h = rounded_up(call.hidden, unit);
+  s.pairs = call.bfloat16 && bfloat16_pairs();
   // small panels where the batch does not fill large ones, or where they would leave a second thread without work
   const int64_t sequences = call.models * call.directions;
   s.panel_rows = call.batch <= 16 || (call.batch <= 32 && sequences == 1) ? 16 : 32;

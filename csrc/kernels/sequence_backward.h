@@ -20,10 +20,13 @@ struct SequenceBackward {
     T* dy;        // what arrives at h from outside, and
     T* dcells;    // at c
     T* limits;    // [rows]: lengths
+    T* factors;   // of the step's products, where they are of bfloat16
     bool fresh;   // no step has been taken yet
   };
 
-  static int64_t panel_numbers(const SequenceShape& s) { return (Back::padded_outputs(s) + 5 * s.hidden + 1) * rows; }
+  static int64_t panel_numbers(const SequenceShape& s) {
+    return (Back::padded_outputs(s) + 5 * s.hidden + 1) * rows + Back::factor_numbers(s);
+  }
   static int64_t scratch(const SequenceShape& s) {
     return s.block_panels * panel_numbers(s) + WeightGradients<Cell, T, rows>::scratch(s);
   }
@@ -60,13 +63,16 @@ struct SequenceBackward {
     for (int64_t p = 0; p < count; ++p) start(panels[p], first + p, memory + p * panel_numbers(s));
     for (int64_t k = s.steps - 1; k >= 0; --k) {
       const int64_t step = at.step(k);
-      T* entries[most_block_panels];
+      const T* factors[most_block_panels];
       for (int64_t p = 0; p < count; ++p) {
-        entries[p] = step < panels[p].longest ? gradients.entry(step, panels[p].number) : nullptr;
-        if (entries[p] != nullptr) take_step(panels[p], step, entries[p]);
+        factors[p] = nullptr;
+        if (step >= panels[p].longest) continue;
+        T* const entry = gradients.entry(step, panels[p].number);
+        take_step(panels[p], step, entry);
+        factors[p] = products.factors(entry, panels[p].factors);
       }
-      products.take(entries, count, [&](int64_t p) { return panels[p].outputs; });
-      for (int64_t p = 0; p < count; ++p) write_dx(panels[p], step, entries[p] != nullptr);
+      products.take(factors, count, [&](int64_t p) { return panels[p].outputs; });
+      for (int64_t p = 0; p < count; ++p) write_dx(panels[p], step, factors[p] != nullptr);
       if (gradients.full(count)) gradients.flush();
     }
     gradients.flush();
@@ -84,6 +90,7 @@ struct SequenceBackward {
     p.outputs = place;
     T** const arrays[] = {&p.dcarried, &p.after, &p.before, &p.dy, &p.dcells, &p.limits};
     for (int k = 0; k < 6; ++k) *arrays[k] = place + outputs + k * panel;
+    p.factors = p.limits + rows;
     p.fresh = true;
     p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
     const int64_t offset = at.state_row(row(p));

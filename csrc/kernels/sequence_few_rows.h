@@ -95,6 +95,7 @@ struct FewProducts {
   template <class Matrix>
   static void add(const Matrix& m, int64_t first_tile, int64_t tile_step, int64_t tiles, int64_t rows,
                   const T* const* values, T* const* out, int64_t out_first, int64_t out_step, T* space) {
+    const FlushedDenormals scope(m.s.bfloat16);
     const int64_t at_once = streams(rows), numbers = m.depth * few_tile;
     for (int64_t t = 0, taken; t < tiles; t += taken) {
       taken = smaller(at_once, tiles - t);
@@ -120,7 +121,8 @@ struct FewProducts {
   }
 };
 
-// What every matrix of weights is: `rows` blocks of H rows of `wide` numbers.
+// What every matrix of weights is: blocks of H rows of `wide` numbers, and chains of `depth`.  Those of bfloat16 are in
+// the order of to_pairs without words, as are the rows that meet them.
 template <class T>
 struct FewMatrix {
   const SequenceShape& s;
@@ -143,9 +145,10 @@ struct FewForwardMatrix : FewMatrix<T> {
   void lay_out(int64_t tile, int64_t begin, int64_t end, T* out) const {
     const int64_t unit = tile % this->s.unit_tiles * few_tile, units = smaller(few_tile, this->s.hidden - unit);
     const int64_t row = this->gate_of[tile / this->s.unit_tiles] * this->s.hidden + unit;
-    if (units < few_tile) fill(out, (end - begin) * few_tile, T(0));
-    transpose(this->weight + row * this->wide + begin, this->wide, units, end - begin, out, few_tile);
-    round_all(this->s.bfloat16, (end - begin) * few_tile, out);
+    const int64_t used = smaller(end, this->wide) - begin;
+    if (units < few_tile || begin + used < end) fill(out, (end - begin) * few_tile, T(0));
+    transpose(this->weight + row * this->wide + begin, this->wide, units, used, out, few_tile);
+    if (this->s.bfloat16) to_pairs(false, end - begin, few_tile, out, out);
   }
 };
 
@@ -155,18 +158,21 @@ struct FewBackwardMatrix : FewMatrix<T> {
   void lay_out(int64_t tile, int64_t begin, int64_t end, T* out) const {
     const int64_t column = tile * few_tile, used = smaller(few_tile, this->wide - column);
     T* place = out;
-    int64_t slot = begin / this->s.hidden, unit = begin % this->s.hidden;
+    const int64_t chain = this->s.chain_h;
+    int64_t slot = begin / chain, unit = begin % chain;
     for (int64_t k = begin; k < end; ++k, place += few_tile) {
       const T* in = this->weight + (this->gate_of[slot] * this->s.hidden + unit) * this->wide + column;
-      if (used == few_tile) {
+      if (unit == this->s.hidden) {  // the zero that makes the chain even
+        fill(place, few_tile, T(0));
+      } else if (used == few_tile) {
         __builtin_memcpy(place, in, few_tile * sizeof(T));
       } else {
         fill(place, few_tile, T(0));
         for (int64_t c = 0; c < used; ++c) place[c] = in[c];
       }
-      if (++unit == this->s.hidden) unit = 0, ++slot;
+      if (++unit == chain) unit = 0, ++slot;
     }
-    round_all(this->s.bfloat16, (end - begin) * few_tile, out);
+    if (this->s.bfloat16) to_pairs(false, end - begin, few_tile, out, out);
   }
 };
 

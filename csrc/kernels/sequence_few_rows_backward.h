@@ -54,6 +54,7 @@ struct FewRowsBackward {
   static int64_t padded(const SequenceShape& s) { return s.unit_tiles * few_tile; }
   // One more tile, so that the rows of many steps do not all meet in the same lines of the cache.
   static int64_t entry_numbers(const SequenceShape& s) { return up_to(sequence_sums * s.hidden, 16) + few_tile; }
+  static int64_t factor_numbers(const SequenceShape& s) { return sequence_sums * s.chain_h; }
   static int64_t most_entries(const SequenceShape& s) { return s.entry_steps * s.batch; }
 
   // Of the team.
@@ -67,7 +68,7 @@ struct FewRowsBackward {
       dh = m.take(s.batch * padded(s));
       dcarried = m.take(s.batch * padded(s));
       entries = m.take(most_entries(s) * entry_numbers(s));
-      packed_h = s.packs_h ? m.take(padded(s) * gates * s.hidden) : nullptr;
+      packed_h = s.packs_h ? m.take(padded(s) * gates * s.chain_h) : nullptr;
       numbers = m.used;
     }
   };
@@ -76,6 +77,7 @@ struct FewRowsBackward {
     T *biases, *chunk;  // [slot][unit]: sums of all flushed entries and of those to come
     T* space;           // of weights laid out on the way
     T* columns;         // of what the gradients of weights are made with, and of dx
+    T* factors;         // entries as products of bfloat16 read them
     int64_t numbers;
     Own(const SequenceShape& s, T* memory) {
       FewPieces<T> m(memory);
@@ -83,6 +85,7 @@ struct FewRowsBackward {
       chunk = m.take(sequence_sums * padded(s));
       space = m.take(few_streams * few_depth * few_tile);
       columns = m.take(most_entries(s) * few_streams * few_tile);
+      factors = m.take(s.bfloat16 ? most_entries(s) * factor_numbers(s) : 0);
       numbers = m.used;
     }
   };
@@ -114,8 +117,9 @@ struct FewRowsBackward {
         input_tiles(t.dx == nullptr ? 0 : (shape.columns + few_tile - 1) / few_tile, of.number, of.members),
         begin(smaller(tiles.first * few_tile, shape.hidden)),
         end(smaller(tiles.end * few_tile, shape.hidden)),
-        h_weights{{shape, at.weight_hh(), Cell::recurrent_sums, shape.hidden, gates * shape.hidden, shared.packed_h}},
-        x_weights{{shape, at.weight_ih(), Cell::input_sums + first_input, shape.inputs, gates * shape.hidden, nullptr}},
+        h_weights{{shape, at.weight_hh(), Cell::recurrent_sums, shape.hidden, gates * shape.chain_h, shared.packed_h}},
+        x_weights{
+            {shape, at.weight_ih(), Cell::input_sums + first_input, shape.inputs, gates * shape.chain_h, nullptr}},
         count(0) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, const SequenceMember& member) {
@@ -172,19 +176,28 @@ struct FewRowsBackward {
     for (int64_t row = 0; row < s.batch; ++row)
       if (valid(row, step)) {
         take_units(step, row, entry(count));
-        values[taken] = entry(count);
         out[taken++] = shared.dh + row * padded(s);
         places[count++] = {step, row};
       } else {
         skip(step, row);
       }
     wait();
+    for (int64_t n = 0; n < taken; ++n) values[n] = read_entry(count - taken + n);
     Products::add(h_weights, tiles.first, 1, tiles.end - tiles.first, taken, values, out, tiles.first * few_tile,
                   few_tile, own.space);
     if (count + s.batch <= most_entries(s)) return;
     flush();
     wait();
   }
+
+  // The n-th entry as the products read it, once all members have written it.
+  const T* read_entry(int64_t n) const {
+    if (!s.bfloat16) return entry(n);
+    for (int64_t slot = 0; slot < sequence_sums; ++slot)
+      to_pairs(false, s.hidden, 1, entry(n) + slot * s.hidden, own.factors + n * factor_numbers(s) + slot * s.chain_h);
+    return factors(n);
+  }
+  const T* factors(int64_t n) const { return s.bfloat16 ? own.factors + n * factor_numbers(s) : entry(n); }
 
   // No input of a step that is not there has a gradient.
   void skip(int64_t step, int64_t row) const {
@@ -238,7 +251,7 @@ struct FewRowsBackward {
     T* out[most_few_rows];
     constexpr int64_t row_numbers = few_streams * few_tile;
     for (int64_t n = 0; n < count; ++n) {
-      values[n] = entry(n) + first_input * s.hidden;
+      values[n] = factors(n) + first_input * s.chain_h;
       out[n] = own.columns + n * row_numbers;
     }
     for (int64_t tile = input_tiles.first; tile < input_tiles.end; tile += few_streams) {
@@ -265,7 +278,7 @@ struct FewRowsBackward {
         T* const copy = own.columns + n * block;
         for (int64_t c = 0; c < block; ++c) copy[c] = row == nullptr || c >= left ? T(0) : row[first + c];
       }
-      round_all(s.bfloat16, count * block, own.columns);
+      if (s.bfloat16) round_all(count * block, own.columns);
       for (int slot = 0; slot < sequence_sums; ++slot) {
         if (gate_of[slot] < 0) continue;
         const T* const sums = shared.entries + slot * s.hidden;

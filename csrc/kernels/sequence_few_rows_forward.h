@@ -16,8 +16,7 @@ struct FewRowsForward {
 
   // Of the team: a row of states is padded(s) numbers, one of sums sequence_sums times that.
   struct Shared {
-    T* h[2];     // as products read it: before the step and after it, by turns
-    T* exact;    // h, not rounded
+    T* h[2];     // before the step and after it, by turns
     T* carried;  // the state of the cell besides
     T* sums;     // of the steps whose products with x are made together, [step][row]
     T *packed_h, *packed_x;
@@ -25,11 +24,11 @@ struct FewRowsForward {
     Shared(const SequenceShape& s, T* memory) {
       FewPieces<T> m(memory);
       const int64_t states = s.batch * padded(s);
-      T** const all[] = {&h[0], &h[1], &exact, &carried};
+      T** const all[] = {&h[0], &h[1], &carried};
       for (T** state : all) *state = m.take(states);
       sums = m.take(s.input_steps * s.batch * sequence_sums * padded(s));
-      packed_h = s.packs_h ? m.take(gates * padded(s) * s.hidden) : nullptr;
-      packed_x = s.packs_x ? m.take(gates * padded(s) * s.columns) : nullptr;
+      packed_h = s.packs_h ? m.take(gates * padded(s) * s.chain_h) : nullptr;
+      packed_x = s.packs_x ? m.take(gates * padded(s) * s.chain_x) : nullptr;
       numbers = m.used;
     }
   };
@@ -37,13 +36,14 @@ struct FewRowsForward {
   struct Own {
     T* biases;  // [slot][unit]
     T* space;   // of weights laid out on the way
-    T* x;       // rounded rows
+    T *x, *h;   // rows as products of bfloat16 read them
     int64_t numbers;
     Own(const SequenceShape& s, T* memory) {
       FewPieces<T> m(memory);
       biases = m.take(sequence_sums * padded(s));
       space = m.take(few_streams * few_depth * few_tile);
-      x = m.take(s.bfloat16 ? s.input_steps * s.batch * up_to(s.columns, 16) : 0);
+      x = m.take(s.bfloat16 ? s.input_steps * s.batch * s.chain_x : 0);
+      h = m.take(s.bfloat16 ? s.batch * s.chain_h : 0);
       numbers = m.used;
     }
   };
@@ -66,9 +66,9 @@ struct FewRowsForward {
         shared(shape, shared_memory),
         own(shape, own_memory),
         tiles(shape.unit_tiles, member, members),
-        h_weights{{shape, at.weight_hh(), Cell::recurrent_sums, shape.hidden, shape.hidden, shared.packed_h}},
+        h_weights{{shape, at.weight_hh(), Cell::recurrent_sums, shape.hidden, shape.chain_h, shared.packed_h}},
         x_weights{
-            {shape, at.weight_ih(), Cell::input_sums + first_input, shape.inputs, shape.columns, shared.packed_x}},
+            {shape, at.weight_ih(), Cell::input_sums + first_input, shape.inputs, shape.chain_x, shared.packed_x}},
         row_numbers(sequence_sums * padded(shape)),
         now(0) {}
 
@@ -103,9 +103,7 @@ struct FewRowsForward {
       const T* carried = Cell::carries_h ? t.h0 : t.c0;
       for (int64_t unit = tiles.first * few_tile; unit < tiles.end * few_tile; ++unit) {
         const int64_t place = row * padded(s) + unit, from = at.state_row(row) + unit;
-        const T h = t.h0 == nullptr || unit >= s.hidden ? T(0) : t.h0[from];
-        shared.exact[place] = h;
-        shared.h[0][place] = s.bfloat16 ? bfloat16_rounded(h) : h;
+        shared.h[0][place] = t.h0 == nullptr || unit >= s.hidden ? T(0) : t.h0[from];
         shared.carried[place] = carried == nullptr || unit >= s.hidden ? T(0) : carried[from];
       }
     }
@@ -122,7 +120,7 @@ struct FewRowsForward {
         if (!valid(row, step)) continue;
         out[count] = sums_of(n, row);
         start_sums(step, row, out[count]);
-        if (s.columns > 0) rows[count] = input_row(step, row, count);
+        if (s.columns > 0) rows[count] = factors(t.x + at.x_row(step, row), s.columns, own.x + count * s.chain_x);
         ++count;
       }
     if (s.columns == 0) return;
@@ -130,13 +128,11 @@ struct FewRowsForward {
       Products::add(x_weights, tile, s.unit_tiles, gates, count, rows, out, first_input * padded(s) + tile * few_tile,
                     padded(s), own.space);
   }
-  const T* input_row(int64_t step, int64_t row, int64_t count) const {
-    const T* x = t.x + at.x_row(step, row);
-    if (!s.bfloat16) return x;
-    T* const copy = own.x + count * up_to(s.columns, 16);
-    for (int64_t i = 0; i < s.columns; ++i) copy[i] = x[i];
-    round_all(true, s.columns, copy);
-    return copy;
+  // A row as the products read it, in `memory` where that is not how it is.
+  const T* factors(const T* row, int64_t count, T* memory) const {
+    if (!s.bfloat16) return row;
+    to_pairs(false, count, 1, row, memory);
+    return memory;
   }
   void start_sums(int64_t step, int64_t row, T* sums) const {
     const int64_t begin = tiles.first * few_tile, end = tiles.end * few_tile;
@@ -160,7 +156,7 @@ struct FewRowsForward {
     int64_t places[most_few_rows], count = 0;
     for (int64_t row = 0; row < s.batch; ++row)
       if (valid(row, step)) {
-        rows[count] = shared.h[now] + row * padded(s);
+        rows[count] = factors(shared.h[now] + row * padded(s), s.hidden, own.h + count * s.chain_h);
         out[count] = sums_of(input_step, row);
         places[count++] = row;
       } else {
@@ -184,8 +180,7 @@ struct FewRowsForward {
       if (saved != nullptr)
         for (int slot = 0; slot < 4; ++slot) store_part(kept[slot], saved + slot * s.hidden + unit, left);
       next.carried.store(shared.carried + state + unit);
-      next.h.store(shared.exact + state + unit);
-      (s.bfloat16 ? bfloat16_rounded(next.h) : next.h).store(shared.h[1 - now] + state + unit);
+      next.h.store(shared.h[1 - now] + state + unit);
       if (t.y != nullptr) store_part(next.h, t.y + y + unit, left);
       if (t.cells != nullptr) store_part(next.carried, t.cells + y + unit, left);
     }
@@ -209,7 +204,7 @@ struct FewRowsForward {
     for (int64_t row = 0; row < s.batch; ++row)
       for (int64_t unit = tiles.first * few_tile; unit < smaller(tiles.end * few_tile, s.hidden); ++unit) {
         const int64_t place = row * padded(s) + unit, to = at.state_row(row) + unit;
-        if (t.hn != nullptr) t.hn[to] = shared.exact[place];
+        if (t.hn != nullptr) t.hn[to] = shared.h[now][place];
         if (t.cn != nullptr) t.cn[to] = shared.carried[place];
       }
   }

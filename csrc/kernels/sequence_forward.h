@@ -13,15 +13,15 @@ struct SequenceForward {
   // A panel on its way through the steps.
   struct Panel {
     int64_t number, rows_used, longest;
-    T *x_h, *x_h_next;  // [columns + hidden][rows]: x of the step, h before it (what products read)
+    T *x_h, *x_h_next;  // [columns + hidden][rows]: x of the step, h before it
+    T* factors;         // x_h as products of bfloat16 read it
     T* carried;         // [hidden][rows]: the state of the cell besides
-    T* h;               // [hidden][rows]: h as it is, where x_h holds it rounded and `carried` does not
     T* limits;          // [rows]: lengths
     int32_t* symbols;   // [rows]: of the step
   };
 
   static int64_t panel_numbers(const SequenceShape& s) {
-    return (2 * (s.columns + s.hidden) + 2 * s.hidden + 2) * rows;
+    return (2 * (s.columns + s.hidden) + (s.bfloat16 ? s.chain_x + s.chain_h : 0) + s.hidden + 2) * rows;
   }
   static int64_t scratch(const SequenceShape& s) {
     return s.block_panels * panel_numbers(s) + sequence_sums * s.tile * rows;
@@ -39,8 +39,8 @@ struct SequenceForward {
         t(tensors),
         at(shape, tensors, index / shape.directions, index % shape.directions),
         packed(tensors.packed + index * packed_forward_numbers<Cell>(shape)),
-        biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.columns + shape.hidden)),
-        product_of_part(Products<T, rows>::of(static_cast<int>(Z::gates * shape.tile))),
+        biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.chain_x + shape.chain_h)),
+        product_of_part(Products<T, rows>::of(static_cast<int>(Z::gates * shape.tile), shape.pairs)),
         sums(memory) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
@@ -65,43 +65,34 @@ struct SequenceForward {
   int64_t row(const Panel& p) const { return p.number * rows; }
   T* h_before(const Panel& p) const { return p.x_h + s.columns * rows; }
   T* h_after(const Panel& p) const { return p.x_h_next + s.columns * rows; }
-  // The state h in full precision, before the step is swapped in.
-  const T* h_exact(const Panel& p, const T* in_products) const {
-    return !s.bfloat16 ? in_products : Cell::carries_h ? p.carried : p.h;
-  }
+  const T* x_factors(const Panel& p) const { return s.bfloat16 ? p.factors : p.x_h; }
+  const T* h_factors(const Panel& p) const { return x_factors(p) + chain_rows(s, s.chain_x) * rows; }
 
   void start(Panel& p, int64_t number, T* memory) const {
-    const int64_t panel = s.hidden * rows, depth = (s.columns + s.hidden) * rows;
-    T* const state = memory + 2 * depth;
+    const int64_t depth = (s.columns + s.hidden) * rows;
     p.number = number;
     p.rows_used = rows_of(s, number);
     p.x_h = memory;
     p.x_h_next = memory + depth;
-    p.carried = state;
-    p.h = state + panel;
-    p.limits = state + 2 * panel;
+    p.carried = memory + 2 * depth;
+    p.limits = p.carried + s.hidden * rows;
+    p.factors = p.limits + 2 * rows;
     p.symbols = reinterpret_cast<int32_t*>(p.limits + rows);
     p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
     const int64_t offset = at.state_row(row(p));
     const T* carried = Cell::carries_h ? t.h0 : t.c0;
     to_panel(t.h0 == nullptr ? nullptr : t.h0 + offset, s.hidden, p.rows_used, s.hidden, h_before(p), rows);
     to_panel(carried == nullptr ? nullptr : carried + offset, s.hidden, p.rows_used, s.hidden, p.carried, rows);
-    if (!s.bfloat16) return;
-    for (int64_t k = 0; k < panel; k += width) {
-      const V h = V::load(h_before(p) + k);
-      h.store(p.h + k);
-      bfloat16_rounded(h).store(h_before(p) + k);
-    }
   }
 
   void load_step(Panel& p, int64_t step) const {
     if (s.symbols)
       for (int64_t r = 0; r < rows; ++r)
         p.symbols[r] = r < p.rows_used ? static_cast<int32_t>(t.symbols[at.symbol_row(step, row(p) + r)]) : 0;
-    if (s.columns == 0) return;
-    to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
-    if (s.bfloat16)
-      for (int64_t k = 0; k < s.columns * rows; k += width) bfloat16_rounded(V::load(p.x_h + k)).store(p.x_h + k);
+    if (s.columns > 0) to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
+    if (!s.bfloat16) return;
+    to_pairs(s.pairs, s.columns, rows, p.x_h, p.factors);
+    to_pairs(s.pairs, s.hidden, rows, h_before(p), p.factors + chain_rows(s, s.chain_x) * rows);
   }
 
   // The sums' start where products do not begin with x: the bias, and with symbols the weights of the row's symbol.
@@ -125,31 +116,34 @@ struct SequenceForward {
   }
 
   void make_sums(const Panel& p, int64_t tile) {
-    const int64_t depth = s.columns + s.hidden, outputs = Z::gates * s.tile;
+    const int64_t depth = s.chain_x + s.chain_h, outputs = Z::gates * s.tile;
+    const int64_t x_rows = chain_rows(s, s.chain_x), h_rows = chain_rows(s, s.chain_h);
     const T* weights = packed + tile * Z::parts * depth * outputs;
     const T* bias = biases + tile * sequence_sums * s.tile;
-    if (Z::first_input == 0 && s.columns > 0) {  // x and h in one chain
+    const bool one_chain = Z::first_input == 0 && s.columns > 0;  // of x and h
+    if (!one_chain) start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
+    const FlushedDenormals scope(s.bfloat16);
+    if (one_chain) {
       for (int part = 0; part < Z::parts; ++part)
-        product_of_part(depth, weights + part * depth * outputs, p.x_h, bias + part * outputs,
+        product_of_part(x_rows + h_rows, weights + part * depth * outputs, x_factors(p), bias + part * outputs,
                         sums + part * outputs * rows);
       return;
     }
-    start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
     for (int part = 0; part < Z::parts; ++part) {
       const T* a = weights + part * depth * outputs;
       const int64_t slot = Z::first_input * s.tile + part * outputs;
-      if (s.columns > 0) product_of_part(s.columns, a, p.x_h, bias + slot, sums + slot * rows);
+      if (s.columns > 0) product_of_part(x_rows, a, x_factors(p), bias + slot, sums + slot * rows);
     }
     for (int part = 0; part < Z::parts; ++part) {
-      const T* a = weights + part * depth * outputs + s.columns * outputs;
-      product_of_part(s.hidden, a, h_before(p), nullptr, sums + part * outputs * rows);
+      const T* a = weights + part * depth * outputs + x_rows * outputs;
+      product_of_part(h_rows, a, h_factors(p), nullptr, sums + part * outputs * rows);
     }
   }
 
   void take_tile(Panel& p, int64_t step, int64_t tile) {
     make_sums(p, tile);
     // nothing to look at per row, the usual case, is a loop of its own
-    if (t.lengths == nullptr && p.rows_used == rows && !s.bfloat16)
+    if (t.lengths == nullptr && p.rows_used == rows)
       take_units<true>(p, step, tile);
     else
       take_units<false>(p, step, tile);
@@ -159,9 +153,9 @@ struct SequenceForward {
   void take_units(Panel& p, int64_t step, int64_t tile) const {
     const int64_t units = smaller(s.tile, s.hidden - tile * s.tile), first = tile * s.tile, slot_step = s.tile * rows;
     const int64_t used = p.rows_used;
-    const bool save = t.gates != nullptr, masked = !plain && t.lengths != nullptr, round = !plain && s.bfloat16;
+    const bool save = t.gates != nullptr, masked = !plain && t.lengths != nullptr;
     T* saved = save ? t.gates + at.gates_at(step, p.number, used) + first * sequence_sums * used : nullptr;
-    T *carried_place = p.carried + first * rows, *h_place = h_after(p) + first * rows, *exact = p.h + first * rows;
+    T *carried_place = p.carried + first * rows, *h_place = h_after(p) + first * rows;
     const T *h_old = h_before(p) + first * rows, *sum = sums;
     for (int64_t j = 0; j < units; ++j) {
       for (int r = 0; r < rows; r += width) {
@@ -176,18 +170,15 @@ struct SequenceForward {
             else
               store_part(kept[slot], saved + slot * used + r, used - r);
           }
-        V rounded = round ? bfloat16_rounded(next.h) : next.h;
         if (masked) {
           const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
           next.carried = select(valid, next.carried, carried);
-          rounded = select(valid, rounded, V::load(h_old + r));
-          if (round) next.h = select(valid, next.h, V::load(exact + r));
+          next.h = select(valid, next.h, V::load(h_old + r));
         }
         next.carried.store(carried_place + r);
-        rounded.store(h_place + r);
-        if (round) next.h.store(exact + r);
+        next.h.store(h_place + r);
       }
-      carried_place += rows, h_place += rows, exact += rows, h_old += rows, sum += rows;
+      carried_place += rows, h_place += rows, h_old += rows, sum += rows;
       if (save) saved += sequence_sums * used;
     }
   }
@@ -199,7 +190,7 @@ struct SequenceForward {
       T* out = which == 0 ? t.y : t.cells;
       if (out == nullptr) continue;
       out += at.y_row(step, row(p));
-      const T* in = which == 0 ? h_exact(p, h_after(p)) : p.carried;
+      const T* in = which == 0 ? h_after(p) : p.carried;
       if (any) from_panel(in, rows, p.rows_used, s.hidden, out, at.y_step());
       if (t.lengths != nullptr)
         for (int64_t r = 0; r < p.rows_used; ++r)
@@ -213,7 +204,7 @@ struct SequenceForward {
 
   void finish(const Panel& p) const {
     const int64_t offset = at.state_row(row(p));
-    if (t.hn != nullptr) from_panel(h_exact(p, h_before(p)), rows, p.rows_used, s.hidden, t.hn + offset, s.hidden);
+    if (t.hn != nullptr) from_panel(h_before(p), rows, p.rows_used, s.hidden, t.hn + offset, s.hidden);
     if (t.cn != nullptr) from_panel(p.carried, rows, p.rows_used, s.hidden, t.cn + offset, s.hidden);
   }
 };

@@ -13,13 +13,15 @@ struct BackwardProducts {
 
   static int64_t padded_outputs(const SequenceShape& s) { return s.hidden + s.columns + 2 * padding; }
   static int64_t input_output(const SequenceShape& s) { return s.hidden + (together ? 0 : padding); }
-  static int64_t depth(const SequenceShape& s) { return Cell::gates * s.hidden; }
+  static int64_t depth(const SequenceShape& s) { return Cell::gates * s.chain_h; }  // [slot][unit]
+  // Of what the products read of a panel's entry.
+  static int64_t factor_numbers(const SequenceShape& s) { return s.bfloat16 ? sequence_sums * s.chain_h * rows : 0; }
   static int64_t packed_numbers(const SequenceShape& s) {
     return up_to((s.hidden + s.columns + 2 * padding) * depth(s), 16);
   }
 
   struct Range {
-    int64_t outputs, first_output, first_sum;
+    int64_t outputs, first_output, first_slot;
     Block block;
     int64_t packed;  // where its weights begin
   };
@@ -32,58 +34,88 @@ struct BackwardProducts {
   BackwardProducts(const SequenceShape& shape, const T* weights, bool dx) : s(shape), packed(weights), count(0) {
     const int64_t inputs = dx ? s.columns : 0;
     add(s.hidden + (together ? inputs : 0), 0, 0);
-    if (!together && inputs > 0) add(inputs, input_output(s), s.hidden);
+    if (!together && inputs > 0) add(inputs, input_output(s), 1);
   }
-  void add(int64_t outputs, int64_t first_output, int64_t first_sum) {
+  void add(int64_t outputs, int64_t first_output, int64_t first_slot) {
     const int64_t begin = count == 0 ? 0 : (s.hidden + padding) * depth(s);
-    ranges[count++] = {outputs, first_output, first_sum, Products<T, rows>::block(outputs), begin};
+    ranges[count++] = {outputs, first_output, first_slot, Products<T, rows>::block(outputs), begin};
   }
 
-  // entries[p]: the gradients of the sums of panel p, or null.  Adds to the outputs of the panel.
+  // The gradients of a panel's sums as the products read them, in `memory` where that is not how they are.
+  const T* factors(const T* entry, T* memory) const {
+    if (!s.bfloat16) return entry;
+    for (int64_t slot = 0; slot < sequence_sums; ++slot)
+      to_pairs(s.pairs, s.hidden, rows, entry + slot * s.hidden * rows,
+               memory + chain_rows(s, slot * s.chain_h) * rows);
+    return memory;
+  }
+
+  // factors[p]: those of panel p, or null.  Adds to the outputs of the panel.
   template <class Outputs>
-  void take(T* const* entries, int64_t panels, Outputs&& outputs) const {
+  void take(const T* const* factors, int64_t panels, Outputs&& outputs) const {
+    const FlushedDenormals scope(s.bfloat16);
     for (int k = 0; k < count; ++k) {
       const Range& r = ranges[k];
-      Product<T>* const run = Products<T, rows>::of(r.block.outputs);
+      Product<T>* const run = Products<T, rows>::of(r.block.outputs, s.pairs);
       for (int64_t tile = 0; tile < r.block.count; ++tile)
         for (int64_t p = 0; p < panels; ++p)
-          if (entries[p] != nullptr)
-            run(depth(s), packed + r.packed + tile * depth(s) * r.block.outputs, entries[p] + r.first_sum * rows,
-                nullptr, outputs(p) + (r.first_output + tile * r.block.outputs) * rows);
+          if (factors[p] != nullptr)
+            run(chain_rows(s, depth(s)), packed + r.packed + tile * depth(s) * r.block.outputs,
+                factors[p] + chain_rows(s, r.first_slot * s.chain_h) * rows, nullptr,
+                outputs(p) + (r.first_output + tile * r.block.outputs) * rows);
     }
   }
 
-  // The weights: [range][register block][sum][output of the block].
+  // The weights: [range][register block][slot][unit][output of the block].
   static void pack(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
     const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
     T* const all = t.packed + at.index * packed_numbers(s);
     const BackwardProducts products(s, all, t.dx != nullptr);
-    const int64_t piece = item % pack_pieces, sums = depth(s);
+    const int64_t piece = item % pack_pieces, sums = Cell::gates * s.hidden;
     for (int k = 0; k < products.count; ++k) {
       const Range& r = products.ranges[k];
       for (int64_t sum = piece * sums / pack_pieces; sum < (piece + 1) * sums / pack_pieces; ++sum) {
         const int64_t slot = sum / s.hidden + (k == 1 ? 1 : 0), unit = sum % s.hidden;
         const int64_t gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
-        PackedRow out{all + r.packed + sum * r.block.outputs, sums * r.block.outputs, r.block.outputs, s.bfloat16};
+        const int64_t place = sum / s.hidden * s.chain_h + unit, all_outputs = r.block.count * r.block.outputs;
         const int64_t h_outputs = k == 0 ? s.hidden : 0, x_outputs = r.outputs - h_outputs;
+        PackedRow out(s, all + r.packed, r.block.outputs, place);
         out.put(at.weight_hh() + (gate_h * s.hidden + unit) * s.hidden, h_outputs);
         out.put(x_outputs == 0 ? nullptr : at.weight_ih() + (gate_x * s.hidden + unit) * s.inputs, x_outputs);
-        out.put(nullptr, r.block.count * r.block.outputs - r.outputs);
+        out.put(nullptr, all_outputs - r.outputs);
+        if (unit + 1 == s.hidden && s.hidden < s.chain_h)
+          PackedRow(s, all + r.packed, r.block.outputs, place + 1).put(nullptr, all_outputs);
       }
     }
   }
-  // The outputs of one sum, on their way into the register blocks.
+  // The outputs of one number of the chain, on their way into the register blocks.
   struct PackedRow {
+    const SequenceShape& s;
+    const int64_t step, width, half;
     T* block;
-    const int64_t step, width;
-    const bool bfloat16;
-    int64_t place = 0;
+    int64_t output = 0;
+    PackedRow(const SequenceShape& shape, T* blocks, int64_t block_width, int64_t place)
+        : s(shape),
+          step(depth(shape) * block_width),
+          width(block_width),
+          half(place % 2),
+          block(blocks + (shape.pairs      ? place / 2
+                          : shape.bfloat16 ? place + 1 - 2 * half
+                                           : place) *
+                             block_width) {}
+
     void put(const T* values, int64_t count) {  // null: zeros
       for (int64_t k = 0; k < count; ++k) {
-        if (place == width) block += step, place = 0;
-        const T value = values == nullptr ? T(0) : values[k];
-        block[place++] = bfloat16 ? bfloat16_rounded(value) : value;
+        if (output == width) block += step, output = 0;
+        put(values == nullptr ? T(0) : values[k], block + output++);
       }
+    }
+    void put(T value, T* place) const {
+      if (s.bfloat16) value = bfloat16_rounded(value);
+      if (!s.pairs)
+        *place = value;
+      else  // its upper half, into one half of the word
+        __builtin_memcpy(reinterpret_cast<char*>(place) + 2 * half, reinterpret_cast<const char*>(&value) + 2, 2);
     }
   };
 };

@@ -1,5 +1,6 @@
 // Where a model's and direction's numbers lie: in tensors, in packed weights, in saved gates.
 #pragma once
+#include "common/denormals.h"
 #include "kernels/sequence_products.h"
 #include "kernels/sequence_rows.h"
 
@@ -86,32 +87,40 @@ struct Sums {
   static constexpr int first_input = Cell::input_sums[0] < 0 ? 1 : 0;  // slot of the first product with x
 };
 
+// How many rows `chain` numbers of a chain take where products read them.
+MK_INLINE int64_t chain_rows(const SequenceShape& s, int64_t chain) { return s.pairs ? chain / 2 : chain; }
+
 template <class Cell>
 MK_INLINE int64_t packed_forward_numbers(const SequenceShape& s) {
-  return up_to(s.tiles * s.tile * (Cell::gates * (s.columns + s.hidden) + sequence_sums), 16);
+  return up_to(s.tiles * s.tile * (Cell::gates * (s.chain_x + s.chain_h) + sequence_sums), 16);
 }
 
-// The weights of forward: [tile][part][k: x, then h][slot of the part][unit], then the bias: [tile][slot][unit].
+// The weights of forward: [tile][part][k: x, then h][slot of the part][unit], then the bias: [tile][slot][unit].  In
+// words, those of a part are the first half of its place.
 template <class Cell, class T, int rows>
 void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
   using Z = Sums<Cell, T, rows>;
   const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
-  const int64_t depth = s.columns + s.hidden, piece = item % pack_pieces;
+  const int64_t depth = s.chain_x + s.chain_h, piece = item % pack_pieces;
   const int64_t outputs = Z::gates * s.tile, tile_numbers = Z::parts * depth * outputs;
   T* const packed = t.packed + at.index * packed_forward_numbers<Cell>(s);
   T* const biases = packed + s.tiles * tile_numbers;
   for (int64_t tile = piece * s.tiles / pack_pieces; tile < (piece + 1) * s.tiles / pack_pieces; ++tile) {
     const int64_t first = tile * s.tile, units = smaller(s.tile, s.hidden - first);
     T* const weights = packed + tile * tile_numbers;
-    if (units < s.tile) fill(weights, tile_numbers, T(0));
+    if (units < s.tile || depth > s.columns + s.hidden) fill(weights, tile_numbers, T(0));
     for (int64_t slot = 0; slot < Cell::gates; ++slot) {
       T* const out = weights + slot / Z::gates * depth * outputs + slot % Z::gates * s.tile;
       const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + first;
       const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + first;
       transpose(at.weight_ih() + x_row * s.inputs, s.inputs, units, s.columns, out, outputs);
-      transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.columns * outputs, outputs);
+      transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.chain_x * outputs, outputs);
     }
-    round_all(s.bfloat16, tile_numbers, weights);
+    if (s.bfloat16)
+      for (int part = 0; part < Z::parts; ++part) {
+        T* const place = weights + part * depth * outputs;
+        to_pairs(s.pairs, depth, outputs, place, place);
+      }
     for (int slot = 0; slot < sequence_sums; ++slot)
       for (int64_t unit = first; unit < first + s.tile; ++unit)
         biases[(tile * sequence_sums + slot) * s.tile + unit - first] = at.bias(slot, unit);

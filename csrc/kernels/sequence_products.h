@@ -2,6 +2,10 @@
 // (or of the sums' gradients) and b a row of a panel.  Each output is one chain of fused multiply-adds in the order of
 // k, so its bits do not depend on how the outputs are cut into register blocks.
 //
+// Products of bfloat16 follow vdpbf16ps (AVX512_BF16) everywhere: of each two numbers the second is multiplied and
+// added first, and numbers below the smallest normal one are 0.  Elsewhere the same bits come from fused multiply-adds
+// over rows in that order (to_pairs), in the scope of FlushedDenormals.
+//
 // A product stands in a function of its own: inlined, GCC hoists what it finds around it and spills the accumulators.
 #pragma once
 #include "common/lanes.h"
@@ -17,12 +21,33 @@ constexpr bool many_registers = true;  // 32
 constexpr bool many_registers = false;  // 16
 #endif
 
+// What a product does with a number, or word, of a and of b.
+struct MultiplyAdd {
+  template <class V>
+  static MK_INLINE V add(V a, V b, V sum) {
+    return fma(a, b, sum);
+  }
+};
+struct MultiplyAddPairs {
+  template <class V>
+  static MK_INLINE V add(V a, V b, V sum) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(V) ==
+                  64) {  // in assembly, because the instruction is not in the set that this is compiled for
+      __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
+      return sum;
+    }
+#endif
+    return fma(first_of(a), first_of(b), fma(second_of(a), second_of(b), sum));
+  }
+};
+
 // a is packed: U numbers for each k.  out and b are panels of `rows` columns.  The chains start at start[u], or where
 // start is null at what out holds.
 template <class T>
 using Product = void(int64_t depth, const T* a, const T* b, const T* start, T* out);
 
-template <class T, int rows, int P, int U>
+template <class T, int rows, int P, int U, class Step = MultiplyAdd>
 MK_NOINLINE void product(int64_t depth, const T* a, const T* b, const T* start, T* out) {
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
@@ -44,7 +69,7 @@ MK_NOINLINE void product(int64_t depth, const T* a, const T* b, const T* start, 
       for (int u = 0; u < U; ++u) {
         const V weight = splat<V>(weights[u]);
         MK_UNROLL_ALL
-        for (int p = 0; p < P; ++p) sums[u][p] = fma(weight, values[p], sums[u][p]);
+        for (int p = 0; p < P; ++p) sums[u][p] = Step::add(weight, values[p], sums[u][p]);
       }
       weights += U;
       row += rows;
@@ -79,16 +104,22 @@ struct Products {
   static constexpr int packs = rows >= 2 * width ? 2 : 1;
   static constexpr int scale = many_registers ? 4 / packs : 1;  // gates of an LSTM whose sums fit into the registers
 
-  static Product<T>* of(int outputs) {
+  static Product<T>* of(int outputs, bool pairs) {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (pairs) return with_step<MultiplyAddPairs>(outputs);
+    return with_step<MultiplyAdd>(outputs);
+  }
+  template <class Step>
+  static Product<T>* with_step(int outputs) {
     switch (outputs) {
       case 4 * scale:
-        return product<T, rows, packs, 4 * scale>;
+        return product<T, rows, packs, 4 * scale, Step>;
       case 5 * scale:
-        return product<T, rows, packs, 5 * scale>;
+        return product<T, rows, packs, 5 * scale, Step>;
       case 6 * scale:
-        return product<T, rows, packs, 6 * scale>;
+        return product<T, rows, packs, 6 * scale, Step>;
       default:
-        return product<T, rows, packs, 12>;  // three gates of a GRU; never reached with few registers
+        return product<T, rows, packs, 12, Step>;  // three gates of a GRU; never reached with few registers
     }
   }
   static Block block(int64_t outputs) { return best_block({4 * scale, 5 * scale, 6 * scale}, outputs); }

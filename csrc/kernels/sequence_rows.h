@@ -1,6 +1,8 @@
 // Between the rows of tensors and the panels of sequences: transposes, and stores of panels that the batch does not
 // fill.
 #pragma once
+#include <type_traits>
+
 #include "kernels/sequence.h"
 #include "kernels/transpose.h"
 
@@ -65,14 +67,67 @@ MK_INLINE V bfloat16_rounded(V v) {
     return select(v == v, rounded, v);
   }
 }
-// All of an array, where products are of bfloat16.
+// All of an array.
 template <class T>
-inline void round_all(bool bfloat16, int64_t count, T* values) {
+inline void round_all(int64_t count, T* values) {
   using V = Pack<T>;
-  if (!bfloat16) return;
   int64_t k = 0;
   for (; k + Number<V>::width <= count; k += Number<V>::width) bfloat16_rounded(V::load(values + k)).store(values + k);
   for (; k < count; ++k) values[k] = bfloat16_rounded(values[k]);
+}
+
+// A pack or a single number.
+template <class V>
+MK_INLINE V load_number(const Real<V>* p) {
+  if constexpr (std::is_arithmetic_v<V>)
+    return *p;
+  else
+    return V::load(p);
+}
+template <class V>
+MK_INLINE void store_number(V v, Real<V>* p) {
+  if constexpr (std::is_arithmetic_v<V>)
+    *p = v;
+  else
+    v.store(p);
+}
+
+// Two bfloat16 numbers as one word, the second in its upper half, and the pair as floats.
+template <class V>
+MK_INLINE V joined(V first, V second) {
+  return from_bits<V>(bits(second) | ((bits(first) >> 16) & 0xffff));
+}
+template <class V>
+MK_INLINE V first_of(V word) {
+  return from_bits<V>(bits(word) << 16);
+}
+template <class V>
+MK_INLINE V second_of(V word) {
+  return from_bits<V>(bits(word) & static_cast<int32_t>(0xffff0000u));
+}
+
+// Rows [count][wide] of numbers as products of bfloat16 read them: rounded, and of each two the second first, or both
+// in one row of words.  That is the order in which vdpbf16ps adds.  An odd last row meets a row of zeros.  `out` may be
+// `in` if count is even.
+template <class T>
+inline void to_pairs(bool words, int64_t count, int64_t wide, const T* in, T* out) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    const auto take = [&](auto zero, const T* first, bool both, T* place) {
+      using V = decltype(zero);
+      const V one = bfloat16_rounded(load_number<V>(first));
+      const V other = both ? bfloat16_rounded(load_number<V>(first + wide)) : zero;
+      store_number(words ? joined(one, other) : other, place);
+      if (!words) store_number(one, place + wide);
+    };
+    constexpr int64_t width = Number<Pack<T>>::width;
+    const int64_t whole = wide / width * width;
+    for (int64_t left = count; left > 0; left -= 2) {
+      for (int64_t i = 0; i < whole; i += width) take(splat<Pack<T>>(T(0)), in + i, left > 1, out + i);
+      for (int64_t i = whole; i < wide; ++i) take(T(0), in + i, left > 1, out + i);
+      in += 2 * wide;
+      out += (words ? 1 : 2) * wide;
+    }
+  }
 }
 
 }  // namespace mk::MK_ISA

@@ -17,6 +17,8 @@ void bind_system(py::module_& m) {
   m.def("isa_best", &mk::isa_best);
   m.def("isa_current", &mk::isa_current);
   m.def("isa_force", &mk::isa_force);
+  m.def("bfloat16_pairs", &mk::bfloat16_pairs);
+  m.def("bfloat16_pairs_set", [](int which) { return mk::bfloat16_pairs_set(static_cast<mk::Pairs>(which)); });
 }
 
 }  // namespace
