@@ -24,8 +24,9 @@ bool has([[maybe_unused]] int index) {
   return true;
 }
 
-// vdpbf16ps does the work of two fused multiply-adds.  Intel's cores from Sapphire Rapids on start half as many of them
-// or fewer (measured on Emerald Rapids: 99 to 107 GFLOP/s against 206 to 216), AMD's from Zen 4 on as many.
+// vdpbf16ps does the work of two fused multiply-adds.  Intel's Emerald Rapids was measured to do half their work by it
+// (99 to 107 GFLOP/s against 206 to 216); AMD's Zen 4 and later start as many of them as multiply-adds by the published
+// tables of instructions, which was not measured.
 bool has_bfloat16_pairs() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16");

@@ -99,10 +99,11 @@ struct BackwardProducts {
           step(depth(shape) * block_width),
           width(block_width),
           half(place % 2),
-          block(blocks + (shape.pairs      ? place / 2
-                          : shape.bfloat16 ? place + 1 - 2 * half
-                                           : place) *
-                             block_width) {}
+          block(blocks + row_of(shape, place) * block_width) {}
+    static int64_t row_of(const SequenceShape& s, int64_t place) {  // as to_pairs puts them
+      if (s.pairs) return place / 2;
+      return s.bfloat16 ? place ^ 1 : place;
+    }
 
     void put(const T* values, int64_t count) {  // null: zeros
       for (int64_t k = 0; k < count; ++k) {

@@ -32,8 +32,7 @@ struct MultiplyAddPairs {
   template <class V>
   static MK_INLINE V add(V a, V b, V sum) {
 #if defined(__AVX512F__)
-    if constexpr (sizeof(V) ==
-                  64) {  // in assembly, because the instruction is not in the set that this is compiled for
+    if constexpr (sizeof(V) == 64) {  // assembly, because the set that this is compiled for lacks the instruction
       __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(a.raw), "v"(b.raw));
       return sum;
     }
