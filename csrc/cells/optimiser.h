@@ -4,14 +4,6 @@
 
 namespace mk::MK_ISA {
 
-// A moment below 2^-100 counts as 0.  A model that has arrived has gradients of exactly 0; its moment would decay
-// into the denormal numbers and, by their rounding, never leave them, and these take a processor a hundred times as
-// long.
-template <class V>
-MK_INLINE V without_traces(V m) {
-  return select(abs(m) < constant<V>(0x1p-100), constant<V>(0), m);
-}
-
 // Adam (Kingma & Ba 2015) in the form of torch.optim.Adam:
 //   m += (1 - b1)(dp - m);  v = b2 v + (1 - b2) dp^2;  p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 template <class V>
@@ -24,8 +16,6 @@ struct AdamStep {
     m = fma(decay1, dp - m, m);
     v = fma(beta2, v, decay2 * dp * dp);
     p = p - step * (m / fma(sqrt(v), correction, eps));
-    m = without_traces(m);
-    v = without_traces(v);
   }
 };
 
@@ -37,7 +27,6 @@ struct SgdStep {
   MK_INLINE void operator()(V dp, V& p, V& m) const {
     m = fma(momentum, m, dp);
     p = fma(-lr, m, p);
-    m = without_traces(m);
   }
 };
 
