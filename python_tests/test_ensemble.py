@@ -7,8 +7,22 @@ import pytest
 import torch
 from ensemble_cases import AROUND_ZERO, MODIFIED, NEGATIVE, RUNS, run, task
 
-from mathkernels import backends
-from mathkernels.ensemble import NAU, NMRU, NMU, NRU, RANGES, Adam, RealNPU, Results, Run, Task, fit
+from mathkernels import backends, reference
+from mathkernels.ensemble import (
+    NAU,
+    NMRU,
+    NMU,
+    NRU,
+    RANGES,
+    Adam,
+    Norm,
+    RealNPU,
+    Results,
+    Run,
+    Task,
+    fit,
+    program,
+)
 from mathkernels.ensemble.program import ROW_COLUMNS
 from mathkernels.reference.ensemble import train
 
@@ -126,6 +140,31 @@ def test_a_run_that_does_not_improve_starts_elsewhere():
     assert [k for k in range(1, len(valid)) if valid[k] != valid[k - 1]] == [9, 17, 25, 33]
     assert fit([dataclasses.replace(description, restarts=None)]).restarts[0] == 0
     assert fit([RUNS["nmu-restarts"]]).restarts[0] >= 2
+
+
+def test_a_model_leaves_a_saddle_as_the_plain_loop_does(isa, monkeypatch):
+    """By moments as small as its parameters: where the first weight and gate are 0 both have no gradient."""
+    weight, gate = [1e-33, -1.9], [-1e-33, 0.0657]
+    start = {"weight": torch.tensor([[weight]]), "gate": torch.tensor([gate])}
+    monkeypatch.setattr(program, "starting_points", lambda *_: np.array([weight + gate], np.float32))
+    monkeypatch.setattr(reference.ensemble, "starts", lambda _: iter([start]))
+    description = run(RealNPU(norm=Norm(start=1e-5, end=1e-5, order=2)), ramp=None, evaluate_every=1000)
+    ours, theirs = fit([description]), train(description).parameters
+    assert theirs["weight"][0] > 1
+    for tensor, values in theirs.items():
+        np.testing.assert_allclose(ours.weights(0)[tensor], values.numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_norms_in_float32_follow_the_plain_loop_on_every_instruction_set(isa, order):
+    """Weights and gates, with 2 and with 10 inputs, whose loops are unrolled in float32."""
+    norm = Norm(start=1e-2, end=1e-2, order=order)
+    for inputs in (2, 10):
+        description = run(RealNPU(norm=norm), task=task(inputs=inputs), iterations=99, evaluate_every=50)
+        ours, theirs = fit([description]), train(description)
+        for tensor, values in theirs.parameters.items():
+            np.testing.assert_allclose(ours.weights(0)[tensor], values.numpy(), atol=2e-5)
+        np.testing.assert_allclose(ours.curves(0)["penalty"], [row.penalty for row in theirs.rows], rtol=1e-5)
 
 
 def test_a_penalty_waits_for_its_iteration_and_its_error():
