@@ -132,16 +132,6 @@ def test_instruction_sets_with_fma_agree_bit_for_bit(together):
         assert_same_bits(fit(ensemble()), together, [(i, i) for i in range(len(together.runs))])
 
 
-def test_a_run_that_does_not_improve_starts_elsewhere():
-    description = RUNS["inalu-restarts"]  # looked at in every second iteration that logs
-    results = fit([description, dataclasses.replace(description, seed=4)])
-    assert list(results.restarts) == [5, 5]  # one behind the last update
-    valid = results.curves(0)["valid"]
-    assert [k for k in range(1, len(valid)) if valid[k] != valid[k - 1]] == [9, 17, 25, 33]
-    assert fit([dataclasses.replace(description, restarts=None)]).restarts[0] == 0
-    assert fit([RUNS["nmu-restarts"]]).restarts[0] >= 2
-
-
 def test_a_model_leaves_a_saddle_as_the_plain_loop_does(isa, monkeypatch):
     """By moments as small as its parameters: where the first weight and gate are 0 both have no gradient."""
     weight, gate = [1e-33, -1.9], [-1e-33, 0.0657]
@@ -165,14 +155,6 @@ def test_norms_in_float32_follow_the_plain_loop_on_every_instruction_set(isa, or
         for tensor, values in theirs.parameters.items():
             np.testing.assert_allclose(ours.weights(0)[tensor], values.numpy(), atol=2e-5)
         np.testing.assert_allclose(ours.curves(0)["penalty"], [row.penalty for row in theirs.rows], rtol=1e-5)
-
-
-def test_a_penalty_waits_for_its_iteration_and_its_error():
-    results = fit([RUNS["inalu-penalty"]])
-    curves, steps = results.curves(0), results.steps(0)
-    counted = (steps > 60) & (curves["valid"] < 0.15)
-    assert 0 < counted.sum() < (steps > 60).sum()
-    np.testing.assert_array_equal(curves["penalty"] > 0, counted)
 
 
 def test_the_general_loop_equals_the_unrolled_one():

@@ -16,19 +16,7 @@ import pytest
 from ensemble_cases import MODIFIED, run, task
 
 from mathkernels import backends
-from mathkernels.ensemble import (
-    NMRU,
-    NMU,
-    NRU,
-    SGD,
-    Adam,
-    RealNPU,
-    Restarts,
-    Results,
-    checkpoint,
-    fit,
-    training,
-)
+from mathkernels.ensemble import NMRU, NMU, NRU, SGD, Adam, RealNPU, Results, checkpoint, fit, training
 
 # Three programs of different length; no run ends where a row is logged; the best row of the last is its first
 RUNS = [run(NMU(), task=task("mul"), seed=seed, iterations=130, evaluate_every=40) for seed in range(3)]
@@ -163,19 +151,6 @@ def test_ctrl_c_ends_a_process_with_partial_results_and_a_checkpoint(path):
     finally:
         process.kill()
     assert process.exitcode == 7
-
-
-def test_a_resumed_run_starts_anew_where_one_never_interrupted_does(slow, path):
-    """At a rate of 0 the errors stay as they are, so that every fourth row is followed by a restart."""
-    how = {"iterations": 130, "evaluate_every": 10, "restarts": Restarts(window=3, every=1, above=0.0)}
-    runs = [run(NMU(), Adam(lr=0.0), task=task("mul"), seed=seed, **how) for seed in range(3)]
-    never = fit(runs, threads=1)
-    assert list(never.restarts) == [3, 3, 3]
-    for count in (5, 17, 45, 46):
-        at = counted(count, lambda progress: None, lambda progress: signal.raise_signal(signal.SIGINT))
-        assert fit(runs, threads=1, checkpoint=path, progress=at).interrupted
-        assert contents(fit(runs, threads=1, checkpoint=path)) == contents(never)
-        path.unlink()
 
 
 @pytest.mark.parametrize("count", [1, 30, 112])

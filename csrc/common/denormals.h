@@ -1,8 +1,8 @@
 // Numbers below the smallest normal one, taken as 0.
 #pragma once
 #include <cstdint>
-#if defined(__SSE2__)
-#include <xmmintrin.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
 #endif
 
 #ifdef MK_ISA
@@ -23,11 +23,11 @@ class FlushedDenormals {
   ~FlushedDenormals() {
     if (wanted_) set(before_);
   }
-  FlushedDenormals(const FlushedDenormals&) = delete;
-  FlushedDenormals& operator=(const FlushedDenormals&) = delete;
 
  private:
-#if defined(__SSE2__)
+  FlushedDenormals(const FlushedDenormals&);  // not there: a copy would restore twice
+
+#if defined(__x86_64__)
   static constexpr uint64_t flags = 0x8040;  // of results and of operands
   static uint64_t get() { return _mm_getcsr(); }
   static void set(uint64_t state) { _mm_setcsr(static_cast<unsigned>(state)); }

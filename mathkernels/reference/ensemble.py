@@ -9,7 +9,6 @@ they come from :mod:`mathkernels.reference.random`.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -136,7 +135,8 @@ def starts(run: Run) -> Iterator[Parameters]:
     The published scripts initialise twice from torch's generator, so that the second draw counts.
     """
     source = torch.Generator().manual_seed(run.seed)
-    for draw in itertools.count():
+    drawn = 0
+    while True:
         parameters: Parameters = {}
         for prefix, unit, inputs, outputs in layers_of(run):
             for name, (columns, fill) in _initial(unit, inputs, outputs).items():
@@ -144,7 +144,8 @@ def starts(run: Run) -> Iterator[Parameters]:
                 fill(values, generator=source)
                 shared_gate = name == "gate" and unit.name in ("RealNPU", "NPU", "NMRU")
                 parameters[prefix + name] = values[:, 0] if shared_gate else values
-        if draw > 0:
+        drawn += 1
+        if drawn > 1:
             yield parameters
 
 
@@ -212,10 +213,7 @@ def criterion(run: Run, z: Tensor, target: Tensor) -> Tensor:
 
 
 def penalty(run: Run, parameters: Parameters, t: int, valid: float = 0.0) -> Tensor:
-    """Return what iteration t adds to the loss: discretisation, times the ramp, and norms.
-
-    ``valid`` is the last validation error, on which the penalty of an iNALU depends.
-    """
+    """Return what iteration t adds to the loss, of which an iNALU's part depends on the last ``valid``."""
     ramp = 1.0 if run.ramp is None else run.ramp.at(t)
     total = torch.zeros((), dtype=next(iter(parameters.values())).dtype)
     for prefix, unit, _, _ in layers_of(run):
