@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ensemble_cases import RUNS, run, task
 
-from mathkernels.ensemble import NMU, Adam, Restarts, fit, training
+from mathkernels.ensemble import INALU, NMU, Adam, Restarts, figures, fit, training
 
 
 def test_a_run_that_does_not_improve_starts_elsewhere():
@@ -51,3 +51,13 @@ def test_a_penalty_waits_for_its_iteration_and_its_error():
     counted = (steps > 60) & (curves["valid"] < 0.15)
     assert 0 < counted.sum() < (steps > 60).sum()
     np.testing.assert_array_equal(curves["penalty"] > 0, counted)
+
+
+def test_a_study_has_the_papers_limit_and_the_asked_restarts():
+    inalu = figures.find_variant("INALU", 2, restarts=40)
+    assert (inalu.clip_norm, inalu.clip_value, inalu.restarts) == (None, 0.1, Restarts(window=40))
+    limited = figures.find_variant("INALU", 10, clip_norm=1.0)
+    assert (limited.clip_norm, limited.clip_value, limited.restarts) == (1.0, None, None)
+    assert figures.find_variant("NMRU", 2, clip_value=0.1).clip_norm is None
+    (inalu,) = figures.single_study("INALU", ranges=["U[1,2]"]).resized(5_000).variants
+    assert inalu.module == INALU(penalty_after=1_000)

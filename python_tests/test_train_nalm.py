@@ -18,7 +18,7 @@ pytest.importorskip("scipy")
 pytest.importorskip("tqdm")
 
 from mathkernels.ensemble import campaign, catalogue, figures
-from mathkernels.ensemble.describe import INALU, NRU, SGD, Norm, Ramp, RealNPU, Restarts
+from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
 from mathkernels.experiment import plots, report
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.run_folder import RunFolder, replacing
@@ -61,8 +61,6 @@ def test_schedules_keep_their_proportion_in_a_resized_study():
     assert isinstance(module, RealNPU)
     assert module.norm == Norm(every=1_000)
     assert figures.find_figure("3").resized(50_000) == figures.find_figure("3")
-    (inalu,) = figures.single_study("INALU", ranges=["U[1,2]"]).resized(5_000).variants
-    assert inalu.module == INALU(penalty_after=1_000)
 
 
 def test_a_single_study_takes_the_papers_configuration_and_the_asked_changes():
@@ -74,11 +72,6 @@ def test_a_single_study_takes_the_papers_configuration_and_the_asked_changes():
     assert variant.ramp == Ramp(start=50_000, end=75_000)
     assert (list(study.datasets), study.iterations) == (["U[1,2]", "U[-2,2]"], 100_000)
     assert figures.find_variant("NMRU", 2, clip_norm=0).clip_norm is None
-    inalu = figures.find_variant("INALU", 2, restarts=40)
-    assert (inalu.clip_norm, inalu.clip_value, inalu.restarts) == (None, 0.1, Restarts(window=40))
-    limited = figures.find_variant("INALU", 10, clip_norm=1.0)
-    assert (limited.clip_norm, limited.clip_value, limited.restarts) == (1.0, None, None)
-    assert figures.find_variant("NMRU", 2, clip_value=0.1).clip_norm is None
     assert figures.single_study("NMU", ranges=["all"]).operation == "mul"
     assert str(figures.find_datasets(["U[3,4]"], "U[5,6]")["U[3,4]"][1][0]) == "U[5,6]"
 
