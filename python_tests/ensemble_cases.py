@@ -140,7 +140,7 @@ RUNS = {
         evaluate_every=4,
         restarts=Restarts(window=7, every=1, above=0.05),
     ),
-    "nmru-clip-value": run(NMRU(), Adam(lr=1e-2), clip_value=0.05),
+    "nmru-clip-value": run(NMRU(), SGD(lr=1e-2), clip_value=0.01),
     "stack-inalu": run(
         Stack(first=NAU(), second=INALU(penalty_after=5)),
         task=task("div", inputs=4),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ensemble_cases import RUNS, run, task
 
-from mathkernels.ensemble import INALU, NMU, Adam, Restarts, figures, fit, training
+from mathkernels.ensemble import INALU, NMU, Adam, Restarts, evaluate, figures, fit, training
 
 
 def test_a_run_that_does_not_improve_starts_elsewhere():
@@ -61,3 +61,9 @@ def test_a_study_has_the_papers_limit_and_the_asked_restarts():
     assert figures.find_variant("NMRU", 2, clip_value=0.1).clip_norm is None
     (inalu,) = figures.single_study("INALU", ranges=["U[1,2]"]).resized(5_000).variants
     assert inalu.module == INALU(penalty_after=1_000)
+
+
+def test_what_a_run_with_restarts_has_learned_can_be_evaluated():
+    results = fit([RUNS["inalu-restarts"]])
+    found = evaluate([RUNS["inalu-restarts"]], [results.best_weights(0)])
+    assert found.valid[0] == results.valid[0]
