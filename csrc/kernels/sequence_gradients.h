@@ -196,29 +196,35 @@ struct WeightGradients {
 
   void flush() {
     if (wanted && count > 0) {
+      if (s.symbols) add_symbols();
+      if (s.bfloat16)
+        for (int64_t k = 0; k < count; ++k)
+          neighbours_to_pairs(s.pairs, entry_numbers(s), entries + k * entry_numbers(s));
+      const FlushedDenormals scope(s.bfloat16);
       add_columns(s.hidden + (together ? s.columns : 0), true, 0, sums, h_columns(s));
       if (!together && s.columns > 0) add_columns(s.columns, false, s.hidden, sums + x_begin(s), x_columns(s));
-      if (s.symbols) add_symbols();
     }
     count = 0;
   }
 
   // `with_h`: the columns are h, then x; else x alone.
   void add_columns(int64_t all, bool with_h, int64_t first_sum, T* out, int64_t out_step) {
+    const int64_t segment = chain_rows(s, rows);
     const int64_t packs = (all + width - 1) / width, blocks = (packs + Chosen::most - 1) / Chosen::most;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = block * packs / blocks, taken = (block + 1) * packs / blocks - first;
       for (int64_t k = 0; k < count; ++k)
-        lay_out(places[k], first * width, taken * width, all, with_h, columns + k * rows * taken * width);
+        lay_out(places[k], first * width, taken * width, all, with_h, columns + k * segment * taken * width);
       for (int64_t sum = 0; sum < sums_of_products(s); sum += gradient_outputs)
-        Chosen::of(taken)(count, entries + (first_sum + sum) * rows, entry_numbers(s), columns,
-                          out + sum * out_step + first * width, out_step);
+        Chosen::of(taken, s.pairs)(count, entries + (first_sum + sum) * segment, entry_numbers(s), columns,
+                                   out + sum * out_step + first * width, out_step);
     }
   }
 
   // Row r of out: columns [first, first + wide) of [h before the step, x], zeros where there is nothing.
-  void lay_out(Entry e, int64_t first, int64_t wide, int64_t all, bool with_h, T* out) const {
+  void lay_out(Entry e, int64_t first, int64_t wide, int64_t all, bool with_h, T* const columns_of_entry) const {
     const int64_t h_wide = with_h ? s.hidden : 0;
+    T* out = columns_of_entry;
     for (int64_t r = 0; r < rows; ++r, out += wide) {
       const int64_t row = e.panel * rows + r;
       const int64_t length = t.lengths != nullptr && row < s.batch ? t.lengths[at.model * s.batch + row] : s.steps;
@@ -236,9 +242,8 @@ struct WeightGradients {
         copy(x, begin - h_wide, smaller(first + wide, all) - h_wide, out + begin - first);
       }
       if (first + wide > all) fill(out + all - first, first + wide - all, T(0));
-      if (s.bfloat16)
-        for (int64_t k = 0; k < wide; k += width) bfloat16_rounded(V::load(out + k)).store(out + k);
     }
+    if (s.bfloat16) to_pairs(s.pairs, rows, wide, columns_of_entry, columns_of_entry);
   }
   static void copy(const T* in, int64_t begin, int64_t end, T* out) {
     for (int64_t k = begin; k < end; ++k) out[k - begin] = in == nullptr ? T(0) : in[k];

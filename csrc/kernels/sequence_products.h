@@ -125,13 +125,14 @@ struct Products {
 };
 
 // The product for weight gradients: out[u][column] += sum over rows of a[u][row] b[row][column], for 6 u and P packs of
-// columns.  The rows come in `segments` of a panel's rows: a is a panel in each, a_step numbers apart; b is dense.
+// columns.  The rows come in `segments` of a panel's rows (or of words of two of them): a is a panel in each, a_step
+// numbers apart; b is dense.
 template <class T>
 using GradientProduct = void(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step);
 
 constexpr int gradient_outputs = 6;
 
-template <class T, int rows, int P>
+template <class T, int rows, int P, class Step = MultiplyAdd>
 MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step) {
   using V = Pack<T>;
   constexpr int width = Number<V>::width, U = gradient_outputs;
@@ -151,7 +152,7 @@ MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, 
       for (int u = 0; u < U; ++u) {
         const V scalar = splat<V>(scalars[u * rows + row]);
         MK_UNROLL_ALL
-        for (int p = 0; p < P; ++p) sums[u][p] = fma(scalar, values[p], sums[u][p]);
+        for (int p = 0; p < P; ++p) sums[u][p] = Step::add(scalar, values[p], sums[u][p]);
       }
       b += P * width;
     }
@@ -169,12 +170,18 @@ MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, 
 template <class T, int rows>
 struct GradientProducts {
   static constexpr int most = many_registers ? 4 : 2;  // packs of columns
-  static GradientProduct<T>* of(int64_t packs) {
+  static GradientProduct<T>* of(int64_t packs, bool pairs) {
+    if constexpr (sizeof(T) == sizeof(float))
+      if (pairs) return with_step<rows / 2, MultiplyAddPairs>(packs);
+    return with_step<rows, MultiplyAdd>(packs);
+  }
+  template <int taken, class Step>
+  static GradientProduct<T>* with_step(int64_t packs) {
     if constexpr (most == 4) {
-      if (packs == 4) return gradient_product<T, rows, 4>;
-      if (packs == 3) return gradient_product<T, rows, 3>;
+      if (packs == 4) return gradient_product<T, taken, 4, Step>;
+      if (packs == 3) return gradient_product<T, taken, 3, Step>;
     }
-    return packs == 2 ? gradient_product<T, rows, 2> : gradient_product<T, rows, 1>;
+    return packs == 2 ? gradient_product<T, taken, 2, Step> : gradient_product<T, taken, 1, Step>;
   }
 };
 

@@ -129,5 +129,17 @@ inline void to_pairs(bool words, int64_t count, int64_t wide, const T* in, T* ou
     }
   }
 }
+// The same for a chain that lies in a row: an even number of rounded numbers, in place.
+template <class T>
+inline void neighbours_to_pairs(bool words, int64_t count, T* values) {
+  if constexpr (sizeof(T) == sizeof(float))
+    for (int64_t k = 0; k < count; k += 2) {
+      const T one = values[k], other = values[k + 1];
+      if (words)
+        values[k / 2] = joined(one, other);
+      else
+        values[k] = other, values[k + 1] = one;
+    }
+}
 
 }  // namespace mk::MK_ISA
