@@ -15,6 +15,7 @@ every_kind = pytest.mark.parametrize("kind", cases.GATES)
 # E, D, T, B, I, H: up to eight rows, whose lanes are units; tiles of 16 units, full and not; weights laid out
 # once and on the way; several rounds of products with x and of weight gradients
 FEW_ROWS = [(1, 1, 2, 1, 70, 16), (2, 2, 9, 7, 5, 35), (1, 2, 40, 4, 2, 18), (1, 1, 1, 8, 3, 66)]
+MANY_ROWS = 130  # more than those whose lanes are units in calls of one or two steps
 # E, D, T, B, I, H: panels of 16 and 32 rows, full and not; tiles with and without padding; several blocks
 SHAPES = [
     (1, 1, 1, 1, 1, 1),
@@ -316,7 +317,7 @@ def test_bfloat16_rounds_what_enters_products_and_nothing_else(kind, features, i
 
 
 @every_kind
-@pytest.mark.parametrize("rows", [40, 3])
+@pytest.mark.parametrize("rows", [MANY_ROWS, 3])
 @pytest.mark.parametrize("inputs", [6, 7])
 def test_bfloat16_adds_the_second_of_two_products_first(kind, rows, inputs, isa):
     """One step of bfloat16 numbers: the bits of float32 products with neighbours swapped.
@@ -338,7 +339,7 @@ def test_bfloat16_adds_the_second_of_two_products_first(kind, rows, inputs, isa)
     )
 
 
-@pytest.mark.parametrize("rows", [40, 3])
+@pytest.mark.parametrize("rows", [MANY_ROWS, 3])
 def test_bfloat16_takes_what_is_below_the_smallest_normal_number_as_zero(rows, isa):
     """In products and there alone: 2^-70 times 2^-70 is 0, and half of 2^-130 is not."""
     tiny = 2.0**-70
