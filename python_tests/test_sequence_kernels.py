@@ -252,9 +252,11 @@ def test_what_is_absent_counts_as_zeros_and_what_is_not_wanted_is_left_out(kind)
 
 
 @every_kind
-def test_symbols_equal_one_hot_rows(kind):
-    case = Case(kind, (2, 2, 5, 37, 7, 12), torch.float32, symbols=True)
-    rows = torch.nn.functional.one_hot(case.inputs["x"], 7).float()
+@pytest.mark.parametrize("symbols", [1, 7, 16, 33, 64, 95, 97, 128, 129, 300])
+def test_symbols_equal_one_hot_rows(kind, symbols, isa):
+    """The weights of up to 128 symbols may be looked up in registers, 16 or 32 in each."""
+    case = Case(kind, (2, 2, 5, 37, symbols, 12), torch.float32, symbols=True)
+    rows = torch.nn.functional.one_hot(case.inputs["x"], symbols).float()
     dense = dataclasses.replace(case, symbols=False, inputs={**case.inputs, "x": rows})
     assert_same_bits(cases.forward(case), cases.forward(dense))
 

@@ -107,7 +107,7 @@ struct SequenceForward {
         for (int r = 0; r < rows; r += width) {
           V sum = splat<V>(bias[slot * s.tile + j]);
           if (gathered) {
-            V w = gather<V>(weights, p.symbols + r);
+            V w = gather<V>(weights, s.inputs, p.symbols + r);
             sum = sum + (s.bfloat16 ? bfloat16_rounded(w) : w);
           }
           sum.store(out + r);

@@ -45,11 +45,24 @@ MK_INLINE void store_part(V v, Real<V>* p, int64_t left) {
     __builtin_memcpy(p + lane, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(Real<V>)}, sizeof(Real<V>));
 }
 
-// One number for each lane, at the place that its index names.
+// One number for each lane, at the place that its index names, of `count` numbers.
 template <class V>
-MK_INLINE V gather(const Real<V>* p, const int32_t* index) {
+MK_INLINE V gather(const Real<V>* p, int64_t count, const int32_t* index) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64 && sizeof(Real<V>) == 4) return {_mm512_i32gather_ps(_mm512_loadu_si512(index), p, 4)};
+  if constexpr (sizeof(V) == 64 && sizeof(Real<V>) == 4) {
+    const __m512i places = _mm512_loadu_si512(index);
+    if (count > 128) return {_mm512_i32gather_ps(places, p, 4)};
+    // Fewer are looked up in registers, 32 at a time, which takes a third of the time.
+    const auto sixteen = [&](int64_t first) {
+      const int64_t left = count - first;
+      return _mm512_maskz_loadu_ps(left >= 16 ? 0xffff : left > 0 ? (1 << left) - 1 : 0, p + first);
+    };
+    __m512 found = _mm512_permutex2var_ps(sixteen(0), places, sixteen(16));
+    for (int32_t first = 32; first < count; first += 32)
+      found = _mm512_mask_mov_ps(found, _mm512_cmpge_epi32_mask(places, _mm512_set1_epi32(first)),
+                                 _mm512_permutex2var_ps(sixteen(first), places, sixteen(first + 16)));
+    return {found};
+  }
 #endif
   V v;
   for (int lane = 0; lane < Number<V>::width; ++lane) v.raw[lane] = p[index[lane]];
