@@ -135,8 +135,15 @@ struct SequenceBackward {
     const bool masked = !plain && t.lengths != nullptr, round = !plain && s.bfloat16, cells = t.dcells != nullptr;
     const T* saved = t.saved_gates + at.gates_at(step, p.number, used);
     const V zero = splat<V>(0);
+    // What comes next lies a step before, where the processor's own prefetching does not look.
+    const T* next_saved = saved + (at.gates_at(at.before(step), p.number, used) - at.gates_at(step, p.number, used));
+    const bool ahead = !at.first(step);
     for (int64_t unit = 0; unit < s.hidden; ++unit, saved += sequence_sums * used) {
       const int64_t place = unit * rows;
+      if (ahead) {
+        for (int64_t k = 0; k < sequence_sums * used; k += 64 / int64_t{sizeof(T)}) __builtin_prefetch(next_saved + k, 0, 2);
+        next_saved += sequence_sums * used;
+      }
       for (int column = 0; column < int{row_columns}; column += width) {
         V bias[4];
         MK_UNROLL_ALL
