@@ -129,21 +129,62 @@ struct SequenceBackward {
     p.before = after;
   }
 
+  // What the next step of the loop reads lies a step before in memory, where processors do not look by themselves: it
+  // is asked for unit by unit on the way.  All inline: GCC drops calls of functions that do nothing but prefetch.
+  struct Ahead {
+    static constexpr int64_t line = 64 / int64_t{sizeof(T)};
+    const T *saved, *dy, *carried, *h, *x;  // null where there is nothing to read, h also where it is what is carried
+    const int64_t unit_numbers, rows_used, row_step, hidden, x_numbers;
+
+    Ahead(const SequenceBackward& b, const Panel& p, int64_t step)
+        : saved(nullptr),
+          dy(nullptr),
+          carried(nullptr),
+          h(nullptr),
+          x(nullptr),
+          unit_numbers(sequence_sums * p.rows_used),
+          rows_used(p.rows_used),
+          row_step(b.at.y_step()),
+          hidden(b.s.hidden),
+          x_numbers(p.rows_used * b.s.columns) {
+      if (b.at.first(step)) return;
+      const int64_t next = b.at.before(step), place = b.at.y_row(next, b.row(p));
+      saved = b.t.saved_gates + b.at.gates_at(next, p.number, rows_used);
+      if (b.t.dy != nullptr) dy = b.t.dy + place;
+      if (x_numbers > 0) x = b.t.x + b.at.x_row(next, b.row(p));
+      if (b.at.first(next)) return;
+      const int64_t before = b.at.y_row(b.at.before(next), b.row(p));
+      carried = b.carried() + before;
+      if (!Cell::carries_h) h = b.t.saved_y + before;  // of the weight gradients, as x
+    }
+
+    MK_INLINE void ask(int64_t unit) const {
+      if (saved == nullptr) return;
+      for (int64_t k = 0; k < unit_numbers; k += line) prefetch(saved + unit * unit_numbers + k);
+      if (x != nullptr)
+        for (int64_t k = unit * line; k < x_numbers; k += hidden * line) prefetch(x + k);
+      if (unit % line != 0) return;
+      ask_rows(dy, unit);
+      ask_rows(carried, unit);
+      ask_rows(h, unit);
+    }
+    MK_INLINE void ask_rows(const T* place, int64_t unit) const {
+      if (place == nullptr) return;
+      for (int64_t r = 0; r < rows_used; ++r) prefetch(place + r * row_step + unit);
+    }
+    static MK_INLINE void prefetch(const T* p) { __builtin_prefetch(p, 0, 2); }
+  };
+
   template <bool plain>
   void take_units(Panel& p, int64_t step, T* entry) {
     const int64_t used = p.rows_used, slot_step = s.hidden * rows;
     const bool masked = !plain && t.lengths != nullptr, round = !plain && s.bfloat16, cells = t.dcells != nullptr;
     const T* saved = t.saved_gates + at.gates_at(step, p.number, used);
     const V zero = splat<V>(0);
-    // What comes next lies a step before, where the processor's own prefetching does not look.
-    const T* next_saved = saved + (at.gates_at(at.before(step), p.number, used) - at.gates_at(step, p.number, used));
-    const bool ahead = !at.first(step);
+    const Ahead ahead(*this, p, step);
     for (int64_t unit = 0; unit < s.hidden; ++unit, saved += sequence_sums * used) {
       const int64_t place = unit * rows;
-      if (ahead) {
-        for (int64_t k = 0; k < sequence_sums * used; k += 64 / int64_t{sizeof(T)}) __builtin_prefetch(next_saved + k, 0, 2);
-        next_saved += sequence_sums * used;
-      }
+      ahead.ask(unit);
       for (int column = 0; column < int{row_columns}; column += width) {
         V bias[4];
         MK_UNROLL_ALL
