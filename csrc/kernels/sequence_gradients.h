@@ -246,7 +246,9 @@ struct WeightGradients {
     if (s.bfloat16) to_pairs(s.pairs, rows, wide, columns_of_entry, columns_of_entry);
   }
   static void copy(const T* in, int64_t begin, int64_t end, T* out) {
-    for (int64_t k = begin; k < end; ++k) out[k - begin] = in == nullptr ? T(0) : in[k];
+    if (in == nullptr) return fill(out, end - begin, T(0));
+    for (; begin < end; begin += width, out += width)
+      store_part(load_part<V>(in + begin, end - begin), out, end - begin);
   }
 
   // Against symbols: a row's gradients are added to those of its symbol.

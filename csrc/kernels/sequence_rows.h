@@ -27,10 +27,22 @@ inline void from_panel(const T* panel, int64_t panel_rows, int64_t rows, int64_t
   transpose<add>(panel, panel_rows, wide, rows, out, out_step);
 }
 
-// Packs of a row of `rows` numbers that need not be whole packs: what lies beyond reads as 0 and is not written.
+// Packs of a row that need not be whole: what lies beyond its `left` numbers reads as 0 and is not written.
+#if defined(__AVX512F__)
+template <class V>
+constexpr bool takes_masks = sizeof(V) == 64;
+template <class V>
+MK_INLINE unsigned first_lanes(int64_t left) {
+  return left >= Number<V>::width ? (1u << Number<V>::width) - 1 : left > 0 ? (1u << left) - 1 : 0;
+}
+#endif
 template <class V>
 MK_INLINE V load_part(const Real<V>* p, int64_t left) {
   constexpr int width = Number<V>::width;
+#if defined(__AVX512F__)
+  if constexpr (takes_masks<V> && sizeof(Real<V>) == 4) return {_mm512_maskz_loadu_ps(first_lanes<V>(left), p)};
+  if constexpr (takes_masks<V> && sizeof(Real<V>) == 8) return {_mm512_maskz_loadu_pd(first_lanes<V>(left), p)};
+#endif
   if (left >= width) return V::load(p);
   V v = splat<V>(0);
   for (int64_t lane = 0; lane < left; ++lane)
@@ -40,6 +52,10 @@ MK_INLINE V load_part(const Real<V>* p, int64_t left) {
 template <class V>
 MK_INLINE void store_part(V v, Real<V>* p, int64_t left) {
   constexpr int width = Number<V>::width;
+#if defined(__AVX512F__)
+  if constexpr (takes_masks<V> && sizeof(Real<V>) == 4) return _mm512_mask_storeu_ps(p, first_lanes<V>(left), v.raw);
+  if constexpr (takes_masks<V> && sizeof(Real<V>) == 8) return _mm512_mask_storeu_pd(p, first_lanes<V>(left), v.raw);
+#endif
   if (left >= width) return v.store(p);
   for (int64_t lane = 0; lane < left; ++lane)
     __builtin_memcpy(p + lane, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(Real<V>)}, sizeof(Real<V>));
@@ -47,16 +63,13 @@ MK_INLINE void store_part(V v, Real<V>* p, int64_t left) {
 
 // One number for each lane, at the place that its index names, of `count` numbers.
 template <class V>
-MK_INLINE V gather(const Real<V>* p, int64_t count, const int32_t* index) {
+MK_INLINE V gather(const Real<V>* p, [[maybe_unused]] int64_t count, const int32_t* index) {
 #if defined(__AVX512F__)
-  if constexpr (sizeof(V) == 64 && sizeof(Real<V>) == 4) {
+  if constexpr (takes_masks<V> && sizeof(Real<V>) == 4) {
     const __m512i places = _mm512_loadu_si512(index);
     if (count > 128) return {_mm512_i32gather_ps(places, p, 4)};
     // Fewer are looked up in registers, 32 at a time, which takes a third of the time.
-    const auto sixteen = [&](int64_t first) {
-      const int64_t left = count - first;
-      return _mm512_maskz_loadu_ps(left >= 16 ? 0xffff : left > 0 ? (1 << left) - 1 : 0, p + first);
-    };
+    const auto sixteen = [&](int64_t first) { return load_part<V>(p + first, count - first).raw; };
     __m512 found = _mm512_permutex2var_ps(sixteen(0), places, sixteen(16));
     for (int32_t first = 32; first < count; first += 32)
       found = _mm512_mask_mov_ps(found, _mm512_cmpge_epi32_mask(places, _mm512_set1_epi32(first)),
