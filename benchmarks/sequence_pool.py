@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import ExitStack
+from pathlib import Path
 
 import sequence_proof
 from sequence_cases import Arrays, SequenceCase
@@ -25,10 +26,12 @@ class Pool:
     Args:
         shared: all participants with the same malloc share a process, which saves starting some; not for
             figures to keep.
+        packages: folder in which the processes look for packages first.
     """
 
-    def __init__(self, shared: bool = False) -> None:
+    def __init__(self, shared: bool = False, packages: Path | None = None) -> None:
         self._shared = shared
+        self._packages = packages
         self._stack = ExitStack()
         self._workers: dict[tuple[int, bool, str], Worker] = {}
         self._exact: tuple[str, Arrays] | None = None
@@ -38,7 +41,7 @@ class Pool:
         given = PARTICIPANTS[name]
         key = threads, given.tuned, "" if self._shared else given.process
         if key not in self._workers:
-            self._workers[key] = self._stack.enter_context(Worker(threads, given.environment))
+            self._workers[key] = self._stack.enter_context(Worker(threads, given.environment, self._packages))
         return self._workers[key]
 
     def start(self, turns: Iterable[tuple[str, int]]) -> None:

@@ -100,9 +100,12 @@ class Worker:
     Args:
         threads: of torch and JAX, and how many processors the process may use.
         environment: more variables that must be set before the process starts.
+        packages: folder in which the process looks for packages first.
     """
 
-    def __init__(self, threads: int, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, threads: int, environment: Mapping[str, str] | None = None, packages: Path | None = None
+    ) -> None:
         available = sorted(os.sched_getaffinity(0))
         if threads > len(available):
             raise ValueError(f"threads: got {threads}, needs at most the {len(available)} usable processors")
@@ -114,7 +117,9 @@ class Worker:
             "OMP_NUM_THREADS": count,
             "MKL_NUM_THREADS": count,
             "JAX_PLATFORMS": "cpu",
-            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+            "PYTHONPATH": os.pathsep.join(
+                [*([str(packages)] if packages else []), *(path for path in sys.path if path)]
+            ),
         }
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__)), *map(str, available[:threads])],
