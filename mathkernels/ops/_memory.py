@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from mathkernels import _C
 
 # Below this malloc keeps memory itself, and a kernel's work outweighs what a new page costs.
 LARGE = 1 << 20  # bytes
+CPU = torch.device("cpu")  # to name the device costs half as much as another tensor
 
 
 def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
@@ -24,5 +27,12 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """
     count = math.prod(shape)
     if count * dtype.itemsize < LARGE:
-        return torch.empty(shape, dtype=dtype, device="cpu")
+        return torch.empty(shape, dtype=dtype, device=CPU)
     return torch.frombuffer(_C.Memory(count * dtype.itemsize), dtype=dtype, count=count).view(shape)
+
+
+def maker(most: int, dtype: torch.dtype) -> Callable[[tuple[int, ...]], Tensor]:
+    """`empty` for some tensors, none of which has more than `most` numbers: spares counting small ones."""
+    if most * dtype.itemsize < LARGE:
+        return partial(torch.empty, dtype=dtype, device=CPU)
+    return partial(empty, dtype=dtype)

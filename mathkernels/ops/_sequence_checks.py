@@ -36,6 +36,15 @@ class Sizes(NamedTuple):
     D: int
     H: int
 
+    @property
+    def most(self) -> int:
+        """No tensor of a call, its gradients included, has more numbers: gates, x or weights."""
+        return (
+            self.E
+            * self.D
+            * max(max(self.T, 1) * self.B * max(4 * self.H, self.I), 4 * self.H * max(self.I, self.H, 1))
+        )
+
 
 def check_sequence(kind: str, given: Given, bfloat16: bool) -> Sizes:
     """The sizes of one call of "lstm" or "gru".

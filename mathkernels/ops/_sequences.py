@@ -18,7 +18,7 @@ from torch import Tensor
 from mathkernels import _C
 from mathkernels.backends import record
 from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, fold_models, keep_signature
-from mathkernels.ops._memory import empty
+from mathkernels.ops._memory import empty, maker
 from mathkernels.ops._sequence_checks import (
     Given,
     Sizes,
@@ -90,7 +90,7 @@ def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, (save_gates, save_cells, bfloat16) = Given(*arguments[:8]), arguments[8:]
     sizes = check_sequence(name, given, bfloat16)
     check_values(name, given, sizes)
-    new = partial(empty, dtype=given.weight_hh.dtype)
+    new = maker(sizes.most, given.weight_hh.dtype)
     outputs = _outputs(name, new, sizes, save_gates, save_cells)
     call = _call(name, given, sizes, bfloat16)
     workspace = empty((_C.sequence_forward_workspace(call),), torch.uint8)
@@ -149,7 +149,7 @@ def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, sizes = _check_backward(name, arguments)
     y, cells, gates = arguments[12:15]
     wanted = _wanted(given, *arguments[15:18])
-    gradients = _new_gradients(partial(empty, dtype=given.weight_hh.dtype), given, wanted)
+    gradients = _new_gradients(maker(sizes.most, given.weight_hh.dtype), given, wanted)
     call = _call(name, given, sizes, arguments[-1])
     workspace = empty((_C.sequence_backward_workspace(call),), torch.uint8)
     saved = (y, gates, cells if name == "lstm" else None)
