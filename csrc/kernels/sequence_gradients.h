@@ -209,15 +209,17 @@ struct WeightGradients {
 
   // `with_h`: the columns are h, then x; else x alone.
   void add_columns(int64_t all, bool with_h, int64_t first_sum, T* out, int64_t out_step) {
-    const int64_t segment = chain_rows(s, rows);
+    const int64_t segment = chain_rows(s, rows), halves = (all + width / 2 - 1) / (width / 2);
     const int64_t packs = (all + width - 1) / width, blocks = (packs + Chosen::most - 1) / Chosen::most;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = block * packs / blocks, taken = (block + 1) * packs / blocks - first;
+      const bool half = Chosen::halves && !s.bfloat16 && block + 1 == blocks && halves % 2 == 1;
+      const int64_t wide = taken * width - (half ? width / 2 : 0);
       for (int64_t k = 0; k < count; ++k)
-        lay_out(places[k], first * width, taken * width, all, with_h, columns + k * segment * taken * width);
+        lay_out(places[k], first * width, wide, all, with_h, columns + k * segment * wide);
       for (int64_t sum = 0; sum < sums_of_products(s); sum += gradient_outputs)
-        Chosen::of(taken, s.pairs)(count, entries + (first_sum + sum) * segment, entry_numbers(s), columns,
-                                   out + sum * out_step + first * width, out_step);
+        Chosen::of(taken, half, s.pairs)(count, entries + (first_sum + sum) * segment, entry_numbers(s), columns,
+                                         out + sum * out_step + first * width, out_step);
     }
   }
 

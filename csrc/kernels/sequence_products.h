@@ -125,63 +125,73 @@ struct Products {
 };
 
 // The product for weight gradients: out[u][column] += sum over rows of a[u][row] b[row][column], for 6 u and P packs of
-// columns.  The rows come in `segments` of a panel's rows (or of words of two of them): a is a panel in each, a_step
-// numbers apart; b is dense.
+// columns, the last of which may be half a pack.  The rows come in `segments` of a panel's rows (or of words of two of
+// them): a is a panel in each, a_step numbers apart; b is dense.
 template <class T>
 using GradientProduct = void(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step);
 
 constexpr int gradient_outputs = 6;
 
-template <class T, int rows, int P, class Step = MultiplyAdd>
+template <class T, int rows, int P, bool half, class Step>
 MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step) {
   using V = Pack<T>;
-  constexpr int width = Number<V>::width, U = gradient_outputs;
+  using Half = Vec<T, Number<V>::width / 2>;
+  constexpr int width = Number<V>::width, U = gradient_outputs, whole = half ? P - 1 : P;
   V sums[U][P];
+  Half last[U];
   MK_UNROLL_ALL
   for (int u = 0; u < U; ++u) {
     MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) sums[u][p] = splat<V>(T(0));
+    for (int p = 0; p < whole; ++p) sums[u][p] = splat<V>(T(0));
+    if constexpr (half) last[u] = splat<Half>(T(0));
   }
   for (int64_t segment = 0; segment < segments; ++segment) {
     const T* scalars = a + segment * a_step;
     for (int row = 0; row < rows; ++row) {
       V values[P];
       MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) values[p] = V::load(b + p * width);
+      for (int p = 0; p < whole; ++p) values[p] = V::load(b + p * width);
+      Half last_value;
+      if constexpr (half) last_value = Half::load(b + whole * width);
       MK_UNROLL_ALL
       for (int u = 0; u < U; ++u) {
         const V scalar = splat<V>(scalars[u * rows + row]);
         MK_UNROLL_ALL
-        for (int p = 0; p < P; ++p) sums[u][p] = Step::add(scalar, values[p], sums[u][p]);
+        for (int p = 0; p < whole; ++p) sums[u][p] = Step::add(scalar, values[p], sums[u][p]);
+        if constexpr (half) last[u] = Step::add(splat<Half>(scalars[u * rows + row]), last_value, last[u]);
       }
-      b += P * width;
+      b += whole * width + (half ? width / 2 : 0);
     }
   }
   MK_UNROLL_ALL
   for (int u = 0; u < U; ++u) {
+    T* place = out + u * out_step;
     MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) {
-      T* place = out + u * out_step + p * width;
-      (V::load(place) + sums[u][p]).store(place);
-    }
+    for (int p = 0; p < whole; ++p) (V::load(place + p * width) + sums[u][p]).store(place + p * width);
+    if constexpr (half) (Half::load(place + whole * width) + last[u]).store(place + whole * width);
   }
 }
 
 template <class T, int rows>
 struct GradientProducts {
   static constexpr int most = many_registers ? 4 : 2;  // packs of columns
-  static GradientProduct<T>* of(int64_t packs, bool pairs) {
+  // Of 512 bits a half costs AMD's Zen 4 half the time, and Intel's processors no more than a whole.
+  static constexpr bool halves = many_registers;
+
+  static GradientProduct<T>* of(int64_t packs, bool half, bool pairs) {
     if constexpr (sizeof(T) == sizeof(float))
-      if (pairs) return with_step<rows / 2, MultiplyAddPairs>(packs);
-    return with_step<rows, MultiplyAdd>(packs);
+      if (pairs) return with_step<rows / 2, false, MultiplyAddPairs>(packs);
+    if constexpr (halves)
+      if (half) return with_step<rows, true, MultiplyAdd>(packs);
+    return with_step<rows, false, MultiplyAdd>(packs);
   }
-  template <int taken, class Step>
+  template <int taken, bool half, class Step>
   static GradientProduct<T>* with_step(int64_t packs) {
     if constexpr (most == 4) {
-      if (packs == 4) return gradient_product<T, taken, 4, Step>;
-      if (packs == 3) return gradient_product<T, taken, 3, Step>;
+      if (packs == 4) return gradient_product<T, taken, 4, half, Step>;
+      if (packs == 3) return gradient_product<T, taken, 3, half, Step>;
     }
-    return packs == 2 ? gradient_product<T, taken, 2, Step> : gradient_product<T, taken, 1, Step>;
+    return packs == 2 ? gradient_product<T, taken, 2, half, Step> : gradient_product<T, taken, 1, half, Step>;
   }
 };
 
