@@ -7,7 +7,7 @@ from report_modules import participants
 from worker import OURS, REFERENCE_COMPILED, Worker
 
 pytest.importorskip("jax", reason="a rival: pip install mathkernels[bench]")
-SHORT = ("NAC, 2", "GNALU, 2", "NPU modified, 2", "NMRU gated, 2", "simple product, 4")
+SHORT = ("NAC, 2", "GNALU, 2", "INALU, 2", "NPU modified, 2", "NMRU gated, 2", "simple product, 4")
 
 
 @pytest.fixture(scope="module")
