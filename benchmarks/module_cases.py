@@ -205,9 +205,8 @@ _MODULES = (
     ModuleCase("NALU separate", NALU(weights="separate"), "mul"),
     ModuleCase("NALU nau-nmu", NALU(weights="nau-nmu"), "mul"),
     ModuleCase("GNALU", GNALU(), "mul"),
-    ModuleCase(
-        "INALU", INALU(penalty=0), "mul"
-    ),  # no rival has its penalty, which waits for iteration 10,000
+    # without its penalty, which waits for iteration 10,000
+    ModuleCase("INALU", INALU(penalty=0), "mul"),
     ModuleCase("NMU", NMU(), "mul"),
 )
 _DIVIDERS = (  # the division paper's; NMRUs are trained with a limit of the gradient norm there
