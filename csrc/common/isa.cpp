@@ -25,7 +25,8 @@ bool has([[maybe_unused]] int index) {
 }
 
 // vdpbf16ps does the work of two fused multiply-adds.  Measured: AMD's Zen 4 starts as many of them as multiply-adds
-// (sequences of 512 units take 0.57 of the time), Intel's Emerald Rapids a quarter (99 to 107 GFLOP/s against 206 to 216).
+// (sequences of 512 units take 0.57 of the time), Intel's Emerald Rapids a quarter (99 to 107 GFLOP/s against 206 to
+// 216).
 bool has_bfloat16_pairs() {
 #if defined(__x86_64__)
   return __builtin_cpu_supports("avx512bf16");
