@@ -1,11 +1,12 @@
 """Time sequences of two builds of this package in turns: what a change of the kernels brings.
 
     python benchmarks/compare_builds.py ../before . [--case "LSTM B128 T150 I2 H100"] [--threads 1]
+    python benchmarks/compare_builds.py          the installed build beside itself: how much figures scatter
 
 A build is a folder with the compiled package `mathkernels` in it: a checkout built in place, or what
-`pip install --target` filled. Both are proved against float64 before they take turns. Prints, forward alone
-and forward with backward, the medians of both and how many times as fast the second is (median, least and
-most of the rounds' ratios). A build beside itself shows the scatter. Writes no file.
+`pip install --target` filled; by default the installed one. Both are proved against float64 before they take
+turns. Prints, forward alone and forward with backward, the medians of both and how many times as fast the
+second is (median, least and most of the rounds' ratios). Writes no file.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from sequence_cases import SEQUENCE_CASES
 from sequence_participants import OURS, OURS_BF16
 from sequence_pool import PASSES, Pool
 
+import mathkernels
+
+INSTALLED = Path(mathkernels.__file__).parents[1]
 USUAL = (
     "LSTM bidirectional B256 T10 I13 H20",
     "LSTM B32 T150 I2 H100",
@@ -39,8 +43,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("before", type=build, help="folder of the first build")
-    parser.add_argument("after", type=build, help="folder of the second")
+    parser.add_argument("before", nargs="?", type=build, default=INSTALLED, help="folder of the first build")
+    parser.add_argument("after", nargs="?", type=build, default=INSTALLED, help="folder of the second")
     parser.add_argument("--case", action="append", choices=list(SEQUENCE_CASES), help="may be repeated")
     parser.add_argument("--bfloat16", action="store_true", help="round products to bfloat16")
     parser.add_argument("--threads", type=int, default=1)
