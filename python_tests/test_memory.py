@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from mathkernels import _C, backends
+from mathkernels import _C, backends, ops
 from mathkernels.nn import LSTM
 from mathkernels.ops._memory import LARGE, empty
 from mathkernels.testing import poisoned_memory
@@ -107,6 +107,26 @@ def test_training_steps_reuse_their_memory_and_repeat_their_bits():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    ("large", "sizes"),  # T, B, I, H: what is larger than all else
+    [
+        ("y", (64, 70, 2, 64)),
+        ("x", (64, 4, 1100, 1)),
+        ("weight_hh", (1, 1, 3, 350)),
+        ("weight_ih", (1, 1, 90_000, 1)),
+    ],
+)
+@pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
+def test_every_large_tensor_of_a_sequence_lies_in_kept_memory(kind, gates, large, sizes):
+    T, B, I, H = sizes
+    shapes = {"x": (1, T, B, I), "weight_ih": (1, 1, gates * H, I), "weight_hh": (1, 1, gates * H, H)}
+    given = {name: torch.zeros(shape, requires_grad=True) for name, shape in shapes.items()}
+    y = getattr(ops, kind)(**given)[0]
+    made = dict(zip(given, torch.autograd.grad(y.sum(), list(given.values())), strict=True)) | {"y": y}
+    assert made[large].nbytes >= LARGE
+    assert made[large].data_ptr() % PAGE == 0
+
+
 def test_a_forked_child_has_blocks_of_its_own():
     held = block(1).fill_(7)
     child = os.fork()
