@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import re
 from collections.abc import Callable
-from functools import cache
-from typing import Any, ClassVar
+from functools import cache, wraps
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mathkernels.backends import record
+from mathkernels.ops._autograd import autograd_kernel
 
 DTYPES = (torch.float32, torch.float64)  # in the order of mk::Dtype
 NO_GPU_KERNEL = "tensors are on a GPU, for which this op is plain torch"
@@ -20,11 +20,15 @@ _LIBRARY = torch.library.Library("mathkernels", "DEF")
 
 
 def define(
-    schema: str, fake: Callable, cpu: Callable, cuda: Callable | None = None, folds: bool = False
+    schema: str,
+    fake: Callable,
+    cpu: Callable,
+    cuda: Callable | None = None,
+    vmap: Callable | None = None,
 ) -> Callable:
     """Declare ``mathkernels::<schema>`` with its shape rule and kernels; return the op.
 
-    With ``folds`` vmap maps the op itself by `fold_models`: it is called outside its autograd function too.
+    ``vmap`` is its rule under torch.vmap, by default that of a leading model axis.
     """
     name = schema.partition("(")[0]
 
@@ -35,17 +39,40 @@ def define(
         )
 
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
-    _LIBRARY.impl(name, cpu, "CPU")
-    _LIBRARY.impl(name, cuda or no_cuda, "CUDA")
-    torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
     op = getattr(torch.ops.mathkernels, name).default
-    if folds:
+    _LIBRARY.impl(name, _with_tensors(op, cpu), "CPU")
+    _LIBRARY.impl(name, _with_tensors(op, cuda or no_cuda), "CUDA")
+    torch.library.register_fake(f"mathkernels::{name}", _with_tensors(op, fake), lib=_LIBRARY)
 
-        def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
-            return fold_models(op, info, in_dims, inputs)
+    def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
+        return (vmap or fold_models)(op, info, in_dims, inputs)
 
-        torch.library.register_vmap(f"mathkernels::{name}", rule, lib=_LIBRARY)
+    torch.library.register_vmap(f"mathkernels::{name}", rule, lib=_LIBRARY)
     return op
+
+
+def differentiate(op: Any, forward: Callable, backward: Callable) -> None:
+    """Register how an op is differentiated; `autograd_kernel` says what the two functions take and give."""
+    name = op._schema.name.partition("::")[2]
+    _LIBRARY.impl(name, autograd_kernel(op, forward, backward), "Autograd", with_keyset=True)
+
+
+def _with_tensors(op: Any, kernel: Callable) -> Callable:
+    """The kernel behind a check that nothing is None which may not be: torch lets None pass as a tensor."""
+    needed = [
+        (at, argument.name)
+        for at, argument in enumerate(op._schema.arguments)
+        if isinstance(argument.type, torch.TensorType)
+    ]
+
+    @wraps(kernel)
+    def checked(*args: Any) -> Any:
+        for at, name in needed:
+            if args[at] is None:
+                raise TypeError(f"{op._schema.name.partition('::')[2]}: {name} is None; needs a tensor")
+        return kernel(*args)
+
+    return checked
 
 
 def triton_kernels(family: str, op: str, x: Tensor) -> Any:
@@ -60,33 +87,6 @@ def triton_kernels(family: str, op: str, x: Tensor) -> Any:
         ) from error
     record(op, "triton", f"tensors are on {x.device}")
     return module
-
-
-class _Bound:
-    """What binding gives where every argument is given by position."""
-
-    kwargs: ClassVar[dict[str, Any]] = {}
-
-    def __init__(self, args: tuple) -> None:
-        self.args = args
-
-    def apply_defaults(self) -> None:
-        """There are none."""
-
-
-class _Positional(inspect.Signature):
-    def bind(self, *args: Any) -> Any:
-        return _Bound(args)
-
-
-def keep_signature(forward: Callable) -> Callable:
-    """Spare torch the work of binding arguments, which it does at every call of an autograd function.
-
-    ``forward`` has to be called with all of its arguments, by position.
-    """
-    signature = _Positional(list(inspect.signature(forward).parameters.values()))
-    forward.__signature__ = signature  # pyright: ignore[reportFunctionMemberAccess]
-    return forward
 
 
 @cache
@@ -137,11 +137,8 @@ def check_like(op: str, **tensors: Tensor) -> None:
         )
 
 
-def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tuple:
-    """The vmap rule of an op with a leading model axis: V maps over E models are one call on V * E models.
-
-    ``function`` is the op or its autograd function.
-    """
+def fold_models(op: Callable, info: Any, in_dims: tuple, inputs: tuple) -> tuple:
+    """The vmap rule of an op with a leading model axis: V maps over E models are one call on V * E models."""
     maps = info.batch_size
 
     def fold(value: Any, dim: int | None) -> Any:
@@ -152,7 +149,19 @@ def fold_models(function: Any, info: Any, in_dims: tuple, inputs: tuple) -> tupl
     def unfold(value: Tensor) -> Tensor:
         return value.unflatten(0, (maps, value.shape[0] // maps if maps else 0))
 
-    out = getattr(function, "apply", function)(*map(fold, inputs, in_dims))
+    out = op(*map(fold, inputs, in_dims))
     if isinstance(out, Tensor):
         return unfold(out), 0
     return tuple(map(unfold, out)), (0,) * len(out)
+
+
+def map_elements(op: Callable, info: Any, in_dims: tuple, inputs: tuple) -> tuple:
+    """The vmap rule of an op of one output that treats elements alike and each alone."""
+    maps = info.batch_size
+
+    def lead(value: Any, dim: int | None) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        return value.expand(maps, *value.shape) if dim is None else value.movedim(dim, 0)
+
+    return op(*map(lead, inputs, in_dims)), 0

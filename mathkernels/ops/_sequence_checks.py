@@ -149,6 +149,13 @@ def _check_range(kind: str, name: str, values: Tensor, low: int, high: int, righ
         raise ValueError(f"{kind}: {name} holds {least if least < low else most}; needs {right}")
 
 
+def own_integers(given: Given) -> Given:
+    """Copies of symbols and lengths, which index memory: nobody else can change what was checked."""
+    x, lengths = given.x, given.lengths
+    x = x if x.is_floating_point() else x.clone()
+    return given._replace(x=x, lengths=lengths if lengths is None else lengths.clone())
+
+
 def address(tensor: Tensor | None) -> int:
     """Where the values are, 0 for no tensor."""
     return 0 if tensor is None else tensor.data_ptr()

@@ -1,8 +1,7 @@
 """Whole LSTM and GRU sequences as ops: what the two share.
 
 `define_sequence` declares one, `apply_sequence` calls it. All functions here take and return c0, cn and
-cells, which
-a GRU has not: for it they are None where they come in, and without elements where they go out.
+cells, which a GRU has not: for it they are None where they come in, and without elements where they go out.
 """
 
 from __future__ import annotations
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, fold_models, keep_signature
+from mathkernels.ops._autograd import Own
+from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, differentiate
 from mathkernels.ops._memory import empty, maker
 from mathkernels.ops._sequence_checks import (
     Given,
@@ -27,6 +27,7 @@ from mathkernels.ops._sequence_checks import (
     check_sequence,
     check_values,
     dense,
+    own_integers,
 )
 
 
@@ -53,13 +54,15 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     wants = "bool want_x, bool want_weights, bool want_states, bool bfloat16"
     five, seven = (", ".join(["Tensor"] * count) for count in (5, 7))
     schema = f"{name}({given}, {flags}) -> ({five})"
-    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name), folds=True)
+    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name))
     schema = (
         f"{name}_backward({gradients}, {given}, Tensor y, Tensor cells, Tensor gates, {wants}) -> ({seven})"
     )
     kernels = partial(_cpu_backward, name), partial(_cuda_backward, name)
-    backward = define(schema, partial(_fake_backward, name), *kernels, folds=True)
+    backward = define(schema, partial(_fake_backward, name), *kernels)
     _SEQUENCES[name] = _Sequence(forward, backward, reference, reference_backward)
+    differentiate(forward, _run, partial(_pull, name))
+    differentiate(backward, _run_backward, partial(_pull_backward, name))
 
 
 def _outputs(
@@ -89,6 +92,7 @@ def _call(name: str, given: Given, sizes: Sizes, bfloat16: bool) -> object:
 def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, (save_gates, save_cells, bfloat16) = Given(*arguments[:8]), arguments[8:]
     sizes = check_sequence(name, given, bfloat16)
+    given = own_integers(given)
     check_values(name, given, sizes)
     new = maker(sizes.most, given.weight_hh.dtype)
     outputs = _outputs(name, new, sizes, save_gates, save_cells)
@@ -125,6 +129,8 @@ def _check_backward(name: str, arguments: tuple) -> tuple[Given, Sizes]:
         arguments[12:15],
     )
     sizes = check_sequence(name, given, arguments[-1])
+    if arguments[15] and not given.x.is_floating_point():
+        raise ValueError(f"{name}_backward: want_x is True, but x holds symbols, which have no gradient")
     told = {"dy": (dy, "ETBS"), "dhn": (dhn, "EDBH"), "y": (y, "ETBS"), "gates": (gates, "EDTBG")}
     if name == "lstm":
         told.update(dcn=(dcn, "EDBH"), dcells=(dcells, "ETBS"), cells=(cells, "ETBS"))
@@ -147,6 +153,8 @@ def _fake_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
 
 def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, sizes = _check_backward(name, arguments)
+    given = own_integers(given)
+    check_values(f"{name}_backward", given, sizes)
     y, cells, gates = arguments[12:15]
     wanted = _wanted(given, *arguments[15:18])
     gradients = _new_gradients(maker(sizes.most, given.weight_hh.dtype), given, wanted)
@@ -161,7 +169,8 @@ def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _cuda_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
-    given, _ = _check_backward(name, arguments)
+    given, sizes = _check_backward(name, arguments)
+    check_values(f"{name}_backward", given, sizes)
     wanted = _wanted(given, *arguments[15:18])
     record(f"{name}_backward", "torch", NO_GPU_KERNEL)
     found = _SEQUENCES[name].reference_backward(*arguments[:15], arguments[-1])
@@ -184,100 +193,57 @@ def apply_sequence(
 ) -> tuple[Tensor, ...]:
     """y, hn, cn and cells of the op `name`; differentiable to any order, mapped by vmap."""
     given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in given):
-        return _Forward.apply(name, bfloat16, *given)[:4]
     return _SEQUENCES[name].forward(*given, False, save_cells, bfloat16)[:4]
 
 
-class _Forward(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(name, bfloat16, x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths):
-        given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-        return _SEQUENCES[name].forward(*given, True, True, bfloat16)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.name, ctx.bfloat16 = inputs[:2]
-        y, _, _, cells, gates = output
-        ctx.save_for_backward(*inputs[2:], y, cells, gates)
-        ctx.mark_non_differentiable(gates)
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        x, *weights, h0, c0, _ = ctx.needs_input_grad[2:]
-        wants = x, any(weights), h0 or c0
-        saved = ctx.saved_tensors  # checkpointing gives them once
-        if torch.is_grad_enabled():  # somebody may want the gradient of the gradients
-            gradients = _Backward.apply(ctx.name, *wants, ctx.bfloat16, *grads[:4], *saved)
-        else:
-            gradients = _SEQUENCES[ctx.name].backward(*grads[:4], *saved, *wants, ctx.bfloat16)
-        wanted = _wanted(saved[:7], *wants)
-        kept = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
-        return None, None, *kept, None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Forward, info, in_dims, inputs)
+def _run(ctx: Any, call: Callable, *arguments: Any) -> tuple[Tensor, ...]:
+    # Their owner may fill symbols and lengths anew before backward, through numpy unseen by torch.
+    given = own_integers(Given(*arguments[:8]))
+    save_gates, save_cells, ctx.bfloat16 = arguments[8:]
+    y, hn, cn, cells, gates = call(*given, True, True, ctx.bfloat16)
+    ctx.own = Own(y, cells) if save_cells else Own(y)
+    kept = (*ctx.own.saved, gates) if save_cells else (*ctx.own.saved, cells, gates)
+    ctx.save_for_backward(*given, *kept)
+    ctx.set_materialize_grads(False)
+    none = y.new_empty(y.shape[0], 0)
+    outputs = y, hn, cn, cells if save_cells else none, gates if save_gates else none.clone()
+    ctx.mark_non_differentiable(outputs[4])
+    return outputs
 
 
-class _Backward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference, which makes y, cells and gates anew."""
+def _pull(name: str, ctx: Any, *grads: Tensor | None) -> tuple:
+    sequence, wanted = _SEQUENCES[name], ctx.needs_input_grad
+    wants = wanted[0], any(wanted[1:5]), any(wanted[5:7])
+    *given, y, cells, gates = ctx.saved_tensors  # checkpointing gives them once
+    if ctx.own.overwritten():
+        with torch.no_grad():
+            y, _, _, cells, gates = sequence.forward(*given, True, True, ctx.bfloat16)
+    gradients = sequence.backward(*grads[:4], *given, y, cells, gates, *wants, ctx.bfloat16)
+    kept = (g if want else None for g, want in zip(gradients, _wanted(given, *wants), strict=True))
+    return *kept, None, None, None, None
 
-    @staticmethod
-    @keep_signature
-    def forward(
-        name,
-        want_x,
-        want_weights,
-        want_states,
-        bfloat16,
-        dy,
-        dhn,
-        dcn,
-        dcells,
-        x,
-        weight_ih,
-        weight_hh,
-        bias_ih,
-        bias_hh,
-        h0,
-        c0,
-        lengths,
-        y,
-        cells,
-        gates,
-    ):
-        given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-        return _SEQUENCES[name].backward(
-            dy, dhn, dcn, dcells, *given, y, cells, gates, want_x, want_weights, want_states, bfloat16
-        )
 
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.name, *ctx.wants, ctx.bfloat16 = inputs[:5]
-        ctx.save_for_backward(*inputs[5:17])
+def _run_backward(ctx: Any, call: Callable, *arguments: Any) -> tuple[Tensor, ...]:
+    *ctx.wants, ctx.bfloat16 = arguments[15:]
+    ctx.save_for_backward(*arguments[:12])
+    return call(*arguments)
 
-    @staticmethod
-    def backward(ctx, *grads):
-        sequence, saved = _SEQUENCES[ctx.name], ctx.saved_tensors
-        wanted = _wanted(saved[4:11], *ctx.wants)
-        real = [tensor is not None and tensor.is_floating_point() for tensor in saved]
 
-        def pullback(*tensors: Tensor) -> tuple[Tensor, ...]:
-            left = iter(tensors)
-            arguments = [next(left) if is_real else t for t, is_real in zip(saved, real, strict=True)]
-            y, _, _, cells, gates = sequence.reference(*arguments[4:], ctx.bfloat16)
-            gradients = sequence.reference_backward(*arguments, y, cells, gates, ctx.bfloat16)
-            return tuple(g for g, want in zip(gradients, wanted, strict=True) if want)
+def _pull_backward(name: str, ctx: Any, *grads: Tensor) -> tuple:
+    """Second order goes through the reference, which makes y, cells and gates anew."""
+    sequence, saved = _SEQUENCES[name], ctx.saved_tensors
+    wanted = _wanted(saved[4:11], *ctx.wants)
+    real = [tensor is not None and tensor.is_floating_point() for tensor in saved]
 
-        leaves = [t for t, is_real in zip(saved, real, strict=True) if is_real]
-        arrived = tuple(grad for grad, want in zip(grads, wanted, strict=True) if want)
-        found = iter(torch.func.vjp(pullback, *leaves)[1](arrived))
-        second = (next(found) if is_real else None for is_real in real)
-        return *(None for _ in range(5)), *second, None, None, None
+    def pullback(*tensors: Tensor) -> tuple[Tensor, ...]:
+        left = iter(tensors)
+        arguments = [next(left) if is_real else t for t, is_real in zip(saved, real, strict=True)]
+        y, _, _, cells, gates = sequence.reference(*arguments[4:], ctx.bfloat16)
+        gradients = sequence.reference_backward(*arguments, y, cells, gates, ctx.bfloat16)
+        return tuple(g for g, want in zip(gradients, wanted, strict=True) if want)
 
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Backward, info, in_dims, inputs)
+    leaves = [t for t, is_real in zip(saved, real, strict=True) if is_real]
+    arrived = tuple(grad for grad, want in zip(grads, wanted, strict=True) if want)
+    found = iter(torch.func.vjp(pullback, *leaves)[1](arrived))
+    second = (next(found) if is_real else None for is_real in real)
+    return *second, *(None for _ in range(7))

@@ -6,24 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, fold_models, keep_signature, triton_kernels
+from mathkernels.ops._library import check, define, triton_kernels
+from mathkernels.ops._twice import pullback_of, twice
 
-
-@dataclass(frozen=True)
-class _Unit:
-    forward: Callable  # x, parameters, options -> y
-    backward: Callable  # dy, x, parameters, options -> dx, gradients of the parameters
-    reference: Callable  # as forward, in plain torch
-
-
-_UNITS: dict[str, _Unit] = {}
+_UNITS: dict[str, Callable] = {}
 
 
 def define_unit(
@@ -88,68 +79,10 @@ def define_unit(
         cpu_backward,
         cuda_backward if triton else None,
     )
-    _UNITS[name] = _Unit(forward, backward, reference)
+    twice(forward, backward, 1 + count, pullback_of(reference, 1 + count))
+    _UNITS[name] = forward
 
 
 def apply_unit(name: str, x: Tensor, weight: Tensor, *options: Any, gate: Tensor | None = None) -> Tensor:
     """The op `name` of x, its parameters and options; differentiable to any order, mapped by vmap."""
-    return _Forward.apply(name, options, x, weight, gate)
-
-
-def _present(*tensors: Tensor | None) -> list[Tensor]:
-    return [tensor for tensor in tensors if tensor is not None]
-
-
-# The functions below have one number of arguments for all ops, because Dynamo tells by it whether a context
-# is among them: name and options are constants, and the gate is None for ops without one.
-
-
-class _Forward(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(name, options, x, weight, gate):
-        return _UNITS[name].forward(*_present(x, weight, gate), *options)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.name, ctx.options = inputs[:2]
-        ctx.save_for_backward(*inputs[2:])
-
-    @staticmethod
-    def backward(ctx, *grads):
-        x, weight, gate = ctx.saved_tensors
-        gradients = _Backward.apply(ctx.name, ctx.options, *grads, x, weight, gate)
-        return None, None, *gradients, *(() if gate is not None else (None,))
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Forward, info, in_dims, inputs)
-
-
-class _Backward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference."""
-
-    @staticmethod
-    @keep_signature
-    def forward(name, options, dy, x, weight, gate):
-        return _UNITS[name].backward(*_present(dy, x, weight, gate), *options)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.name, ctx.options = inputs[:2]
-        ctx.save_for_backward(*inputs[2:])
-
-    @staticmethod
-    def backward(ctx, *grads):
-        reference, options = _UNITS[ctx.name].reference, ctx.options
-
-        def pullback(dy: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-            return torch.func.vjp(lambda *leaves: reference(*leaves, *options), *tensors)[1](dy)
-
-        saved = _present(*ctx.saved_tensors)
-        second = torch.func.vjp(pullback, *saved)[1](grads)
-        return None, None, *second, *(None for _ in range(4 - len(saved)))
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Backward, info, in_dims, inputs)
+    return _UNITS[name](x, weight, *(() if gate is None else (gate,)), *options)

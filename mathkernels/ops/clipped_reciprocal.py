@@ -7,7 +7,15 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, check_dtype, check_like, define, keep_signature
+from mathkernels.ops._library import (
+    DTYPES,
+    NO_GPU_KERNEL,
+    check_dtype,
+    check_like,
+    define,
+    map_elements,
+)
+from mathkernels.ops._twice import twice
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal as reference
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal_backward as reference_backward
 
@@ -57,62 +65,15 @@ def _cuda_backward(dy: Tensor, x: Tensor, limit: float) -> Tensor:
     return reference_backward(dy, x, limit)
 
 
-_forward_op = define("clipped_reciprocal(Tensor x, float limit) -> Tensor", _fake, _cpu, _cuda)
+_forward_op = define("clipped_reciprocal(Tensor x, float limit) -> Tensor", _fake, _cpu, _cuda, map_elements)
 _backward_op = define(
     "clipped_reciprocal_backward(Tensor dy, Tensor x, float limit) -> Tensor",
     _fake_backward,
     _cpu_backward,
     _cuda_backward,
+    map_elements,
 )
-
-
-class _ClippedReciprocal(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(x, limit):
-        return _forward_op(x, limit)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[0])
-        ctx.limit = inputs[1]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        return _ClippedReciprocalBackward.apply(*grads, *ctx.saved_tensors, ctx.limit), None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return _ClippedReciprocal.apply(*inputs), in_dims[0]
-
-
-class _ClippedReciprocalBackward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference."""
-
-    @staticmethod
-    @keep_signature
-    def forward(dy, x, limit):
-        return _backward_op(dy, x, limit)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:2])
-        ctx.limit = inputs[2]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        limit = ctx.limit
-        pullback = torch.func.vjp(lambda dy, x: reference_backward(dy, x, limit), *ctx.saved_tensors)[1]
-        return *pullback(*grads), None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        maps = info.batch_size
-        dy, x = (
-            t.expand(maps, *t.shape) if dim is None else t.movedim(dim, 0)
-            for t, dim in zip(inputs[:2], in_dims[:2], strict=True)
-        )
-        return _ClippedReciprocalBackward.apply(dy, x, inputs[2]), 0
+twice(_forward_op, _backward_op, 1, lambda dy, x, limit: (reference_backward(dy, x, limit),))
 
 
 def clipped_reciprocal(x: Tensor, limit: float) -> Tensor:
@@ -131,4 +92,4 @@ def clipped_reciprocal(x: Tensor, limit: float) -> Tensor:
         ValueError: the limit is not a positive finite number.
         TypeError: the dtype is not supported.
     """
-    return _ClippedReciprocal.apply(x, limit)
+    return _forward_op(x, limit)

@@ -7,15 +7,8 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._library import (
-    DTYPES,
-    NO_GPU_KERNEL,
-    check,
-    check_dtype,
-    define,
-    fold_models,
-    keep_signature,
-)
+from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, check, check_dtype, define
+from mathkernels.ops._twice import twice
 from mathkernels.reference.discretisation import discretisation as reference
 from mathkernels.reference.discretisation import discretisation_backward as reference_backward
 
@@ -83,52 +76,7 @@ _backward_op = define(
     _cpu_backward,
     _cuda_backward,
 )
-
-
-class _Discretisation(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(weight, kind):
-        return _forward_op(weight, kind)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(inputs[0])
-        ctx.kind = inputs[1]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        return _DiscretisationBackward.apply(*grads, *ctx.saved_tensors, ctx.kind), None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Discretisation, info, in_dims, inputs)
-
-
-class _DiscretisationBackward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference."""
-
-    @staticmethod
-    @keep_signature
-    def forward(dy, weight, kind):
-        return _backward_op(dy, weight, kind)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.save_for_backward(*inputs[:2])
-        ctx.kind = inputs[2]
-
-    @staticmethod
-    def backward(ctx, *grads):
-        kind = ctx.kind
-        pullback = torch.func.vjp(
-            lambda dy, weight: reference_backward(dy, weight, kind), *ctx.saved_tensors
-        )[1]
-        return *pullback(*grads), None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_DiscretisationBackward, info, in_dims, inputs)
+twice(_forward_op, _backward_op, 1, lambda dy, weight, kind: (reference_backward(dy, weight, kind),))
 
 
 def discretisation(weight: Tensor, kind: str) -> Tensor:
@@ -147,4 +95,4 @@ def discretisation(weight: Tensor, kind: str) -> Tensor:
         ValueError: the kind is unknown, or weight has no model axis.
         TypeError: the dtype is not supported.
     """
-    return _Discretisation.apply(weight, kind)
+    return _forward_op(weight, kind)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
 from mathkernels import _C, reference
 from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check, define, fold_models, keep_signature
+from mathkernels.ops._library import DTYPES, check, define
+from mathkernels.ops._twice import pullback_of, twice
 from mathkernels.ops.nac_mul import EPSILON
 from mathkernels.reference.recurrent import UNITS
 
@@ -42,7 +41,7 @@ def recurrent_unit(
         initial = l.new_full((l.shape[0], l.shape[2]), initial)
     elif not isinstance(initial, Tensor):
         initial = l.new_full((), initial)  # the shape rule names what is wrong with l
-    return _Forward.apply(unit, epsilon, l, weight, initial)
+    return _forward(l, weight, initial, unit, epsilon)
 
 
 def _fake(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
@@ -96,50 +95,4 @@ _backward = define(
     _fake_backward,
     _cpu_backward,
 )
-
-
-class _Forward(torch.autograd.Function):
-    @staticmethod
-    @keep_signature
-    def forward(unit, epsilon, l, weight, initial):
-        return _forward(l, weight, initial, unit, epsilon)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.unit, ctx.epsilon = inputs[:2]
-        ctx.save_for_backward(*inputs[2:], output)
-
-    @staticmethod
-    def backward(ctx, *grads):
-        gradients = _Backward.apply(ctx.unit, ctx.epsilon, *grads, *ctx.saved_tensors)
-        return None, None, *gradients
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Forward, info, in_dims, inputs)
-
-
-class _Backward(torch.autograd.Function):
-    """Differentiable because second order goes through the reference, of which the states are no argument."""
-
-    @staticmethod
-    @keep_signature
-    def forward(unit, epsilon, dh, l, weight, initial, h):
-        return _backward(dh, l, weight, initial, h, unit, epsilon)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.unit, ctx.epsilon = inputs[:2]
-        ctx.save_for_backward(*inputs[2:6])
-
-    @staticmethod
-    def backward(ctx, *grads):
-        def pullback(dh: Tensor, *leaves: Tensor) -> tuple[Tensor, ...]:
-            function = partial(reference.recurrent_unit, unit=ctx.unit, epsilon=ctx.epsilon)
-            return torch.func.vjp(function, *leaves)[1](dh)
-
-        return None, None, *torch.func.vjp(pullback, *ctx.saved_tensors)[1](grads), None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return fold_models(_Backward, info, in_dims, inputs)
+twice(_forward, _backward, 3, pullback_of(reference.recurrent_unit, 3), saves_output=True)
