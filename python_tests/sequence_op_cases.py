@@ -71,7 +71,7 @@ class Case:
 
     def arguments(self, shape: Sequence[int], leaves: Sequence[Tensor]) -> list[Tensor | None]:
         """x, weights, biases, states and lengths as the reference takes them."""
-        symbols, lengths = self.fixed(shape)
+        symbols, lengths = (None if t is None else t.to(leaves[0].device) for t in self.fixed(shape))
         left = list(leaves)
         x = symbols if symbols is not None else left.pop(0)
         weights, left = left[:2], left[2:]
