@@ -40,8 +40,8 @@ def define(
 
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = getattr(torch.ops.mathkernels, name).default
-    _LIBRARY.impl(name, _with_tensors(op, cpu), "CPU")
-    _LIBRARY.impl(name, _with_tensors(op, cuda or no_cuda), "CUDA")
+    for device, kernel in (("CPU", cpu), ("CUDA", cuda or no_cuda)):
+        _LIBRARY.impl(name, _with_tensors(op, _with_memory(name, kernel)), device)
     torch.library.register_fake(f"mathkernels::{name}", _with_tensors(op, fake), lib=_LIBRARY)
 
     def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
@@ -70,6 +70,25 @@ def _with_tensors(op: Any, kernel: Callable) -> Callable:
         for at, name in needed:
             if args[at] is None:
                 raise TypeError(f"{op._schema.name.partition('::')[2]}: {name} is None; needs a tensor")
+        return kernel(*args)
+
+    return checked
+
+
+def _with_memory(name: str, kernel: Callable) -> Callable:
+    """The kernel behind a check that tensors have memory: FSDP and others free it under them."""
+
+    @wraps(kernel)
+    def checked(*args: Any) -> Any:
+        for at, arg in enumerate(args):
+            # Where there is none, the address is that of the first element in a storage at 0.
+            if (
+                isinstance(arg, Tensor)
+                and arg.data_ptr() == arg.storage_offset() * arg.itemsize
+                and arg.numel()
+            ):
+                given = f"argument {at + 1} is {tuple(arg.shape)}, and its storage has been freed"
+                raise ValueError(f"{name}: {given}; needs the storage resized and filled again")
         return kernel(*args)
 
     return checked

@@ -92,6 +92,8 @@ def _check_options(kind: str, given: Given, sizes: Sizes, bfloat16: bool) -> Non
     _, weight_ih, weight_hh, bias_ih, bias_hh, *_ = given
     if sizes.D not in (1, 2):
         raise ValueError(f"{kind}: weight_hh {tuple(weight_hh.shape)} has {sizes.D} directions; needs 1 or 2")
+    if kind == "gru" and given.c0 is not None:
+        raise ValueError("gru: c0 is given; a GRU has no cells")
     if (bias_ih is None) != (bias_hh is None):
         one, other = ("bias_ih", "bias_hh") if bias_hh is None else ("bias_hh", "bias_ih")
         raise ValueError(f"{kind}: {one} is given without {other}; needs both or neither")
