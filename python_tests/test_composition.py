@@ -6,12 +6,14 @@ The cases are those of composition_cases.py, which has to hold every public op a
 
 import copy
 import functools
+import gc
 
 import pytest
 import torch
 from composition_cases import MODULES, OPS, flat
 from torch.autograd import forward_ad
 from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 import mathkernels.nn
@@ -277,6 +279,22 @@ def test_saved_tensors_may_be_kept_elsewhere(case):
         result = loss(case.value)(*leaves)
     for a, b in zip(torch.autograd.grad(result, leaves), expected, strict=True):
         assert torch.equal(a, b)
+
+
+@EVERY
+def test_a_graph_whose_saved_tensors_are_elsewhere_keeps_no_output_alive(case):
+    leaves = leaves_of(case)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
+        result = case.function(*leaves)
+        value = case.output(result).sum()
+    storages = [
+        StorageWeakRef(r.untyped_storage())
+        for r in ([result] if isinstance(result, torch.Tensor) else result)
+    ]
+    del result
+    gc.collect()
+    assert all(storage.expired() for storage in storages)
+    value.backward()
 
 
 @EVERY

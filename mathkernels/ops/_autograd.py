@@ -32,8 +32,8 @@ def autograd_kernel(op: Any, forward: Callable, backward: Callable) -> Callable:
     """
     name = op._schema.name.partition("::")[2]
 
-    def run(ctx: Any, *arguments: Any) -> Any:
-        *arguments, keyset = arguments
+    def run(ctx: Any, *passed: Any) -> Any:
+        *arguments, keyset = passed
 
         def call(*given: Any) -> Any:
             # Transforms further out differentiate this call; the function around it turned that off.
@@ -45,7 +45,7 @@ def autograd_kernel(op: Any, forward: Callable, backward: Callable) -> Callable:
     def pull(ctx: Any, *grads: Tensor | None) -> tuple:
         return *backward(ctx, *grads), None
 
-    function = type(
+    function: Any = type(
         f"mathkernels_{name}",
         (_SingleLevelFunction,),
         {"forward": staticmethod(run), "backward": staticmethod(pull)},
@@ -75,26 +75,46 @@ def _refuse_forward_mode(name: str, arguments: tuple) -> None:
             )
 
 
-class Own:
+class Overwritable:
     """Outputs that backward needs and that the caller may overwrite, as an in-place activation does.
 
     They are saved without their version counters; backward asks here whether they still hold what was
     computed, and computes them again if not.
     """
 
-    def __init__(self, *outputs: Tensor) -> None:
+    def __init__(self) -> None:
+        self.counters: list[Tensor] = []
+        self.versions: list[int] = []
+
+    def to_save(self, *outputs: Tensor) -> list[Tensor]:
+        """What to save in the place of the outputs."""
         # Under transforms and while a graph is traced torch's own check stays: it refuses.
-        plain = not torch._C._are_functorch_transforms_active()
-        self.watched = [_counter(output) for output in outputs if plain and type(output) is Tensor]
-        self.saved = [output.data for output in outputs] if len(self.watched) == len(outputs) else outputs
-        self.versions = [counter._version for counter in self.watched]
+        if torch._C._are_functorch_transforms_active() or any(
+            type(output) is not Tensor for output in outputs
+        ):
+            return list(outputs)
+        for output in outputs:
+            self.watch(output)
+        return [output.data for output in outputs]
 
-    def overwritten(self) -> bool:
-        return self.versions != [counter._version for counter in self.watched]
+    def watch(self, output: Tensor) -> None:
+        """Count writes into the output too; a tensor without elements has its counter but not its memory."""
+        counter = output.detach()
+        counter.data = output.new_empty(0)
+        self.counters.append(counter)
+        self.versions.append(counter._version)
+
+    def changed(self) -> bool:
+        return self.versions != [counter._version for counter in self.counters]
 
 
-def _counter(output: Tensor) -> Tensor:
-    """A tensor without elements that has the version counter of the output, and does not keep its memory."""
-    counter = output.detach()
-    counter.data = output.new_empty(0)
-    return counter
+def watch_alias(output: Tensor, alias: Tensor) -> bool:
+    """Whether backward of an op here notices writes into an alias of its output that is no view to torch.
+
+    Where it does not, the alias must not be handed out.
+    """
+    own = getattr(output.grad_fn, "outputs", None)
+    if not isinstance(own, Overwritable) or not own.counters:
+        return False
+    own.watch(alias)
+    return True

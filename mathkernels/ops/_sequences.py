@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.backends import record
-from mathkernels.ops._autograd import Own
+from mathkernels.ops._autograd import Overwritable
 from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, differentiate
 from mathkernels.ops._memory import empty, maker
 from mathkernels.ops._sequence_checks import (
@@ -201,9 +201,9 @@ def _run(ctx: Any, call: Callable, *arguments: Any) -> tuple[Tensor, ...]:
     given = own_integers(Given(*arguments[:8]))
     save_gates, save_cells, ctx.bfloat16 = arguments[8:]
     y, hn, cn, cells, gates = call(*given, True, True, ctx.bfloat16)
-    ctx.own = Own(y, cells) if save_cells else Own(y)
-    kept = (*ctx.own.saved, gates) if save_cells else (*ctx.own.saved, cells, gates)
-    ctx.save_for_backward(*given, *kept)
+    ctx.outputs = Overwritable()
+    kept = ctx.outputs.to_save(y, cells) if save_cells else [*ctx.outputs.to_save(y), cells]
+    ctx.save_for_backward(*given, *kept, gates)
     ctx.set_materialize_grads(False)
     none = y.new_empty(y.shape[0], 0)
     outputs = y, hn, cn, cells if save_cells else none, gates if save_gates else none.clone()
@@ -215,7 +215,7 @@ def _pull(name: str, ctx: Any, *grads: Tensor | None) -> tuple:
     sequence, wanted = _SEQUENCES[name], ctx.needs_input_grad
     wants = wanted[0], any(wanted[1:5]), any(wanted[5:7])
     *given, y, cells, gates = ctx.saved_tensors  # checkpointing gives them once
-    if ctx.own.overwritten():
+    if ctx.outputs.changed():
         with torch.no_grad():
             y, _, _, cells, gates = sequence.forward(*given, True, True, ctx.bfloat16)
     gradients = sequence.backward(*grads[:4], *given, y, cells, gates, *wants, ctx.bfloat16)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathkernels.ops._autograd import Own
+from mathkernels.ops._autograd import Overwritable
 from mathkernels.ops._library import differentiate
 
 
@@ -33,13 +33,14 @@ def twice(
     def run(ctx: Any, call: Callable, *arguments: Any) -> Tensor:
         output = call(*arguments)
         ctx.options = arguments[tensors:]
-        ctx.own = Own(output) if saves_output else Own()
-        ctx.save_for_backward(*arguments[:tensors], *ctx.own.saved)
+        ctx.outputs = Overwritable()
+        saved = ctx.outputs.to_save(output) if saves_output else ()
+        ctx.save_for_backward(*arguments[:tensors], *saved)
         return output
 
     def pull(ctx: Any, dy: Tensor) -> tuple:
         saved = ctx.saved_tensors
-        if ctx.own.overwritten():
+        if ctx.outputs.changed():
             with torch.no_grad():
                 saved = (*saved[:tensors], forward(*saved[:tensors], *ctx.options))
         gradients = backward(dy, *saved, *ctx.options)
