@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from mathkernels.nn._sequence import SequenceLayer
+from mathkernels.nn._tensors import one_of
 from mathkernels.ops import gru
 
 
@@ -37,7 +38,7 @@ class GRU(SequenceLayer):
         TypeError: a tensor of a call has not the right type.
     """
 
-    gates, states = 3, ("h0",)
+    mode, gates, states = "GRU", 3, ("h0",)
 
     def run_layer(
         self,
@@ -54,14 +55,16 @@ class GRU(SequenceLayer):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
+        x: Tensor | PackedSequence | None = None,
         hx: Tensor | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        *,
+        input: Tensor | PackedSequence | None = None,
     ) -> tuple[Any, Tensor]:
         """Run along the sequences.
 
         Args:
-            x: inputs or symbols, see the class.
+            x: inputs or symbols, see the class; torch.nn's name ``input`` is understood too.
             hx: initial state h0, 0 by default.
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 state is that after the last valid step, and the reverse direction starts there.
@@ -69,5 +72,5 @@ class GRU(SequenceLayer):
         Returns:
             y and hn.
         """
-        y, (hn,), _ = self.sequence(x, hx, lengths, False)
+        y, (hn,), _ = self.sequence(one_of(type(self).__name__, x, input), hx, lengths, False)
         return y, hn

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from mathkernels.nn._sequence import SequenceLayer
+from mathkernels.nn._tensors import one_of
 from mathkernels.ops import lstm
 
 
@@ -37,7 +38,7 @@ class LSTM(SequenceLayer):
         TypeError: a tensor of a call has not the right type.
     """
 
-    gates, states = 4, ("h0", "c0")
+    mode, gates, states = "LSTM", 4, ("h0", "c0")
 
     def run_layer(
         self,
@@ -54,15 +55,17 @@ class LSTM(SequenceLayer):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
+        x: Tensor | PackedSequence | None = None,
         hx: tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         return_cells: bool = False,
+        *,
+        input: Tensor | PackedSequence | None = None,
     ) -> Any:
         """Run along the sequences.
 
         Args:
-            x: inputs or symbols, see the class.
+            x: inputs or symbols, see the class; torch.nn's name ``input`` is understood too.
             hx: initial states (h0, c0), 0 by default.
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 states are those after the last valid step, and the reverse direction starts there.
@@ -71,5 +74,5 @@ class LSTM(SequenceLayer):
         Returns:
             y, (hn, cn), and with ``return_cells`` a list with the cells of each layer, in the shape of y.
         """
-        y, ends, cells = self.sequence(x, hx, lengths, return_cells)
+        y, ends, cells = self.sequence(one_of(type(self).__name__, x, input), hx, lengths, return_cells)
         return (y, ends, cells) if return_cells else (y, ends)

@@ -1,0 +1,113 @@
+"""What every module does with tensors beside its arithmetic: checks, number types, outputs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LOW = (torch.bfloat16, torch.float16)
+_unsafe_view = torch.ops.aten._unsafe_view.default
+
+
+def check_tensor(layer: str, name: str, value: object) -> Tensor:
+    """The value, or a TypeError that names it where it is no tensor."""
+    if isinstance(value, Tensor):
+        return value
+    raise TypeError(f"{layer}: {name} is {type(value).__name__}; needs a tensor, which torch.as_tensor makes")
+
+
+def check_parameter(layer: str, name: str, value: object, right: tuple[int, ...]) -> Tensor:
+    """What stands in a parameter's place: anybody may have assigned something else.
+
+    Raises:
+        TypeError: it is no tensor.
+        ValueError: its shape is not the right one, with which a reshape might still get along.
+    """
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{layer}: {name} is {type(value).__name__}; needs a tensor of shape {right}")
+    if value.shape != right:
+        raise ValueError(f"{layer}: {name} has shape {tuple(value.shape)}; needs {right}")
+    return value
+
+
+def one_of(layer: str, x: Any, input: Any) -> Any:
+    """The input under our name or under torch.nn's."""
+    if input is None:
+        return x
+    if x is not None:
+        raise TypeError(f"{layer}: x and input are both given; they are two names of the first argument")
+    return input
+
+
+def refuse_tracing(layer: str) -> None:
+    # the tracer writes down no autograd function and fixes sizes, so that gradients would be lost in silence
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            f"{layer}: torch.jit.trace is not supported; use torch.compile(module) or"
+            " torch.export.export(module, (x,))"
+        )
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype | None:
+    """What torch.autocast rounds to on this device; None outside of it and where there is none (meta)."""
+    kind = device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def widen(layer: str, name: str, tensor: Any, stored: torch.dtype, lenient: bool) -> Any:
+    """A floating-point tensor as kernels take it: bfloat16 and float16 become float32, exactly.
+
+    Args:
+        stored: dtype of the parameters. What differs from it is left for the op to name, which does not know
+            that parameters have been widened; so with narrow ones it is named here.
+        lenient: take other types of at most 32 bits too, as autocast does.
+
+    Raises:
+        TypeError: the parameters are narrow and the tensor has another dtype.
+    """
+    if tensor is None or not tensor.is_floating_point():
+        return tensor
+    if tensor.dtype == stored or (lenient and stored != torch.float64 and tensor.dtype in LOW):
+        return tensor.float() if tensor.dtype in LOW else tensor
+    if stored in LOW and not (lenient and tensor.dtype == torch.float32):
+        raise TypeError(f"{layer}: {name} is {tensor.dtype}; needs {stored} like the parameters")
+    return tensor
+
+
+def fresh_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """The tensor in another shape, no view to autograd: `detach_` works, as do writes.
+
+    Only for what nobody else holds, saved tensors of a backward included.
+    """
+    return _unsafe_view(tensor, shape)
+
+
+def own(
+    tensor: Tensor,
+    shape: Sequence[int],
+    swap: tuple[int, int] | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """An op's output as a tensor that its receiver may write into, in another shape, dtype and order of axes.
+
+    Backward reads the op's own output, so that with gradients this is a copy, as torch.nn makes it where it
+    stacks steps. Without them no memory is touched.
+    """
+    narrow = dtype in LOW
+    # inside a transform of torch.func an outer level may record what this one does not
+    recorded = (
+        tensor.requires_grad
+        or torch.compiler.is_compiling()
+        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    )
+    if not recorded and not narrow:
+        found = fresh_view(tensor, shape)
+        return found.transpose_(*swap) if swap else found
+    found = tensor.reshape(shape)
+    found = found.transpose(*swap) if swap else found
+    return found.to(dtype) if narrow else found.clone()
