@@ -131,13 +131,13 @@ def check_models(layer: str, models: Any) -> int | None:
 
 def check_number(layer: str, name: str, value: Any) -> float:
     """Return the option as a float, or raise naming it, unless it is a finite number of at least 0."""
-    if (
-        not isinstance(value, numbers.Real)
-        or isinstance(value, bool)
-        or not 0 <= value <= torch.finfo(torch.float64).max
-    ):
+    try:
+        number = float(value) if isinstance(value, numbers.Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:  # a whole number above all floats
+        number = math.inf
+    if not 0 <= number < math.inf:
         raise ValueError(f"{layer}: {name} is {value!r}; needs a finite number of at least 0")
-    return float(value)
+    return number
 
 
 def check_choice(layer: str, name: str, value: Any, allowed: tuple) -> Any:

@@ -40,6 +40,9 @@ class LSTM(SequenceLayer):
 
     mode, gates, states = "LSTM", 4, ("h0", "c0")
 
+    # torch.nn has this second name because of projections, with which cells are wider than states
+    get_expected_cell_size = SequenceLayer.get_expected_hidden_size
+
     def run_layer(
         self,
         x: Tensor,
