@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 
 from mathkernels.nn._tensors import check_tensor
 
@@ -65,7 +66,7 @@ def check_symbols(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> Non
         other_size = torch.scalar_tensor(x.shape[-1]) != inputs
         torch._assert_async(other_size | (x > 1).any().cpu(), message)
         return
-    if x.shape[-1] != inputs or x.is_meta or x.numel() == 0:
+    if x.shape[-1] != inputs or x.numel() == 0 or x.is_meta or isinstance(x, FakeTensor):
         return
     if torch._C._functorch.is_functorch_wrapped_tensor(x) or not (x > 1).any():
         raise ValueError(message)

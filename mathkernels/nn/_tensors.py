@@ -84,6 +84,8 @@ def fresh_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
     Only for what nobody else holds, saved tensors of a backward included.
     """
+    if torch.jit.is_tracing():  # which would fix the sizes
+        return tensor.reshape(shape)
     return _unsafe_view(tensor, shape)
 
 
