@@ -119,10 +119,11 @@ class PackedLayer(ArithmeticLayer):
 
 def check_size(layer: str, name: str, size: Any, none: str = "") -> int:
     """Return the size, Python's or numpy's, as an int, or raise naming it unless it is at least 1."""
-    if not isinstance(size, numbers.Integral) or isinstance(size, bool) or not 1 <= size <= LARGEST:
-        up_to = f" up to {LARGEST}" if isinstance(size, numbers.Integral) and size > LARGEST else ""
+    number = int(size) if isinstance(size, numbers.Integral) and not isinstance(size, bool) else 0
+    if not 1 <= number <= LARGEST:
+        up_to = f" up to {LARGEST}" if number > LARGEST else ""
         raise ValueError(f"{layer}: {name} is {size!r}; needs a positive integer{up_to}{none}")
-    return int(size)
+    return number
 
 
 def check_models(layer: str, models: Any) -> int | None:

@@ -129,7 +129,7 @@ class SequenceLayer(TorchNames):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    def _weights(self, layer: int, stored: torch.dtype | None = None) -> list[Tensor | None]:
+    def _weights(self, layer: int, stored: torch.dtype | None = None) -> list[Any]:
         """The op's weight_ih, weight_hh, bias_ih and bias_hh of a layer, (E,D,...).
 
         Raises:

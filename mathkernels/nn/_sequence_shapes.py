@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensor
 
-from mathkernels.nn._tensors import check_tensor
+from mathkernels.nn._tensors import check_tensor, is_wrapped
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -64,11 +64,11 @@ def check_symbols(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> Non
     )
     if torch.compiler.is_compiling():  # the size may be a symbol, which a comparison in Python would fix
         other_size = torch.scalar_tensor(x.shape[-1]) != inputs
-        torch._assert_async(other_size | (x > 1).any().cpu(), message)
+        torch.ops.aten._assert_async.msg(other_size | (x > 1).any().cpu(), message)
         return
     if x.shape[-1] != inputs or x.numel() == 0 or x.is_meta or isinstance(x, FakeTensor):
         return
-    if torch._C._functorch.is_functorch_wrapped_tensor(x) or not (x > 1).any():
+    if is_wrapped(x) or not (x > 1).any():
         raise ValueError(message)
 
 

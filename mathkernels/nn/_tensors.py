@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
 LOW = (torch.bfloat16, torch.float16)
 _unsafe_view = torch.ops.aten._unsafe_view.default
@@ -44,7 +45,7 @@ def one_of(layer: str, x: Any, input: Any) -> Any:
 
 def refuse_tracing(layer: str) -> None:
     # the tracer writes down no autograd function and fixes sizes, so that gradients would be lost in silence
-    if torch.jit.is_tracing():
+    if is_tracing():
         raise RuntimeError(
             f"{layer}: torch.jit.trace is not supported; use torch.compile(module) or"
             " torch.export.export(module, (x,))"
@@ -79,12 +80,21 @@ def widen(layer: str, name: str, tensor: Any, stored: torch.dtype, lenient: bool
     return tensor
 
 
+def is_wrapped(tensor: Tensor) -> bool:
+    """Whether a transform of torch.func is at work on the tensor."""
+    return _functorch.is_functorch_wrapped_tensor(tensor)
+
+
+def is_tracing() -> bool:
+    return torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+
+
 def fresh_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
     """The tensor in another shape, no view to autograd: `detach_` works, as do writes.
 
     Only for what nobody else holds, saved tensors of a backward included.
     """
-    if torch.jit.is_tracing():  # which would fix the sizes
+    if is_tracing():  # which would fix the sizes
         return tensor.reshape(shape)
     return _unsafe_view(tensor, shape)
 
@@ -102,11 +112,7 @@ def own(
     """
     narrow = dtype in LOW
     # inside a transform of torch.func an outer level may record what this one does not
-    recorded = (
-        tensor.requires_grad
-        or torch.compiler.is_compiling()
-        or torch._C._functorch.is_functorch_wrapped_tensor(tensor)
-    )
+    recorded = tensor.requires_grad or torch.compiler.is_compiling() or is_wrapped(tensor)
     if not recorded and not narrow:
         found = fresh_view(tensor, shape)
         return found.transpose_(*swap) if swap else found

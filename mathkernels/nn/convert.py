@@ -123,10 +123,10 @@ def _become(module: nn.Module, new: Callable[..., nn.Module]) -> None:
         state["_flat_weights"] = [
             next((p[n] for p in (module._parameters, state) if n in p), other) for n, other in held
         ]
-    if type(module) is old:
-        module.__class__ = type(example)
-    else:  # parametrised: a class of its own, which holds the properties that compute
+    kind = type(example)
+    if type(module) is not old:  # parametrised: a class of its own, which holds the properties that compute
         kept = {
             k: v for k, v in vars(type(module)).items() if k not in ("__dict__", "__weakref__", "__doc__")
         }
-        module.__class__ = type(f"Parametrized{type(example).__name__}", (type(example),), kept)
+        kind = type(f"Parametrized{kind.__name__}", (kind,), kept)
+    module.__class__ = kind  # pyright: ignore[reportAttributeAccessIssue]

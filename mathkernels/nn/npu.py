@@ -34,6 +34,7 @@ class NPU(RealNPU):
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
+    imaginary: nn.Parameter
     clips = ("none", "g", "w", "i", "wi", "wg", "ig", "wig")
 
     def __init__(

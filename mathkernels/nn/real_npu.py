@@ -39,8 +39,8 @@ class RealNPU(ArithmeticLayer):
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
-    bounds = (-1.0, 1.0)
     gate: nn.Parameter
+    bounds = (-1.0, 1.0)
     clips: tuple[str, ...] = ("none", "g", "w", "wg")
 
     def __init__(
