@@ -136,11 +136,10 @@ class LSTMCell(_Cell):
 
     Args:
         models: E independent models in one call.
-        bfloat16: as in `LSTM`.
+        bfloat16, token_ids: as in `LSTM`; x is ``(B,)`` there, and features ``(I,)``.
 
     Raises:
-        ValueError: an argument is out of its range, or a tensor of a call has not the right shape.
-        TypeError: a tensor of a call has not the right type.
+        ValueError, TypeError, RuntimeError: as in `LSTM`.
     """
 
     gates, states = 4, ("h0", "c0")
@@ -171,11 +170,10 @@ class GRUCell(_Cell):
 
     Args:
         models: E independent models in one call.
-        bfloat16: as in `GRU`.
+        bfloat16, token_ids: as in `GRU`; x is ``(B,)`` there, and features ``(I,)``.
 
     Raises:
-        ValueError: an argument is out of its range, or a tensor of a call has not the right shape.
-        TypeError: a tensor of a call has not the right type.
+        ValueError, TypeError, RuntimeError: as in `LSTM`.
     """
 
     gates, states = 3, ("h0",)

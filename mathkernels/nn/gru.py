@@ -31,11 +31,17 @@ class GRU(SequenceLayer):
         proj_size: 0; projections are not supported.
         models: E independent models in one call.
         bfloat16: round weights and inputs of products to bfloat16; states, sums and all tensors stay float32.
-            The same happens under ``torch.autocast`` with bfloat16.
+            The same happens under ``torch.autocast`` with bfloat16, and after ``.bfloat16()``, where tensors
+            and gradients are bfloat16. After ``.half()`` all is computed in float32 and rounded to float16.
+        token_ids: whole numbers x are symbols without a doubt. Otherwise x ``(T, B)`` with B = ``input_size``
+            of nothing but 0 and 1, which may be features ``(T, I)``, is refused where neither hx nor lengths
+            say which.
 
     Raises:
-        ValueError: an argument is out of its range, or a tensor of a call has not the right shape.
-        TypeError: a tensor of a call has not the right type.
+        ValueError: an argument is out of its range, a tensor of a call or a parameter does not have the
+            right shape, or whole numbers x may be symbols or features.
+        TypeError: a tensor of a call or a parameter does not have the right type.
+        RuntimeError: the module is traced by torch.jit.trace.
     """
 
     mode, gates, states = "GRU", 3, ("h0",)
