@@ -254,13 +254,6 @@ def test_meta_devices_run_on_shapes_alone(kind):
 
 
 @every_recurrent
-def test_tracing_says_what_to_do_instead(kind):
-    module = getattr(nn, kind)(3, 2)
-    with pytest.raises(RuntimeError, match=rf"^{kind}: torch.jit.trace is not supported; use torch.compile"):
-        torch.jit.trace(torch_nn.Sequential(module), (torch.rand(7, 3),))
-
-
-@every_recurrent
 def test_copies_and_files_of_before_have_the_options_of_now(kind):
     module, x = getattr(nn, kind)(3, 2), torch.rand(7, 3)
     for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):

@@ -20,7 +20,7 @@ from mathkernels.nn._sequence_shapes import (
     check_symbols,
     split_states,
 )
-from mathkernels.nn._tensors import autocast_dtype, check_parameter, own, refuse_tracing, widen
+from mathkernels.nn._tensors import autocast_dtype, check_parameter, own, widen
 from mathkernels.nn._torch_names import TorchNames
 
 
@@ -199,7 +199,6 @@ class SequenceLayer(TorchNames):
     ) -> tuple[Any, tuple[Tensor, ...], list[Any]]:
         """y, the final states and, if wanted, the cells of each layer, in the shapes of what came in."""
         name, models = type(self).__name__, self.models
-        refuse_tracing(name)
         if isinstance(x, PackedSequence):
             return self._packed(x, hx, lengths, return_cells)
         axes = ("B", "T") if self.batch_first else ("T", "B")

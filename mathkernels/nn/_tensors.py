@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch._C import _functorch  # pyright: ignore[reportAttributeAccessIssue]
 
+from mathkernels.ops._autograd import watch_alias
+
 LOW = (torch.bfloat16, torch.float16)
 _unsafe_view = torch.ops.aten._unsafe_view.default
 
@@ -41,15 +43,6 @@ def one_of(layer: str, x: Any, input: Any) -> Any:
     if x is not None:
         raise TypeError(f"{layer}: x and input are both given; they are two names of the first argument")
     return input
-
-
-def refuse_tracing(layer: str) -> None:
-    # the tracer writes down no autograd function and fixes sizes, so that gradients would be lost in silence
-    if is_tracing():
-        raise RuntimeError(
-            f"{layer}: torch.jit.trace is not supported; use torch.compile(module) or"
-            " torch.export.export(module, (x,))"
-        )
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype | None:
@@ -94,9 +87,7 @@ def fresh_view(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
     Only for what nobody else holds, saved tensors of a backward included.
     """
-    if is_tracing():  # which would fix the sizes
-        return tensor.reshape(shape)
-    return _unsafe_view(tensor, shape)
+    return tensor.reshape(shape) if is_tracing() else _unsafe_view(tensor, shape)
 
 
 def own(
@@ -104,18 +95,23 @@ def own(
     shape: Sequence[int],
     swap: tuple[int, int] | None = None,
     dtype: torch.dtype | None = None,
+    saved: bool = True,
 ) -> Tensor:
     """An op's output as a tensor that its receiver may write into, in another shape, dtype and order of axes.
 
-    Backward reads the op's own output, so that with gradients this is a copy, as torch.nn makes it where it
-    stacks steps. Without them no memory is touched.
+    With ``saved`` backward reads it. In eager mode it notices such writes; under a transform of torch.func
+    and in a graph this is a copy, as torch.nn makes one where it stacks steps.
     """
-    narrow = dtype in LOW
-    # inside a transform of torch.func an outer level may record what this one does not
-    recorded = tensor.requires_grad or torch.compiler.is_compiling() or is_wrapped(tensor)
-    if not recorded and not narrow:
-        found = fresh_view(tensor, shape)
-        return found.transpose_(*swap) if swap else found
-    found = tensor.reshape(shape)
-    found = found.transpose(*swap) if swap else found
-    return found.to(dtype) if narrow else found.clone()
+    if is_tracing():  # keeps sizes free
+        found = tensor.reshape(shape)
+        return found.transpose(*swap) if swap else found
+    found = fresh_view(tensor, shape)
+    found = found.transpose_(*swap) if swap else found
+    if dtype in LOW:
+        return found.to(dtype)
+    if not saved:
+        return found
+    # inside a transform an outer level may record what this one does not
+    if torch.compiler.is_compiling() or is_wrapped(tensor):
+        return found.clone()
+    return found.clone() if tensor.requires_grad and not watch_alias(tensor, found) else found

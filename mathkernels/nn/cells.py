@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mathkernels.nn._layer import check_choice, check_models, check_size
 from mathkernels.nn._sequence import widening
 from mathkernels.nn._sequence_shapes import check_input, check_state, check_symbols, split_states
-from mathkernels.nn._tensors import check_parameter, one_of, own, refuse_tracing, widen
+from mathkernels.nn._tensors import check_parameter, one_of, own, widen
 from mathkernels.ops import gru, lstm
 
 
@@ -71,7 +71,6 @@ class _Cell(nn.Module):
     def _step(self, x: Any, hx: Any) -> list[Tensor]:
         """The states after one step, in the shapes of what came in."""
         name, models = type(self).__name__, self.models
-        refuse_tracing(name)
         symbols, batched = check_input(name, x, ("B",), self.input_size, models)
         if symbols and batched and not self.token_ids and hx is None:
             check_symbols(name, x, ("B",), self.input_size)
@@ -98,7 +97,7 @@ class _Cell(nn.Module):
         ]
         first = [None if state is None else state.reshape(E, 1, B, self.hidden_size) for state in states]
         _, *last = self._run(x, weights, first, bfloat16)
-        return [own(state, right, None, stored) for state in last]
+        return [own(state, right, None, stored, saved=False) for state in last]
 
     def _weights(self) -> list[Any]:
         """weight_ih, weight_hh, bias_ih and bias_hh, each of its shape and all of one dtype."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mathkernels.nn._layer import PackedLayer, check_choice
-from mathkernels.nn._tensors import autocast_dtype, check_tensor, own, refuse_tracing, widen
+from mathkernels.nn._tensors import autocast_dtype, check_tensor, own, widen
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.nalu import NALU
 from mathkernels.nn.units import NAU, NMU, Unit
@@ -88,7 +88,6 @@ class RecurrentUnit(nn.Module):
 
     def forward(self, l: Tensor, initial: Tensor | None = None) -> Tensor:
         """All states of the scalars l. ``initial``, (B) or (E,B), takes the place of the module's own."""
-        refuse_tracing("RecurrentUnit")
         scalars, before = self._before(l, initial)
         epsilon = getattr(self.unit, "epsilon", 0.0)
         return own(recurrent_unit(scalars, self.packed(), before, self.op_unit, epsilon), l.shape)
