@@ -78,8 +78,7 @@ def main(argv: list[str] | None = None) -> int:
             checkpoint = folder.root.checkpoint
             trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
         print(folder.write(trained))
-        experiment = "simple" if study.spans else study.operation
-        print(write_table(folder.root, folder.members[study.name], trained.of(runs), experiment))
+        print(write_table(folder.root, folder.members[study.name], trained.of(runs)))
     except (ValueError, MissingLibraryError) as error:
         parser.error(str(error))
     if trained.interrupted:

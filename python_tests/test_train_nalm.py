@@ -21,6 +21,7 @@ from mathkernels.ensemble import campaign, catalogue, figures
 from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
 from mathkernels.experiment import plots, report
 from mathkernels.experiment.optional import MissingLibraryError, load
+from mathkernels.experiment.published import ANCHORS, NOTES
 from mathkernels.experiment.run_folder import RunFolder, replacing
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_nalm.py"
@@ -74,6 +75,13 @@ def test_a_single_study_takes_the_papers_configuration_and_the_asked_changes():
     assert figures.find_variant("NMRU", 2, clip_norm=0).clip_norm is None
     assert figures.single_study("NMU", ranges=["all"]).operation == "mul"
     assert str(figures.find_datasets(["U[3,4]"], "U[5,6]")["U[3,4]"][1][0]) == "U[5,6]"
+
+
+def test_the_published_rates_belong_to_variants_of_their_figures():
+    for number, anchors in ANCHORS.items():
+        study = catalogue.FIGURES[number]
+        assert set(anchors) <= {variant.label for variant in study.variants}, number
+    assert set(NOTES) <= set(catalogue.CATALOGUE)
 
 
 # the report, on results with known answers
