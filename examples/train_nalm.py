@@ -14,8 +14,14 @@ command with --resume continues, also after a kill. examples/README.md lists the
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from mathkernels.ensemble import campaign, figures, original, sweeps
 from mathkernels.ensemble.catalogue import CATALOGUE, Figure
@@ -25,6 +31,7 @@ from mathkernels.experiment.command import SINGLE, arguments, sized
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.output import CampaignFolder
 from mathkernels.experiment.progress import CampaignBar
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.timing import read_rates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,4 +92,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -12,14 +12,21 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from mathkernels.ensemble import campaign, original_two_layers, two_layers
 from mathkernels.experiment.command import seeds
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.output import CampaignFolder
 from mathkernels.experiment.progress import CampaignBar
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.two_layer_table import write_table
 
 SMOKE_ITERATIONS, SMOKE_SEEDS, SMOKE_SAMPLES = 2_000, (0, 1), 10_000
@@ -88,4 +95,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

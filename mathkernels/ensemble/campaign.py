@@ -199,7 +199,7 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
             else:
                 stale.unlink()
         with replacing(index) as temporary:
-            temporary.write_text(content)
+            temporary.write_text(content, encoding="utf-8")
     elif index.read_bytes() != content.encode():
         what = f"got {str(index)!r}, which names other groups or is damaged"
         raise ValueError(f"checkpoint: {what}; needs {content}, or remove it to start anew")

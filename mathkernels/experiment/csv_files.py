@@ -30,7 +30,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     """Write rows under the columns and list the file; what a row lacks, and NaN, stays empty."""
     count = 0
     with replacing(path) as temporary:
-        with temporary.open("w", newline="") as file:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             for row in rows:
@@ -44,7 +44,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     known[path.name] = {"rows": count, "sha256": digest}
     with replacing(path.with_name(LIST)) as temporary:
         content = {"format": FORMAT, "mathkernels": __version__, "files": known}
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return count
 
 
@@ -96,7 +96,7 @@ def _listed(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         found, files = content["format"], dict(content["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{path}' is damaged ({error}); train or export the folder anew") from error

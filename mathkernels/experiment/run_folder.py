@@ -150,7 +150,7 @@ class RunFolder:
 
     def _drop(self, outputs: Iterable[str], config: Mapping[str, Any]) -> None:
         path = self.path / CONFIG
-        if path.exists() and path.read_text() != _json(config):
+        if path.exists() and path.read_text(encoding="utf-8") != _json(config):
             # tables of one run beside the configuration of another would mislead
             csv_files.forget(self.path, outputs)
 
@@ -160,7 +160,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
                 f"'{path}' is not valid JSON ({error}); --overwrite drops what is there"
@@ -174,14 +174,14 @@ class RunFolder:
         if name == STATUS:
             content = {**content, "format": FORMAT, "mathkernels": __version__}
         with replacing(self.path / name) as temporary:
-            temporary.write_text(_json(content))
+            temporary.write_text(_json(content), encoding="utf-8")
         if name == STATUS and content.get("status") != RUNNING:
             _begun.pop(self.path.resolve(), None)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file."""
         with replacing(self.path / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
 
     def write_csv(self, name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows under the columns; what a row lacks, and NaN, stays empty."""

@@ -26,6 +26,7 @@ import numpy as np
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.report import RUN_COLUMNS, Member, Results, run_rows
 from mathkernels.experiment.run_folder import plain_number
+from mathkernels.experiment.terminal import run_script
 from mathkernels.files import replacing
 
 VALID, TEST = "metric/valid/interpolation", "metric/test/extrapolation"
@@ -225,7 +226,7 @@ def write_table(out: str | os.PathLike[str], rows: Iterator[Mapping[str, Any]]) 
     """Write the rows with the exports' columns, then those of single parameters; return how many."""
     held = list(rows)
     columns = list(dict.fromkeys([*COLUMNS, *(name for row in held for name in row)]))
-    with replacing(Path(out)) as temporary, temporary.open("w", newline="") as file:
+    with replacing(Path(out)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: plain_number(value) for key, value in row.items()} for row in held)
@@ -247,4 +248,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))
