@@ -6,13 +6,14 @@ Hare 2021, arXiv 2110.05177), so that fixed sets equal theirs, and is written as
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from mathkernels.data.limits import LARGEST, is_number, shown
 
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 _PAIR = rf"\s*:?\s*\[{_NUMBER},{_NUMBER}[\])]\s*"
@@ -32,8 +33,9 @@ def _plain(number: float) -> str:
 
 
 def _bounds(what: str, low: float, high: float) -> Interval:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{what}: got ({low}, {high}), needs finite bounds with low < high")
+    if not (is_number(low) and is_number(high) and low < high):
+        right = f"finite bounds with low < high, of a size that float32 holds ({LARGEST:.2g})"
+        raise ValueError(f"{what}: got ({shown(low)}, {shown(high)}), needs {right}")
     return float(low), float(high)
 
 
@@ -51,15 +53,13 @@ class Range:
 
     def __post_init__(self) -> None:
         try:
-            intervals = tuple((float(low), float(high)) for low, high in self.intervals)
+            intervals = tuple((low, high) for low, high in self.intervals)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"Range.intervals: got {self.intervals!r}, needs pairs (low, high) of numbers"
-            ) from None
+            right = "pairs (low, high) of numbers"
+            raise ValueError(f"Range.intervals: got {shown(self.intervals)}, needs {right}") from None
         if len(intervals) not in (1, 2):
             raise ValueError(f"Range.intervals: got {len(intervals)} intervals, needs one or two")
-        for low, high in intervals:
-            _bounds("Range.intervals", low, high)
+        intervals = tuple(_bounds("Range.intervals", low, high) for low, high in intervals)
         object.__setattr__(self, "intervals", intervals)
 
     @classmethod
@@ -99,8 +99,8 @@ class TruncatedNormal:
 
     def __post_init__(self) -> None:
         _bounds("TruncatedNormal.low, high", self.low, self.high)
-        if not (math.isfinite(self.mean) and math.isfinite(self.sd) and self.sd > 0):
-            given = (self.mean, self.sd)
+        if not (is_number(self.mean) and is_number(self.sd) and self.sd > 0):
+            given = f"({shown(self.mean)}, {shown(self.sd)})"
             raise ValueError(f"TruncatedNormal.mean, sd: got {given}, needs finite numbers with sd > 0")
         for name in ("mean", "sd", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
@@ -152,9 +152,9 @@ class Benford:
     high: int
 
     def __post_init__(self) -> None:
-        digits = round(math.log10(self.low)) if self.low > 0 else 0
-        if digits < 1 or digits > 6 or self.low != 10**digits or self.high != 10 * self.low:
-            given = (self.low, self.high)
+        fits = is_number(self.low) and is_number(self.high)
+        if not fits or self.low not in [10**k for k in range(1, 7)] or self.high != 10 * self.low:
+            given = f"({shown(self.low)}, {shown(self.high)})"
             raise ValueError(f"Benford.low, high: got {given}, needs 10^k and 10^(k+1) with k from 1 to 6")
         for name in ("low", "high"):
             object.__setattr__(self, name, int(getattr(self, name)))
