@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from mathkernels.data import limits
 from mathkernels.data.distributions import Distribution, Range, parse_ranges, ranges_text
-from mathkernels.data.limits import count, is_number, is_whole, plain, require, shown
+from mathkernels.data.limits import count, is_number, is_whole, plain, require, shown, valid_seed
 
 VALIDATION_SEED = 43953907
 TEST_SEED = 8689336
@@ -220,7 +219,8 @@ class Task:
         return (self._count - 1) * self._stride + self._size
 
     def _drawn(self, seed: int) -> tuple[int, int]:
-        return _first_draws(limits.seed("seed", seed), 1 if self.spans else self.inputs - self._used + 1)
+        offsets = 1 if self.spans else self.inputs - self._used + 1
+        return _first_draws(valid_seed("seed", seed), offsets)
 
     def subsets(self, seed: int) -> list[tuple[int, ...]]:
         """Return the inputs that form a, and b where a second subset fits, for the run of this seed."""

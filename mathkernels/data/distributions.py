@@ -32,6 +32,16 @@ def _plain(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
+def _numbers(text: str, match: re.Match[str] | None) -> list[float]:
+    """Return the numbers of a text that a pattern has matched."""
+    try:
+        if match:
+            return [float(number) for number in match.groups()]
+    except ValueError:  # such as 1.2.3
+        pass
+    raise ValueError(f"range: got {shown(text)}, needs the form {FORMS}")
+
+
 def _bounds(what: str, low: float, high: float) -> Interval:
     if not (is_number(low) and is_number(high) and low < high):
         right = f"finite bounds with low < high, of a size that float32 holds ({LARGEST:.2g})"
@@ -65,14 +75,8 @@ class Range:
     @classmethod
     def parse(cls, text: str) -> Range:
         """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; the papers' closing parenthesis is read too."""
-        matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
-        try:
-            intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
-        except ValueError:
-            intervals = ()
-        if len(intervals) != len(matches):
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(intervals)
+        pairs = [_numbers(text, _INTERVAL.fullmatch(part)) for part in text.split(" or ")]
+        return cls(tuple((low, high) for low, high in pairs))
 
     def __str__(self) -> str:
         return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
@@ -110,10 +114,7 @@ class TruncatedNormal:
     @classmethod
     def parse(cls, text: str) -> TruncatedNormal:
         """Read "TN(-1,3)[-5,10]": mean, standard deviation, low, high."""
-        match = _TRUNCATED_NORMAL.fullmatch(text)
-        if not match:
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(*(float(number) for number in match.groups()))
+        return cls(*_numbers(text, _TRUNCATED_NORMAL.fullmatch(text)))
 
     def __str__(self) -> str:
         return f"TN({_plain(self.mean)},{_plain(self.sd)})[{_plain(self.low)},{_plain(self.high)}]"
@@ -162,10 +163,7 @@ class Benford:
     @classmethod
     def parse(cls, text: str) -> Benford:
         """Read "B[10,100]"."""
-        match = _BENFORD.fullmatch(text)
-        if not match:
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(*(int(float(number)) for number in match.groups()))
+        return cls(*_numbers(text, _BENFORD.fullmatch(text)))  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         return f"B[{self.low},{self.high}]"

@@ -59,6 +59,6 @@ def count(what: str, given: object, low: int, high: int = MOST) -> int:
     return plain(given)
 
 
-def seed(what: str, given: object) -> int:
+def valid_seed(what: str, given: object) -> int:
     require(is_whole(given) and 0 <= given < SEEDS, what, given, "an integer in [0, 2**32)")
     return plain(given)

@@ -17,10 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mathkernels.data import limits
 from mathkernels.data.arithmetic import CHALLENGING, MOST_INPUTS, OPERATIONS, RANGES, ranges_text
 from mathkernels.data.distributions import Range
-from mathkernels.data.limits import count, is_number, number, plain, require
+from mathkernels.data.limits import count, is_number, number, plain, require, valid_seed
 
 SAMPLES = 1_000_000
 EPSILON, ONE_LAYER_EPSILON = 1e-5, 1e-4
@@ -192,7 +191,7 @@ def _mean_square(
 ) -> Simulated:
     """Return the mean of squared differences over samples (N, I), drawn in float64 in equal chunks."""
     samples = count("samples", samples, 2, MOST_SAMPLES)
-    random_state = np.random.RandomState(limits.seed("seed", seed))
+    random_state = np.random.RandomState(valid_seed("seed", seed))
     rows = max(_CHUNK // inputs, 1)
     squares = [
         difference(part.sample(random_state, (min(rows, samples - begun), inputs))) ** 2

@@ -13,8 +13,8 @@ from mathkernels.data.limits import (
     number,
     plain,
     require,
-    seed,
     shown,
+    valid_seed,
 )
 
 __all__ = [
@@ -32,9 +32,9 @@ __all__ = [
     "number_fields",
     "plain",
     "require",
-    "seed",
     "shown",
-    "threads",
+    "valid_seed",
+    "valid_threads",
 ]
 
 FINITE = "a finite number of at least 0"
@@ -50,7 +50,7 @@ def flag(what: str, given: object) -> None:
     require(isinstance(given, bool), what, given, "True or False")
 
 
-def threads(given: object) -> int | None:
+def valid_threads(given: object) -> int | None:
     """Return a number of worker threads, None for the default."""
     if given is None:
         return None

@@ -20,7 +20,7 @@ from mathkernels.ensemble.checks import (
     number_fields,
     plain,
     require,
-    seed,
+    valid_seed,
 )
 from mathkernels.ensemble.custom_module import Custom, CustomTensor
 from mathkernels.ensemble.modules import (
@@ -159,7 +159,7 @@ class Run:
         require(
             isinstance(self.optimizer, (Adam, SGD)), "Run.optimizer", self.optimizer, "Adam(...) or SGD(...)"
         )
-        keep(self, "seed", seed("Run.seed", self.seed))
+        keep(self, "seed", valid_seed("Run.seed", self.seed))
         count_field(self, "iterations", 0, MOST_ITERATIONS)
         count_field(self, "evaluate_every", 1)
         least = self.iterations // MOST_ROWS + 1

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mathkernels import _C, backends
+from mathkernels.ensemble import checks
 from mathkernels.ensemble.checkpoint import Checkpoint
 from mathkernels.ensemble.cuda import CudaTrainer
 from mathkernels.ensemble.describe import Run
@@ -99,9 +100,8 @@ def fit(
         LostWorkersError: workers were lost again and again, or all at once.
     """
     runs = _check(runs, threads, dtype, generator)
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device: got {device!r}, needs 'cpu' or 'cuda'")
-    how = How(threads, dtype, generator, device)
+    checks.choice("device", device, ("cpu", "cuda"))
+    how = How(checks.valid_threads(threads), dtype, generator, device)
     if executor is not None:
         from mathkernels.ensemble import sharding  # it trains its shards with this module
 
@@ -169,12 +169,9 @@ def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str)
             raise TypeError(f"runs[{i}]: got {run!r}, needs a Run")
         if run.task.inputs > _C.max_inputs:
             raise ValueError(f"runs[{i}].task.inputs: got {run.task.inputs}, needs at most {_C.max_inputs}")
-    whole = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
-    if threads is not None and not whole:
-        raise ValueError(f"threads: got {threads!r}, needs a positive integer or None")
-    for what, given, allowed in (("dtype", dtype, DTYPES), ("generator", generator, GENERATORS)):
-        if given not in tuple(allowed):
-            raise ValueError(f"{what}: got {given!r}, needs one of {', '.join(map(repr, allowed))}")
+    checks.valid_threads(threads)
+    checks.choice("dtype", dtype, tuple(DTYPES))
+    checks.choice("generator", generator, tuple(GENERATORS))
     return tuple(runs)
 
 
