@@ -41,14 +41,14 @@ TIMING, RIVALS = ROOT / "docs/results/paper/timing.json", ROOT / "benchmarks/res
 def describe(args: argparse.Namespace) -> tuple[str, list[Study], list[Figure]]:
     """Return a name, what to train and what only to draw; raises ValueError for what cannot be."""
     given = {name: getattr(args, name) for name in SINGLE if getattr(args, name) is not None}
-    if given and not args.module:
+    if given and args.module is None:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"{names}: a figure fixes it; use --module for studies of your own")
-    if args.figure:
+    if args.figure is not None:
         found = figures.find_figures(args.figure)
         studies, drawn = [f.study for f in found if f.study], [f for f in found if f.study is None]
         name = "all" if len(found) == len(CATALOGUE) else "-".join(["figure", *(f.number for f in found)])
-    elif args.original:
+    elif args.original is not None:
         translation = original.translate(args.original)
         if translation.without_effect:
             print(f"without effect in a net of one layer: {', '.join(translation.without_effect)}")
@@ -74,13 +74,14 @@ def main(argv: list[str] | None = None) -> int:
         for library in ("matplotlib.figure", "scipy.special", "tqdm"):
             load(library)
         name, studies, drawn = describe(args)
-        folder = CampaignFolder(args.out or Path("runs") / name, studies, drawn)
+        how = {"tensorboard": args.tensorboard, "threads": args.threads}
+        folder = CampaignFolder(args.out or Path("runs") / name, studies, drawn, **how)
         folder.begin(resume=args.resume, overwrite=args.overwrite)
         runs = [member.run for study in studies for member in folder.members[study.name]]
         with CampaignBar(runs, rates) as bar:
             checkpoint = folder.root.checkpoint
             trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
-        print(folder.write(trained, published=args.published_statistics, tensorboard=args.tensorboard))
+        print(folder.write(trained, published=args.published_statistics))
         if not folder.single:
             reproduction.write_page(folder.root.path / "report.md", folder.root.path, RIVALS)
     except (ValueError, MissingLibraryError) as error:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -37,8 +38,17 @@ OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
 }
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" for a near miss of a known name, else an empty string."""
+def suggestion(name: object, known: Iterable[str], also: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return "; did you mean …?" for a near miss of a known name, else an empty string.
+
+    Args:
+        name: what was given.
+        known: what would be right.
+        also: names of the same things elsewhere -> the known ones.
+    """
+    for other, right in also.items():
+        if str(name).casefold() == other.casefold():
+            return f"; did you mean {right!r}?"
     names = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), names, n=1)
     return f"; did you mean {names[near[0]]!r}?" if near else ""

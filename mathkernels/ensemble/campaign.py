@@ -19,7 +19,8 @@ import numpy as np
 from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
-from mathkernels.ensemble.training import Progress, fit
+from mathkernels.ensemble.streams import distribution_kind, mapping
+from mathkernels.ensemble.training import Progress, check_runs, fit
 from mathkernels.files import replacing
 
 _NO_STEPS = np.zeros(0, np.int64)
@@ -138,6 +139,16 @@ def _seconds(places: Sequence[tuple[Group, int]]) -> float:
         groups[name].seconds * iterations / max(total_iterations(groups[name].runs), 1)
         for name, iterations in own.items()
     )
+
+
+def check(runs: Sequence[Run], threads: int | None = None) -> None:
+    """Raise the error that :func:`train` would raise of these runs and threads, before anything is made."""
+    if runs:
+        check_runs(runs, threads)
+    for task in {run.task for run in runs}:
+        distribution_kind(task)
+        for part in task.interpolation:
+            mapping(part)
 
 
 def train(

@@ -99,7 +99,7 @@ def fit(
         RuntimeError: device="cuda" without a usable GPU; the message names the remedy.
         LostWorkersError: workers were lost again and again, or all at once.
     """
-    runs = _check(runs, threads, dtype, generator)
+    runs = check_runs(runs, threads, dtype, generator)
     checks.choice("device", device, ("cpu", "cuda"))
     how = How(checks.valid_threads(threads), dtype, generator, device)
     if executor is not None:
@@ -159,7 +159,10 @@ def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float,
     return True
 
 
-def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str) -> tuple[Run, ...]:
+def check_runs(
+    runs: Sequence[Run], threads: int | None = None, dtype: str = "float32", generator: str = "hash"
+) -> tuple[Run, ...]:
+    """Return the runs as a tuple, or raise the error of an argument of :func:`fit` that is wrong."""
     if not isinstance(runs, Sequence) or isinstance(runs, str):
         raise TypeError(f"runs: got {type(runs).__name__}, needs a sequence of Run")
     if not runs:
@@ -196,7 +199,7 @@ def evaluate(
     Raises:
         ValueError, TypeError: an argument is not as above.
     """
-    runs = tuple(replace(run, iterations=0, restarts=None) for run in _check(runs, threads, dtype, "hash"))
+    runs = tuple(replace(run, iterations=0, restarts=None) for run in check_runs(runs, threads, dtype))
     if len(parameters) != len(runs):
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")

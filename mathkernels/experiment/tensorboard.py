@@ -61,6 +61,21 @@ def folder_name(name: str) -> str:
     return folder
 
 
+def check_names(members: Sequence[Member]) -> list[str]:
+    """Return the folder of each member.
+
+    Raises:
+        ValueError: two members have one name, or a name is too long for a folder.
+        MissingLibraryError: tensorboard is not installed.
+    """
+    load("tensorboard.summary.writer.record_writer")
+    counts = Counter(folder_name(member.name) for member in members)
+    for name, count in counts.items():
+        if count > 1:
+            raise ValueError(f"run name: got {unquote(name)!r} {count} times, needs names that differ")
+    return list(counts)
+
+
 def write_runs(folder: str | os.PathLike[str], members: Sequence[Member], results: Results) -> None:
     """Write one run folder per member, with every logged row and the parameters of its best row.
 
@@ -70,13 +85,10 @@ def write_runs(folder: str | os.PathLike[str], members: Sequence[Member], result
         ValueError: two members have one name, or a name is too long for a folder.
         MissingLibraryError: tensorboard is not installed.
     """
-    counts = Counter(folder_name(member.name) for member in members)
-    for name, count in counts.items():
-        if count > 1:
-            raise ValueError(f"run name: got {unquote(name)!r} {count} times, needs names that differ")
+    names = check_names(members)
     begun = time.time() - results.seconds
     rows = run_rows(members, results, "")
-    for i, (name, member) in enumerate(zip(counts, members, strict=True)):
+    for i, (name, member) in enumerate(zip(names, members, strict=True)):
         learned = {key: value for key, value in rows[i].items() if key not in RUN_COLUMNS}
         own = Path(folder) / name
         own.mkdir(parents=True, exist_ok=True)
