@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +13,15 @@ from typing import Any
 class Parser(argparse.ArgumentParser):
     """An argument parser that takes "-2..2" for a value, and after an option of one value "--simple" as well.
 
-    argparse itself takes every word with a minus sign for an option unless it is a number. Here it is one if it
-    is known, or begins with two signs and does not follow an option that needs a value.
+    argparse itself takes every word with a minus sign for an option unless it is a number. Here it is one if
+    it is known, or begins with two signs and does not follow an option that needs a value.
     """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._negative_number_matcher = re.compile(r"-(?!-)")  # argparse's name for what may be a value
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         joined: list[str] = []
         while words:
