@@ -208,6 +208,7 @@ class Task:
             )
         if self._used > self.inputs:
             what = f"two subsets of {self._size} for {self.operation!r}"
+            what += "" if self.subset_ratio is None else f", of subset_ratio={self.subset_ratio}"
             raise ValueError(f"Task.inputs: got {self.inputs}, needs at least {self._used} to hold {what}")
 
     @property

@@ -109,7 +109,8 @@ class TruncatedNormal:
         for name in ("mean", "sd", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.mass[0] == self.mass[1]:
-            raise ValueError(f"TruncatedNormal: got {self}, needs an interval that the normal reaches")
+            what = "TruncatedNormal.mean, sd, low, high"
+            raise ValueError(f"{what}: got {self}, needs an interval that the normal reaches")
 
     @classmethod
     def parse(cls, text: str) -> TruncatedNormal:
@@ -154,7 +155,8 @@ class Benford:
 
     def __post_init__(self) -> None:
         fits = is_number(self.low) and is_number(self.high)
-        if not fits or self.low not in [10**k for k in range(1, 7)] or self.high != 10 * self.low:
+        low = float(self.low) if fits else 0.0
+        if not fits or low not in [10**k for k in range(1, 7)] or self.high != 10 * low:
             given = f"({shown(self.low)}, {shown(self.high)})"
             raise ValueError(f"Benford.low, high: got {given}, needs 10^k and 10^(k+1) with k from 1 to 6")
         for name in ("low", "high"):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from mathkernels.data.arithmetic import Ranges, Task
 from mathkernels.data.distributions import ranges_text
-from mathkernels.ensemble.checks import count, count_field, keep, number_fields, require, valid_seed
+from mathkernels.ensemble.checks import count, count_field, keep, number_fields, plain, require, valid_seed
 from mathkernels.ensemble.describe import (
     INALU,
     MOST_ITERATIONS,
@@ -118,16 +118,17 @@ class Study:
             require(fits, f"Study.{what}", given, f"a {kind.__name__.lower()}")
             if not given:
                 raise ValueError(f"Study.{what}: got none, needs at least one")
+        for i, each in enumerate(self.variants):
+            require(isinstance(each, Variant), f"Study.variants[{i}]", each, "a Variant")
         keep(self, "seeds", tuple(valid_seed(f"Study.seeds[{i}]", each) for i, each in enumerate(self.seeds)))
         require(len(set(self.seeds)) == len(self.seeds), "Study.seeds", self.seeds, "each seed once")
         right = f"variants, datasets and seeds that make at most {MOST_RUNS:,}"
         require(self.runs <= MOST_RUNS, "Study: its runs", self.runs, right)
-        count_field(self, "inputs", 1)
         count_field(self, "iterations", 0)
-        count_field(self, "evaluate_every", 1)
-        count_field(self, "batch", 1)
-        if self.threshold != "exact":
+        if not (isinstance(self.threshold, str) and self.threshold == "exact"):
             number_fields(self, "threshold")
+        for what in ("inputs", "evaluate_every", "batch"):  # which the runs check
+            keep(self, what, plain(getattr(self, what)))
         if len({variant.label for variant in self.variants}) < len(self.variants):
             labels = [variant.label for variant in self.variants]
             raise ValueError(f"Study.variants: got the labels {labels}, needs each once")

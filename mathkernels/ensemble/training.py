@@ -107,7 +107,7 @@ def fit(
 
         return sharding.fit_shards(runs, how, executor, shards, checkpoint, progress)
     if shards is not None:
-        raise ValueError(f"shards: got {shards!r}, needs an executor to train them")
+        raise ValueError(f"shards: got {checks.shown(shards)}, needs an executor to train them")
     return train_here(runs, how, checkpoint, progress)
 
 
@@ -220,7 +220,7 @@ def evaluate(
 
 def _cpu_trainer(programs: Sequence[TrainingProgram], threads: int | None) -> Trainer:
     """Return the compiled call with its working memory, aligned and apart for every thread."""
-    workers = threads or torch.get_num_threads()
+    workers = checks.valid_threads(threads) or torch.get_num_threads()
     each = max(_C.program_scratch_bytes(program.compiled) for program in programs)
     each = -(-each // 64) * 64
     memory = np.empty(each * workers + 64, np.uint8)
