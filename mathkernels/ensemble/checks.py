@@ -55,7 +55,7 @@ def valid_threads(given: object) -> int | None:
     if given is None:
         return None
     fits = is_whole(given) and 1 <= given <= MOST_THREADS
-    require(fits, "threads", given, f"a positive integer or None, at most {MOST_THREADS:,}")
+    require(fits, "threads", given, f"a positive integer or None, at least 1 and at most {MOST_THREADS:,}")
     return plain(given)
 
 
