@@ -84,12 +84,6 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
-def forget(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files of a folder and its list of tables."""
-    for name in (*names, LIST):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _listed(folder: Path) -> dict[str, Any] | None:
     """Return what the list of a folder says, None if there is no list."""
     path = folder / LIST
