@@ -14,6 +14,7 @@ from mathkernels import files
 from mathkernels.experiment.csv_files import LIST
 
 CONFIG, STATUS, CHECKPOINT = "config.json", "status.json", "checkpoint"
+RUN = (CONFIG, STATUS, CHECKPOINT, LIST)  # of every run
 ADDING = (
     *("loss.csv", "loss.png", "runs.csv", "config_copy.yaml", "model/seed<n>.safetensors"),
     *("pred.npz", "pred.json"),
@@ -64,6 +65,19 @@ def remove(folder: Path, names: Iterable[str]) -> None:
             files.remove_leftovers(inner)
             if not inner.is_symlink() and not any(inner.iterdir()):
                 inner.rmdir()
+
+
+def drop(folder: Path, names: Iterable[str]) -> None:
+    """The same for the folder of an earlier run.
+
+    Raises:
+        ValueError: a file cannot be removed.
+    """
+    try:
+        remove(folder, names)
+    except OSError as error:
+        what = f"'{error.filename}', which an earlier run wrote, cannot be removed ({error.strerror})"
+        raise ValueError(f"output folder: {what}; needs another folder") from error
 
 
 def blocked(folder: Path, names: Iterable[str]) -> Path | None:

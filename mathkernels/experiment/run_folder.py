@@ -150,14 +150,17 @@ class RunFolder:
             files.remove_leftovers(self.path)
             if not overwrite:
                 self._check(config, outputs, resume, beside)
-            elif (self.path / CONFIG).exists() and (self.path / CONFIG).read_bytes() != _json(config).encode():
+            elif (self.path / CONFIG).exists() and (self.path / CONFIG).read_bytes() != _json(
+                config
+            ).encode():
                 # first of all, so that nothing in the folder passes for a result of the new configuration
                 self.write_json(STATUS, {"status": RUNNING})
-                self._drop(run_files.EVERY)
+                run_files.drop(self.path, run_files.EVERY)
             self.write_json(CONFIG, config)
             self.write_json(STATUS, {"status": RUNNING})
             if not resume:
-                self._drop((*outputs, *(run_files.EVERY if overwrite else (CHECKPOINT, csv_files.LIST))))
+                others = run_files.EVERY if overwrite else (CHECKPOINT, csv_files.LIST)
+                run_files.drop(self.path, (*outputs, *others))
         except BaseException:
             _begun.pop(self.path.resolve(), None)
             raise
@@ -168,13 +171,6 @@ class RunFolder:
             raise ValueError(f"output folder: '{path}' {what}; {self._elsewhere} takes another folder")
         for inner in run_files.inner_folders(self.path, outputs):
             writable(inner, "output folder")
-
-    def _drop(self, names: Iterable[str]) -> None:
-        try:
-            run_files.remove(self.path, names)
-        except OSError as error:
-            what = f"'{error.filename}', which an earlier run wrote, cannot be removed ({error.strerror})"
-            raise FolderError(f"output folder: {what}; {self._elsewhere} takes another folder") from error
 
     def _check(
         self, config: Mapping[str, Any], outputs: Sequence[str], resume: bool, beside: Collection[str]

@@ -1,7 +1,7 @@
 """Files of tensors and facts (safetensors): equal contents give equal bytes, and nothing in them is trusted.
 
-What is read is checked against what is expected, so that a well-formed file of something else, or one that was
-edited, ends in one line that names the key. Nothing is unpickled.
+What is read is checked against what is expected, so that a well-formed file of something else, or one that
+was edited, ends in one line that names the key. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -158,8 +158,8 @@ def rows(held: Any, key: str, columns: Mapping[str, type]) -> list[dict[str, Any
                 fits = isinstance(row[name], str)
                 right = "a text"
             elif kind is int:
-                fits = isinstance(row[name], int) and not isinstance(row[name], bool)
-                right = "a whole number"
+                fits = type(row[name]) is int and -1 <= row[name] <= ranges.LAST_SEED
+                right = "a whole number of at least -1"
             else:
                 number(row[name], f"{place}.{name}")
                 continue
