@@ -26,7 +26,7 @@ class Answerer:
     """
 
     def __init__(self, path: Path) -> None:
-        file = path if path.suffix == Path(WEIGHTS).suffix else path / WEIGHTS
+        file = path / WEIGHTS if path.is_dir() else path
         self.config, parameters, losses = read_weights(file)
         self.best = int(np.argmin(losses))
         if losses[self.best] == np.inf:

@@ -43,5 +43,5 @@ class Engine(Protocol):
         ...
 
     def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
-        """Go on from what ``state`` returned after so many epochs; ValueError names a tensor that is not so."""
+        """Go on from what ``state`` returned after so many epochs; ValueError names what is not so."""
         ...
