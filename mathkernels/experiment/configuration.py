@@ -61,7 +61,7 @@ def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = ())
     build(kind, content, source)  # so that what is wrong in the file is not blamed on an override
     for text in overrides:
         content = override(content, text)
-    return build(kind, content, source if not overrides else f"{source} with {' '.join(overrides)}")
+    return build(kind, content, source if not overrides else f"{source} with {_short(' '.join(overrides))}")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -88,8 +88,10 @@ def override(content: Mapping[str, Any], text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigurationError(f"override: got {text!r}, needs KEY=VALUE such as train.epochs=5")
-    return _replaced(content, parts, parse(value, f"override {text!r}"), text)
+        raise ConfigurationError(
+            f"override: got {_short(repr(text))}, needs KEY=VALUE such as train.epochs=5"
+        )
+    return _replaced(content, parts, parse(value, f"override {_short(repr(text))}"), text)
 
 
 def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text: str) -> dict[str, Any]:
@@ -98,7 +100,9 @@ def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text
         return {**content, first: value}
     inner = content.get(first)
     if inner is not None and not isinstance(inner, Mapping):
-        raise ConfigurationError(f"override: got {text!r}, but {first} is {_shown(inner)} and has no keys")
+        raise ConfigurationError(
+            f"override: got {_short(repr(text))}, but {first} is {_shown(inner)} and has no keys"
+        )
     return {**content, first: _replaced(inner or {}, rest, value, text)}
 
 
@@ -124,7 +128,7 @@ def parse(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" in line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error)
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
         raise ConfigurationError(f"configuration: {where} is not valid YAML{line}: {problem}") from error
     except RecursionError as error:
         raise ConfigurationError(f"configuration: {where} is nested too deeply") from error
@@ -234,6 +238,10 @@ def _plain(hint: Any, value: Any, source: str, at: str) -> Any:
     if hint is Path and isinstance(value, (str, Path)) and str(value).strip():
         return Path(value)
     raise ConfigurationError(f"{source}: {at}: got {_shown(value)}, needs {_NEEDS[hint]}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:150]}..."
 
 
 def _shown(value: Any) -> str:
