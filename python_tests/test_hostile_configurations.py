@@ -37,8 +37,8 @@ TEXTS = [
     "1:30",
     "1e400",
     "-1e400",
-    "0x" + "f" * 20_000,
-    "9" * 9_000,
+    "0x" + "f" * 4_000,
+    "9" * 4_400,
 ]
 TEXTS += [
     "2001-99-99",
@@ -116,7 +116,7 @@ def test_a_value_that_is_taken_describes_data_that_can_be_drawn():
 def test_equations_run_out_where_more_are_asked_for_than_there_are(monkeypatch):
     monkeypatch.setattr(equation_sets, "LARGEST_LIST", 10)
     monkeypatch.setattr(equation_sets, "PATIENCE", 20_000)
-    kind = Equations(max_number=20, n_examples=2, new_equations=1000)
+    kind = Equations(max_number=20, n_examples=2, split=0.5, new_equations=1000)
     with pytest.raises(
         ValueError, match="n_examples, new_equations: got 2 and 1000, there are 420 equations"
     ):
@@ -220,7 +220,7 @@ def test_the_optimizer_and_the_ensemble_take_numpys_numbers():
 
 
 @pytest.mark.parametrize(
-    "value", [10**30, 10**400, -(10**400), float("nan"), float("inf"), np.float64("nan"), "x"]
+    "value", [10**31, 10**400, -(10**400), float("nan"), float("inf"), np.float64("nan"), "x"]
 )
 @pytest.mark.parametrize(
     "field", ["alphabet", "steps_in", "steps_out", "hidden", "seeds", "learning_rate", "eps", "threads"]
