@@ -1,4 +1,4 @@
-"""Memory that somebody still holds, in whatever way, never serves another tensor; and storages behave as torch's."""
+"""Memory that somebody still holds, in whatever way, never serves another; storages behave as torch's."""
 
 import copy
 import gc
@@ -101,11 +101,14 @@ HOLDERS = {
         lambda t: weakref.ref(t.untyped_storage()),
         lambda w: torch.full((COUNT,), 7.0) if w() is None else of_storage(w()),
     ),
-    "conjugate view": (lambda t: torch.view_as_complex(t.view(-1, 2)), lambda v: torch.view_as_real(v).reshape(-1)),
+    "conjugate view": (
+        lambda t: torch.view_as_complex(t.view(-1, 2)),
+        lambda v: torch.view_as_real(v).reshape(-1),
+    ),
     "lazy clone": (torch._lazy_clone, whole),
     "shared": (lambda t: t.share_memory_(), whole),
     "deep copy": (copy.deepcopy, whole),
-    "pickle": (pickle.dumps, lambda b: pickle.loads(b)),  # noqa: S301
+    "pickle": (pickle.dumps, lambda b: pickle.loads(b)),
 }
 
 
@@ -144,7 +147,9 @@ def test_what_a_capsule_holds_is_never_used_again():
 
 
 @pytest.mark.filterwarnings("ignore:TypedStorage")
-@pytest.mark.parametrize("name", sorted(set(HOLDERS) - {"shared", "lazy clone", "weak reference to the storage"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(HOLDERS) - {"shared", "lazy clone", "weak reference to the storage"})
+)
 def test_what_nobody_holds_any_more_is_kept(name):
     tensor = empty((COUNT,), torch.float32).fill_(7.0)
     place = tensor.data_ptr()
@@ -175,7 +180,9 @@ def test_threads_never_share_memory():
         for step in range(150):
             number = 1000.0 * seed + step
             tensor = empty((LARGE // 4 * rng.randint(1, 2),), torch.float32).fill_(number)
-            hold = rng.choice([lambda t: t, lambda t: t[3:], lambda t: t.numpy(), lambda t: t.untyped_storage()])
+            hold = rng.choice(
+                [lambda t: t, lambda t: t[3:], lambda t: t.numpy(), lambda t: t.untyped_storage()]
+            )
             held.append((number, len(tensor), hold(tensor)))
             del tensor
             if len(held) > rng.randint(0, 4):
@@ -218,7 +225,13 @@ def test_a_destructor_that_asks_for_memory_meanwhile_gets_its_own(monkeypatch):
 
 def test_whatever_is_done_in_turns_no_memory_is_shared():
     rng, held, number = random.Random(5), [], 0.0
-    keep = [lambda t: t, lambda t: t.numpy(), lambda t: t.untyped_storage(), lambda t: t[1:], lambda t: t.detach()]
+    keep = [
+        lambda t: t,
+        lambda t: t.numpy(),
+        lambda t: t.untyped_storage(),
+        lambda t: t[1:],
+        lambda t: t.detach(),
+    ]
     for _ in range(400):
         action = rng.random()
         if action < 0.5 or not held:

@@ -32,7 +32,14 @@ def test_nothing_that_has_ended_is_touched_by_weights_that_are_no_numbers(kind, 
     rng = random.Random(f"{kind} {rows} {value}")
     for name in (*WEIGHTS, "all"):
         for features in ({}, {"bfloat16": True}):
-            shape = (2, rng.randint(1, 2), rng.randint(1, 5), rows, rng.choice([1, 3, 20]), rng.randint(1, 21))
+            shape = (
+                2,
+                rng.randint(1, 2),
+                rng.randint(1, 5),
+                rows,
+                rng.choice([1, 3, 20]),
+                rng.randint(1, 21),
+            )
             case = with_ends(Case(kind, shape, torch.float32, lengths=True, **features))
             for spoilt in WEIGHTS if name == "all" else (name,):
                 case.inputs[spoilt].fill_(value)
@@ -116,7 +123,9 @@ def check_reference(case: Case) -> list[dict]:
     labels = ["y", "hn", "cn", "cells"][: len(results)]
     arriving = [torch.randn_like(result) for result in results]
     by_autograd = torch.autograd.grad(results, list(leaves.values()), arriving, retain_graph=True)
-    saved = [result.detach() for label, result in zip(labels, results, strict=True) if label in ("y", "cells")]
+    saved = [
+        result.detach() for label, result in zip(labels, results, strict=True) if label in ("y", "cells")
+    ]
     written = getattr(reference, f"{case.kind}_backward")(
         *arriving, *(leaf.detach() for leaf in leaves.values()), lengths, *saved, gates.detach()
     )
@@ -191,7 +200,9 @@ def test_gradients_at_lengths_beyond_those_of_a_float_are_exact(kind, rows):
     inputs = [0, weight_hh.data_ptr(), weight_hh.data_ptr(), bias.data_ptr(), bias.data_ptr(), 0, 0]
     saved = [zeros.address, gates.address, zeros.address if kind == "lstm" else 0]
     out = [0, 0, 0, dbias.data_ptr(), 0, 0, 0]
-    _C.sequence_backward(call, dy.address, *absent, *inputs, lengths.data_ptr(), *saved, *out, scratch.data_ptr())
+    _C.sequence_backward(
+        call, dy.address, *absent, *inputs, lengths.data_ptr(), *saved, *out, scratch.data_ptr()
+    )
     assert dbias[2] == 1.0
 
 

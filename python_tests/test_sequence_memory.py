@@ -1,4 +1,4 @@
-"""Scratch of sequences is bounded by the formulas of docs/sequences.md, and sums by symbol keep their bits."""
+"""Scratch of sequences is bounded by formulas of docs/sequences.md; sums by symbol keep their bits."""
 
 import dataclasses
 import random
@@ -33,7 +33,7 @@ def bound(which: str, kind: str, shape: tuple, symbols: bool, dtype: torch.dtype
     names |= {"V": I if symbols else 0, "G": cases.GATES[kind], "threads": threads, "min": min, "max": max}
     names["megabytes_16"] = (16 << 20) / dtype.itemsize
     for name, text in formulas().items():
-        names[name] = eval(text, {}, names)  # noqa: S307
+        names[name] = eval(text, {}, names)
     return names[which] * dtype.itemsize
 
 
@@ -57,7 +57,9 @@ def test_scratch_is_within_the_bounds_that_are_stated(kind, dtype):
         for which in ("forward", "backward"):
             taken = getattr(_C, f"sequence_{which}_workspace")(call)
             most = bound(which, kind, shape, symbols, dtype, threads)
-            assert 0 <= taken <= most, f"{which} {shape} symbols={symbols} threads={threads}: {taken} > {most}"
+            assert 0 <= taken <= most, (
+                f"{which} {shape} symbols={symbols} threads={threads}: {taken} > {most}"
+            )
 
 
 @every_kind
@@ -112,12 +114,16 @@ def test_partial_sums_in_waves_change_no_bit(kind):
             again = cases.backward(dataclasses.replace(case, threads=threads), out, arriving)
             for name, value in grads.items():
                 assert torch.equal(again[name], value), f"gradient of {name}, {threads} threads"
-        double = dataclasses.replace(case, dtype=torch.float64, inputs=cases.as_type(case.inputs, torch.float64))
+        double = dataclasses.replace(
+            case, dtype=torch.float64, inputs=cases.as_type(case.inputs, torch.float64)
+        )
         exact = cases.backward(
             double, cases.forward(double), {name: value.double() for name, value in arriving.items()}
         )
         for name, value in grads.items():
-            torch.testing.assert_close(value.double(), exact[name], rtol=1e-4, atol=1e-4 * exact[name].abs().max())
+            torch.testing.assert_close(
+                value.double(), exact[name], rtol=1e-4, atol=1e-4 * exact[name].abs().max()
+            )
 
 
 GROWTH = """

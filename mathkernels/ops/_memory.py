@@ -1,9 +1,9 @@
 """New tensors for kernels: small ones from torch, large ones in storages that are kept between calls.
 
-A training step asks for the same hundreds of megabytes again and again; malloc maps them anew each time, and on
-long sequences the page faults of that take up to 40 % of the step. So storages stay here when their tensors have
-gone, and serve tensors to come. They are torch's own, and behave like any other: they can be resized, shared,
-saved.
+A training step asks for the same hundreds of megabytes again and again; malloc maps them anew each time,
+and on long sequences the page faults of that take up to 40 % of the step. So storages stay here when their
+tensors have gone, and serve tensors to come. They are torch's own, and behave like any other: they can be
+resized, shared, saved.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from mathkernels import _C
 LARGE = 1 << 20  # bytes
 CPU = torch.device("cpu")  # to name the device costs half as much as another tensor
 
-# Nothing public tells who holds a storage. torch counts what its own tensors hold here, whatever they are (views,
-# detached or saved ones, those that a NumPy array or DLPack capsule keeps); Python counts the holders of the one
-# object that stands for the storage there. Without the former nothing can be kept.
+# Nothing public tells who holds a storage. torch counts its own tensors here, whatever they are (views,
+# detached or saved ones, those that a NumPy array or DLPack capsule keeps); Python counts the holders of the
+# one object that stands for the storage there. Without the former nothing can be kept.
 _use_count: Callable[[int], int] | None = getattr(torch._C, "_storage_Use_Count", None)
 
 
@@ -61,8 +61,12 @@ class _Storage:
         return not known and not self.size_changed() and self.tensor.data_ptr() == self.address
 
     def as_tensor(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        strides, step = [], 1
+        for size in reversed(shape):
+            strides.insert(0, step)
+            step *= size
         storage = self.tensor.untyped_storage()
-        return torch.empty(0, dtype=dtype, device=CPU).set_(storage, 0, shape)
+        return torch.empty(0, dtype=dtype, device=CPU).set_(storage, 0, shape, tuple(strides))
 
 
 @cache
@@ -147,16 +151,16 @@ def _find(storages: list[_Storage], nbytes: int, at_most: int) -> _Storage | Non
     """The smallest fitting storage that is idle, of several the one made last."""
     best = None
     for storage in reversed(storages):
-        if nbytes <= storage.nbytes <= at_most and (best is None or storage.nbytes < best.nbytes):
-            if storage.is_idle() and storage.is_as_made():
-                best = storage
-                if storage.nbytes == nbytes:
-                    break
+        fits = nbytes <= storage.nbytes <= at_most and (best is None or storage.nbytes < best.nbytes)
+        if fits and storage.is_idle() and storage.is_as_made():
+            best = storage
+            if storage.nbytes == nbytes:
+                break
     return best
 
 
 def _sort(storages: list[_Storage]) -> tuple[list[_Storage], int]:
-    """The storages that are idle, and the bytes of the others; those whose memory has changed leave the list."""
+    """The storages that are idle, and the bytes of others; those whose memory has changed leave the list."""
     idle, in_use, changed = [], 0, []
     for storage in storages:
         if storage.size_changed():
