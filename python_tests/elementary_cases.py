@@ -1,4 +1,4 @@
-"""The functions of csrc/common/math.h and csrc/cells/gates.h as tests and scripts/sweep_elementary.py measure them."""
+"""The functions of csrc/common/math.h and csrc/cells/gates.h as tests and sweep_elementary.py measure them."""
 
 import re
 from pathlib import Path
@@ -80,7 +80,7 @@ def domain(function, x):
 
 
 def ulp(function, found, x, exact):
-    """Errors in units in the last place of the exact value's float, less what the header allows a negative x more."""
+    """Errors in units in the last place of the exact value's float, less what x < 0 is allowed more."""
     with np.errstate(over="ignore"):
         rounded = exact.astype(np.float32)
     unit = np.spacing(np.minimum(np.abs(rounded), np.float32(2.0**127))).astype(np.float64)

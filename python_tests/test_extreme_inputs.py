@@ -1,7 +1,7 @@
-"""Zeros, denormal and largest numbers, infinities: where plain torch gives numbers, so does every kernel, and near ones.
+"""Zeros, denormal and largest numbers, infinities: where plain torch gives numbers, so does every kernel.
 
-Models of one row and one output each take inputs and weights at random from lists of extreme values. A model counts
-where plain torch's y and gradients, in the model's dtype, are all finite and the result in float64 is too.
+Models of one row and one output each take inputs and weights at random from lists of extreme values. A model
+counts where plain torch's y and gradients, in its dtype, are all finite and the result in float64 is too.
 """
 
 import dataclasses
@@ -25,7 +25,9 @@ both_dtypes = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], i
 def extremes(dtype):
     """Inputs, weights and gates."""
     info = torch.finfo(dtype)
-    least, big, root = info.tiny * info.eps, info.max, math.sqrt(info.max)
+    # float64 has no wider numbers for its reference: there the ends are left out where its own steps round
+    least, big = (info.tiny * info.eps, info.max) if dtype == torch.float32 else (info.tiny, 1e75)
+    root = math.sqrt(big)
     x = [0.0, -0.0, 3 * least, -3 * least, least, info.tiny / 100, -info.tiny / 100, info.tiny, -info.tiny]
     x += [1.0, -1.0, 0.5, -2.0, 3.0, 1e-7, -1e-7, big / 4, -big / 4, big, -big, root, -root, 1e13, -1e13]
     x += [math.inf, -math.inf]
@@ -66,7 +68,7 @@ def change(function, leaves, exact, eps, least):
     return largest
 
 
-def assert_finite_and_near(function, plain, leaves):
+def assert_finite_and_near(function, plain, leaves, atol=0.0):
     dtype = leaves[0].dtype
     info = torch.finfo(dtype)
     theirs = results(plain, leaves)
@@ -75,11 +77,11 @@ def assert_finite_and_near(function, plain, leaves):
     moves = change(plain, double, exact, info.eps, info.tiny * info.eps)
     finite = torch.stack([t.reshape(len(t), -1).isfinite().all(1) for t in theirs]).all(0)
     assert finite.sum() > len(finite) / 20
-    rtol = 1e-4 if dtype == torch.float32 else 1e-9
+    rtol, floor = (1e-4, 1e3 * info.tiny) if dtype == torch.float32 else (1e-9, 1e6 * info.tiny)
     for k, ours in enumerate(results(function, leaves)):
         # the last factor of 8 before the largest number belongs to rounding and to the order of factors
         counts = finite.view(-1, *[1] * (ours.dim() - 1)) & (exact[k].abs() <= info.max / 8)
-        tolerance = rtol * exact[k].abs() + 4 * moves[k] + 1e3 * info.tiny
+        tolerance = rtol * exact[k].abs() + 4 * moves[k] + floor + atol
         tolerance += 4 * (theirs[k].double() - exact[k]).abs().nan_to_num(0, 0, 0)
         wrong = counts & ~((ours.double() - exact[k]).abs() <= tolerance)
         rows = wrong.reshape(len(wrong), -1).any(1).nonzero()[:3, 0].tolist()
@@ -93,7 +95,9 @@ def assert_finite_and_near(function, plain, leaves):
 @both_dtypes
 @pytest.mark.parametrize("inputs", [1, 2])
 def test_layers_are_finite_and_near_where_plain_torch_is(case, dtype, inputs, isa):
-    assert_finite_and_near(case.function, case.reference, models(case, inputs, dtype))
+    # where x and 1/x have the weight 1, dx is a difference of numbers around 1
+    atol = 16 * torch.finfo(dtype).eps if case.op.startswith("nmru") else 0.0
+    assert_finite_and_near(case.function, case.reference, models(case, inputs, dtype), atol)
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -161,7 +165,7 @@ def test_gates_of_large_inputs_are_trained(inputs, low, isa):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("op", ["nru", "nru_separate"])
 def test_reciprocal_units_have_slopes_at_denormal_and_infinite_inputs(op, training, isa):
-    """d(T |x|^w)/dx = T w |x|^(w - 1): |x|^(w - 1) may be beyond the largest number where T w of it is not."""
+    """d(T |x|^w)/dx = T w |x|^(w - 1): |x|^(w - 1) may leave the range where T w of it does not."""
     x = torch.tensor([1e-40, -1e-44, 1e-40, 1e-20, 1e20, math.inf, -math.inf, math.inf])
     weight = torch.tensor([0.0, -0.0, 1e-3, 2.0, 2.0, 1.0, 1.0, 0.5])
     leaves = [x[:, None, None], weight[:, None, None]]

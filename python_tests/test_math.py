@@ -1,4 +1,6 @@
-"""The errors that csrc/common/math.h and csrc/cells/gates.h state, and special values, on every instruction set."""
+"""The errors that csrc/common/math.h and csrc/cells/gates.h state, and special values, on every instruction
+set.
+"""
 
 import math
 
@@ -94,7 +96,7 @@ def exact_double(function, x, w):
 
 @pytest.mark.parametrize("function", [*EXACT, "pow_positive"])
 def test_double_is_within_two_units_of_the_exact_value(function, isa):
-    """libm's functions are within 1 ULP; what is put together of them (sigmoid, sinpi, cospi) errs a little more."""
+    """libm's functions are within 1 ULP; what is made of them (sigmoid, sinpi, cospi) a little more."""
     draw = np.random.default_rng(3)
     x = np.concatenate(
         [draw.uniform(-30, 30, 150), draw.uniform(-1, 1, 150) * 10.0 ** draw.uniform(-300, 2, 150)]

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from mathkernels import backends
 from mathkernels.data.arithmetic import RANGES
 from mathkernels.data.distributions import Range
 from mathkernels.data.thresholds import (

@@ -129,6 +129,13 @@ struct RealNpu : PlainWeights {
     }
   }
 
+  // Of a sum that is beyond the largest number a weight of 0 takes 0.
+  template <class V>
+  static MK_INLINE V weighted(V w, V sum) {
+    const V zero = constant<V>(0);
+    return select(is_finite(sum), w * sum, select(w == zero, select(sum == sum, zero, sum), w * sum));
+  }
+
   // The clamp of the gate passes gradient inside [0, 1], its ends included, and none outside.
   template <class V>
   static MK_INLINE void finish(int n, const V* p, const V* d, const V* g, V* dp) {
@@ -140,8 +147,9 @@ struct RealNpu : PlainWeights {
         dh = fma(d[3 * n], dh, -sine);
       }
       const V gate = p[n + i];
-      const V inside = select(gate >= constant<V>(0), select(gate <= constant<V>(1), d[i] * dh, constant<V>(0)),
-                              select(gate == gate, constant<V>(0), gate));
+      const V inside =
+          select(gate >= constant<V>(0), select(gate <= constant<V>(1), weighted(d[i], dh), constant<V>(0)),
+                 select(gate == gate, constant<V>(0), gate));
       dp[i] = dw;
       dp[n + i] = inside;
     }
