@@ -1,4 +1,4 @@
-"""The functions of csrc/common/math.h and csrc/cells/gates.h as tests and sweep_elementary.py measure them."""
+"""The functions of csrc/common/math.h and csrc/cells/gates.h, as tests and scripts measure them."""
 
 import re
 from pathlib import Path

@@ -3,7 +3,7 @@
     python scripts/sweep_elementary.py [--function NAME ...] [--step N]
 
 All 2^32 floats, on every instruction set of this machine; about five minutes a function. With --step only
-every N-th float. Functions of two gates meet a random second one. Prints the largest error of each and where it
+every N-th float. Functions of two gates meet a random second. Prints the largest error of each and where it
 is, and ends with 1 if one is larger than stated. python_tests/test_math.py holds the same bounds on a sample.
 """
 
