@@ -6,17 +6,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mathkernels import _C, backends
 from mathkernels.ensemble import seq2seq_tensors as tensors
 from mathkernels.ensemble.checks import count, flag, is_number, require
+from mathkernels.ensemble.powers import powers
 from mathkernels.ensemble.training import CALL_SECONDS, deferred_interrupt
 
 DTYPES = (torch.float32, torch.float64)
 BETA1, BETA2 = 0.9, 0.999
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
+MOST_UPDATES = 2**53  # so many a float64 counts
 MOST_SYMBOLS = 127  # a symbol is an int8
 
 
@@ -197,14 +200,17 @@ class Seq2SeqEnsemble:
         Raises:
             ValueError, TypeError: a tensor is missing, unknown, or has another shape or dtype.
         """
+        require(isinstance(state, Mapping), "state", type(state).__name__, "a dict of tensors by name")
         parts: dict[str, dict[str, Tensor]] = {"": {}, "first_moment.": {}, "second_moment.": {}}
+        require(all(isinstance(name, str) for name in state), "state", list(state), "tensors by name")
         for name, tensor in state.items():
             prefix = next((p for p in parts if p and name.startswith(p)), "")
             parts[prefix][name.removeprefix(prefix)] = tensor
         updates = parts[""].pop("updates", None)
         whole = isinstance(updates, Tensor) and updates.dtype == torch.int64 and updates.shape == (1,)
         steps = int(updates) if isinstance(updates, Tensor) and whole else -1
-        require(steps >= 0, "state['updates']", updates, "int64 (1,), not negative")
+        right = f"int64 (1,), not negative and below {MOST_UPDATES:,}"
+        require(0 <= steps < MOST_UPDATES, "state['updates']", updates, right)
         for prefix, needed in (
             ("", self._shapes | self._running_shapes),
             ("first_moment.", self._shapes),
@@ -262,8 +268,9 @@ class Seq2SeqEnsemble:
 
     def _step_sizes(self, steps: int) -> Tensor:
         """Adam's step of the next updates: lr sqrt(1 - b2^t) / (1 - b1^t), t from 1."""
-        t = torch.arange(self.updates + 1, self.updates + steps + 1, dtype=torch.float64)
-        return (self.learning_rate * (1 - BETA2**t).sqrt() / (1 - BETA1**t)).to(self.dtype)
+        t = np.arange(self.updates + 1, self.updates + steps + 1)
+        sizes = self.learning_rate * np.sqrt(1 - powers(BETA2, t)) / (1 - powers(BETA1, t))
+        return torch.from_numpy(sizes).to(self.dtype)
 
     # -- tensors by name
 
@@ -310,6 +317,9 @@ class Seq2SeqEnsemble:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"{what}[{name!r}]: got {type(tensor).__name__}, needs a tensor {right}")
             require(tuple(tensor.shape) == right, f"{what}[{name!r}]: shape", tuple(tensor.shape), str(right))
+            placed = tensor.device.type == "cpu" and tensor.layout == torch.strided
+            place = f"{tensor.layout} on {tensor.device}"
+            require(placed, f"{what}[{name!r}]", place, "a dense tensor on the CPU")
             kind = tensor.dtype == dtype if dtype else tensor.is_floating_point()
             require(kind, f"{what}[{name!r}]: dtype", tensor.dtype, str(dtype or "a floating-point dtype"))
 
