@@ -11,12 +11,13 @@ from mathkernels.ensemble.campaign import Selection, Trained
 from mathkernels.ensemble.catalogue import Figure
 from mathkernels.ensemble.study import Member, Study
 from mathkernels.experiment import exact_figure, landscape, plots, report
+from mathkernels.experiment.non_finite import NON_FINITE, non_finite
 from mathkernels.experiment.run_folder import STATUS, RunFolder
 from mathkernels.experiment.tensorboard import write_runs
 from mathkernels.experiment.timing import TIMING, rate_table, timing
 
 FIGURE_FILES = ("figure.png", "figure.pdf")
-OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", *FIGURE_FILES, TIMING)
+OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", *FIGURE_FILES, TIMING, NON_FINITE)
 MOST_TABLES = 4  # that are printed; of more studies only a line each
 DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and their data
 
@@ -48,7 +49,10 @@ class CampaignFolder:
         if not self.single:
             names = [*described, *(figure.name for figure in self.drawn)]
             self.root.begin(
-                {"figures": names, "studies": described}, outputs=[TIMING], resume=resume, overwrite=overwrite
+                {"figures": names, "studies": described},
+                outputs=[TIMING, NON_FINITE],
+                resume=resume,
+                overwrite=overwrite,
             )
         for name, config in described.items():
             self.folder(name).begin(config, outputs=OUTPUTS, resume=resume, overwrite=overwrite)
@@ -74,6 +78,7 @@ class CampaignFolder:
             write_drawn(self.folder(figure.name), figure)
         content = timing(trained, seconds)
         self.root.write_json(TIMING, content)
+        self.root.write_json(NON_FINITE, non_finite(trained, self.members))
         if not self.single:
             status = "interrupted" if trained.interrupted else "finished"
             self.root.write_json(STATUS, {"status": status, "seconds": trained.seconds})
@@ -116,7 +121,8 @@ def write_study(
     size = f"{len(members):,} runs, {study.total_iterations / 1e6:g} million iterations"
     state = "interrupted after" if results.interrupted else "in"
     spent = f"{study.name}: {size} {state} {results.seconds:.1f} s"
-    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}"
+    note = report.non_finite_note(summary)
+    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}{note and '; ' + note}"
 
 
 def write_drawn(folder: RunFolder, figure: Figure) -> None:

@@ -38,6 +38,9 @@ def table(members: Sequence[Member], results: Selection, experiment: str) -> str
         theirs = published(experiment, label)
         there = ["not published"] * 3 if theirs is None else [f"{theirs.success} %", *map(_plain, theirs[1:])]
         lines.append("| " + " | ".join([label, *ours, *there]) + " |")
+    broken = int(np.count_nonzero(results.non_finite))
+    if broken:
+        lines += ["", f"{broken:,} of {len(members):,} runs end in NaN or infinity, see runs.csv."]
     return "\n".join(lines)
 
 
