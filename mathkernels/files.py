@@ -38,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}-{next(_numbers)}.tmp{path.suffix}")
+    return path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.{next(_numbers)}.tmp{path.suffix}")
 
 
 def check_replaceable(path: str | os.PathLike[str], what: str) -> Path:
@@ -91,7 +91,7 @@ def remove_leftovers(folder: Path, stem: str | None = None) -> None:
         folder: an existing folder.
         stem: of the one file that is meant, or None for all.
     """
-    name = re.compile(rf"\.(.+)\.{re.escape(_HOST)}-(\d+)(?:-\d+)?\.tmp(\.[^.]*)?")
+    name = re.compile(rf"\.(.+)\.{re.escape(_HOST)}-(\d+)(?:\.\d+)?\.tmp(\.[^.]*)?")
     for found in folder.iterdir():
         match = name.fullmatch(found.name)
         if match and stem in (None, match[1]) and not _is_alive(int(match[2])):

@@ -60,8 +60,8 @@ def test_tables_that_threads_write_are_all_listed(tmp_path):
 
 def test_leftovers_of_both_forms_are_removed_and_those_of_the_living_kept(tmp_path):
     dead = 2**22 - 3  # no process has this number
-    gone = [f".a.{files._HOST}-{dead}.tmp.npz", f".a.{files._HOST}-{dead}-17.tmp.npz"]
-    kept = [f".a.{files._HOST}-{os.getpid()}-1.tmp.npz", f".b.{files._HOST}-{dead}-1.tmp", "a.npz"]
+    gone = [f".a.{files._HOST}-{dead}.tmp.npz", f".a.{files._HOST}-{dead}.17.tmp.npz"]
+    kept = [f".a.{files._HOST}-{os.getpid()}.1.tmp.npz", f".b.{files._HOST}-{dead}.1.tmp", "a.npz"]
     for name in gone + kept:
         (tmp_path / name).touch()
     remove_leftovers(tmp_path, "a")

@@ -198,7 +198,7 @@ def non_finite_note(summary: Sequence[Mapping[str, Any]]) -> str:
 def success_table(summary: Sequence[Mapping[str, Any]]) -> str:
     """Return successes per data set (rows) and variant (columns), with totals and their Wilson intervals.
 
-    The last row says how many runs end in NaN or infinity.
+    A row says how many runs end in NaN or infinity.
     """
     variants = list(dict.fromkeys(row["variant"] for row in summary))
     datasets = list(dict.fromkeys(row["range"] for row in summary))
@@ -210,9 +210,9 @@ def success_table(summary: Sequence[Mapping[str, Any]]) -> str:
         own = [row for row in summary if row["variant"] == variant]
         broken.append(f"{sum(row['non_finite'] for row in own)}/{sum(row['n'] for row in own)}")
         totals.append(wilson(sum(row["successes"] for row in own), sum(row["n"] for row in own)))
+    lines.append([NON_FINITE, *broken])
     lines.append(["all", *(f"{total.value:.1%}" for total in totals)])
     lines.append(["95 % interval", *(f"{100 * total.low:.1f}–{100 * total.high:.1f}%" for total in totals)])
-    lines.append([NON_FINITE, *broken])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     text = [
         "  ".join(
