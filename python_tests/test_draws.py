@@ -344,3 +344,32 @@ def test_a_range_whose_steps_the_type_cannot_divide_by_is_refused(text, dtype):
     run = division(task=task(interpolation=text, extrapolation="U[2,6]"))
     with pytest.raises(ValueError, match=r"Task.interpolation: got 'U\[.*needs a width of at least"):
         fit([run], dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "operation", "message"),
+    [
+        (
+            {"extrapolation": "U[0,1e-46]"},
+            "div",
+            r"Task.extrapolation: got 'U\[0,1e-46\]', needs numbers that",
+        ),
+        (
+            {"extrapolation": "U[1e39,1e40]"},
+            "add",
+            r"Task.extrapolation: .* needs numbers that float32 holds",
+        ),
+        (
+            {"extrapolation": "U[1e20,1e21]"},
+            "mul",
+            r"Task.extrapolation: .* targets float32 holds, up to 3.4e",
+        ),
+        ({"extrapolation": "U[0,1e-39]"}, "reciprocal", r"Task.extrapolation: .* targets float32 holds"),
+        ({"interpolation": "U[1e20,1e21]"}, "squared", r"Task.interpolation: .* targets float32 holds"),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_set_that_float32_cannot_hold_is_refused(ranges, operation, message, dtype):
+    own = task(operation, **{"interpolation": "U[1,2]", "extrapolation": "U[2,6]", **ranges})
+    with pytest.raises(ValueError, match=message):
+        fit([division(task=own)], dtype=dtype)
