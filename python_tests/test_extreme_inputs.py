@@ -109,8 +109,8 @@ def test_units_along_sequences_are_finite_and_near_where_plain_torch_is(unit, dt
     ]
     leaves.append(picked(x, (MODELS, 1), dtype))
     assert_finite_and_near(
-        lambda *t: ops.recurrent_unit(*t, unit, 1e-7),
-        lambda *t: reference.recurrent_unit(*t, unit, 1e-7),
+        lambda *t: ops.recurrent_unit(*t, unit=unit, epsilon=1e-7),
+        lambda *t: reference.recurrent_unit(*t, unit=unit, epsilon=1e-7),
         leaves,
     )
 
