@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 import torch
 
@@ -19,3 +21,8 @@ def isa(request):
     """Every instruction set of this machine in turn."""
     backends.force(request.param)
     return request.param
+
+
+def pytest_sessionstart():
+    """Let Ctrl-C work in tests that need it, also where a shell has begun them in the background without."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -213,12 +213,12 @@ def test_an_overwritten_folder_holds_what_the_last_run_wrote_and_what_is_the_use
 
 def test_what_a_run_of_another_kind_listed_is_dropped_and_nothing_outside(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    patterns = ["weights/*.bin", "curves.csv", "../outside", "/etc/hostname", "*/../../outside"]
-    folder.begin({"a": 1}, outputs=patterns)
+    folder.begin({"a": 1}, outputs=["weights/<n>.bin", "own-<name>.csv"])
     (folder.path / "weights").mkdir()
-    for path in ("run/weights/1.bin", "run/curves.csv", "run/own.csv", "outside"):
+    for path in ("run/weights/1.bin", "run/own-1.csv", "run/own.csv", "outside"):
         (tmp_path / path).write_text("x")
-    folder.write_json("status.json", {"status": "finished"})
+    listed = ["weights/<n>.bin", "own-<name>.csv", "../outside", "/etc/hostname", "<name>/../../outside"]
+    folder.write_json("status.json", {"status": "finished", "outputs": listed})
     run_folder._begun.clear()
     RunFolder(tmp_path / "run").begin({"a": 1}, outputs=["other.csv"], overwrite=True)
     assert names_in(tmp_path) == {"run", "run/config.json", "run/status.json", "run/own.csv", "outside"}
@@ -228,7 +228,7 @@ def test_resuming_and_overwriting_exclude_each_other_in_every_trainer(tmp_path):
     folder = RunFolder(tmp_path)
     folder.begin({"a": 1})
     folder.checkpoint.write_text("half way")
-    with pytest.raises(ValueError, match="--overwrite: got --resume as well"):
+    with pytest.raises(ValueError, match="--resume, --overwrite: got both"):
         folder.begin({"a": 1}, resume=True, overwrite=True)
     assert folder.checkpoint.read_text() == "half way"
 

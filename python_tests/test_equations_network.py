@@ -188,7 +188,7 @@ def test_an_engine_goes_on_from_its_state_with_the_same_bits(sets, engine, optio
     one, train = equations_engine.make(config(engine, **options)), sets.train
     one.train_epoch(train.inputs, train.targets, orders(len(train), 2, 0), 0.01)
     other = equations_engine.make(config(engine, **options))
-    other.load_state({name: own.clone() for name, own in one.state().items()})
+    other.load_state({name: own.clone() for name, own in one.state().items()}, 1)
     for epoch in (1, 2):
         order = orders(len(train), 2, epoch)
         losses = [own.train_epoch(train.inputs, train.targets, order, 0.005) for own in (one, other)]
@@ -201,7 +201,7 @@ def test_dropout_goes_on_from_a_state_with_the_same_bits_too(sets):
     options = config("torch", dropout=0.2, encoder_depth=2, decoder_depth=2)
     one, other, train = equations_engine.make(options), equations_engine.make(options), sets.train
     one.train_epoch(train.inputs, train.targets, orders(len(train), 2, 0), 0.01)
-    other.load_state(one.state())
+    other.load_state(one.state(), 1)
     losses = [
         own.train_epoch(train.inputs, train.targets, orders(len(train), 2, 1), 0.01) for own in (one, other)
     ]

@@ -150,7 +150,7 @@ def check(runs: Sequence[Run], threads: int | None = None) -> None:
     for task in {run.task for run in runs}:
         distribution_kind(task)
         for part in task.interpolation:
-            mapping(part)
+            mapping(part, np.dtype(np.float32))
 
 
 def train(
