@@ -148,7 +148,7 @@ def test_gates_of_large_inputs_have_gradients(op, sign, isa):
         torch.testing.assert_close(ours.double(), exact, rtol=1e-4, atol=1e22)
 
 
-# 2 and 3 inputs have a trainer each; with these seeds the gradients are finite, but not |x| times those of powers
+# 2 and 3 inputs have a trainer each; with these seeds gradients are finite, but not |x| times those of powers
 @pytest.mark.parametrize(
     ("inputs", "low", "seed"), [(2, -4e9, 6), (2, -4e9, 19), (3, 1e9, 38), (3, -4e9, 38)]
 )

@@ -166,8 +166,8 @@ def test_the_table_of_two_layers_says_it(trained):
     (one, _), results = trained
     members = one.members()
     selection = results.of([member.run for member in members])
-    assert "4 of 8 runs end in NaN or infinity" in two_layer_table.table(members, selection, "simple")
+    assert "4 of 8 runs end in NaN or infinity" in two_layer_table.table(members, selection)
     calm = [member for member in members if member.variant != "steep"]
-    calm_text = two_layer_table.table(calm, results.of([member.run for member in calm]), "simple")
+    calm_text = two_layer_table.table(calm, results.of([member.run for member in calm]))
     assert "NaN or infinity" not in calm_text
     assert os.linesep not in calm_text.rpartition("\n")[2]
