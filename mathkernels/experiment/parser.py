@@ -21,7 +21,9 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**settings)
         self._negative_number_matcher = re.compile(r"-(?!-)")  # argparse's name for what may be a value
 
-    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Iterable[str] | None = None, namespace: Any = None
+    ) -> Any:
         words = list(sys.argv[1:] if args is None else args)
         joined: list[str] = []
         while words:
