@@ -26,6 +26,8 @@ from fuzzing import worker  # noqa: E402
 from fuzzing.calls import FAILURES, OUTCOMES  # noqa: E402
 from fuzzing.pool import BATCH, Batch, End, Pool  # noqa: E402
 
+SECONDS = 60.0  # that one call may take
+MEMORY = 2.0  # GiB that a worker may grow by
 NUMBERS = 10**9  # calls of a seed; the number of a call is seed * NUMBERS + index
 SHARES = {
     "op": ("ops", 20),
@@ -122,6 +124,12 @@ class Report:
         }
 
 
+def command(memory: float = MEMORY, extra: Path | None = None) -> list[str]:
+    """What starts a worker; the descriptor that it writes to is to be appended."""
+    own = [] if extra is None else ["--extra", str(extra)]
+    return [sys.executable, __file__, "--memory", str(memory), *own, "--worker"]
+
+
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -130,8 +138,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help=f"some of {', '.join(SHARES)}")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=60.0, help="that one call may take")
-    parser.add_argument("--memory", type=float, default=2.0, help="GiB that a worker may grow by")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="that one call may take")
+    parser.add_argument("--memory", type=float, default=MEMORY, help="GiB that a worker may grow by")
     parser.add_argument("--extra", type=Path, help="a Python file with KINDS of its own")
     parser.add_argument("--json", type=Path, help="write the counts there")
     parser.add_argument("--repeat", metavar="KIND:NUMBER", help="make one call and say how it ends")
@@ -144,11 +152,9 @@ def main(argv: list[str] | None = None) -> int:
     if asked.worker is not None:
         worker.main(kinds_of(asked.extra), int(asked.memory * 2**30), asked.worker)
         return 0
-    limits = ["--memory", str(asked.memory), *(["--extra", str(asked.extra)] if asked.extra else [])]
-    repeat = " ".join(["python scripts/fuzz.py", *limits[2:], "--repeat"])
-    report = Report(repeat, quiet=bool(asked.repeat))
-    command = [sys.executable, __file__, *limits, "--worker"]
-    pool = Pool(command, asked.seconds, report.add)
+    own = [] if asked.extra is None else ["--extra", str(asked.extra)]
+    report = Report(" ".join(["python scripts/fuzz.py", *own, "--repeat"]), quiet=bool(asked.repeat))
+    pool = Pool(command(asked.memory, asked.extra), asked.seconds, report.add)
     if asked.repeat:
         kind, _, number = asked.repeat.partition(":")
         ends: list[End] = []

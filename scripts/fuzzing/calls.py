@@ -39,14 +39,14 @@ class Call:
 
     Args:
         told: what is called with what, for people.
-        run: makes the call and compares; raises Difference, or what the library raises.
+        run: makes the call and compares; raises Difference, or what the library raises. What it returns is noted.
         names: a refusal is clear if its message has one of them.
         valid: nothing may be refused.
         large: asks for more memory than a worker has.
     """
 
     told: str
-    run: Callable[[], None]
+    run: Callable[[], object]
     names: Sequence[str] = ()
     valid: bool = False
     large: bool = False
@@ -67,16 +67,16 @@ class Draw(random.Random):
 
 
 def judge(call: Call) -> tuple[str, str]:
-    """Run a call; return its outcome and, unless it is equal, one line that says why."""
+    """Run a call; return its outcome and one line that says why, or the note of a call that was equal."""
     try:
-        call.run()
+        note = call.run()
     except Difference as error:
         return "difference", _line(error)
     except MemoryError as error:
         return ("unclear" if call.large else "memory"), _line(error)
     except Exception as error:  # the library's, whatever it is: this is what is examined
         return _refusal(call, error), _line(error)
-    return "equal", ""
+    return "equal", note if isinstance(note, str) else ""
 
 
 def _refusal(call: Call, error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Random fields of all descriptions: runs, modules, schedules, optimisers, tasks, data, trainers' settings."""
+"""Random fields of all descriptions: runs, modules, schedules, optimisers, tasks, ranges; arguments of data."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from fuzzing.calls import Call, Difference, Draw, shown
 from fuzzing.hostile import Given
 
 from mathkernels import ensemble
-from mathkernels.data import adding, arithmetic, distributions, equations, mnist
+from mathkernels.data import adding, arithmetic, distributions, mnist
 from mathkernels.ensemble.checkpoint import describe
-from mathkernels.experiment import adding_config, equations_config
 
 PLAIN = {"interpolation": "U[1,2]", "extrapolation": "U[2,6]"}
 BASES: dict[type, dict[str, Any]] = {
@@ -29,9 +28,7 @@ BASES: dict[type, dict[str, Any]] = {
 }
 KINDS_OF = {value for value in vars(ensemble).values() if dataclasses.is_dataclass(value)}
 KINDS_OF -= {ensemble.Custom, ensemble.CustomTensor, ensemble.Progress}  # a library of the user's, a report
-KINDS_OF |= {*BASES, equations.Equations}
-for _module in (adding_config, equations_config):
-    KINDS_OF |= {v for v in vars(_module).values() if dataclasses.is_dataclass(v) and v.__module__ == _module.__name__}
+KINDS_OF |= {*BASES}
 SUBJECTS = sorted(KINDS_OF, key=lambda kind: (kind.__module__, kind.__name__))
 # numbers that a field takes below 0
 SIGNED = {"forget_bias", "mean", "low", "high", "intervals"}
@@ -53,10 +50,11 @@ def _other(draw: Draw, name: str, hint: Any, default: Any) -> Given:
     if hint is int:
         given = hostile.size(draw)
         # 0 is a count of some fields, and how large a number may be is the field's own business
-        return Given(given.value) if given.value == 0 or given in hostile.HUGE else given
+        zero = type(given.value) is int and given.value == 0
+        return Given(given.value) if zero or given.huge else given
     if hint is float:
         given = hostile.number(draw)
-        return Given(given.value) if name in SIGNED and given.value == -1.0 else Given(
+        return Given(given.value) if name in SIGNED and type(given.value) is float else Given(
             given.value, False if given.right is False else None
         )
     if origin is tuple:
@@ -79,15 +77,12 @@ def description(draw: Draw) -> Call:
         odd.append(name)
         rights.append(given.right)
     told = f"{kind.__name__}({', '.join(f'{key}={shown(value)}' for key, value in options.items())})"
-    typed = kind.__module__.startswith("mathkernels.ensemble")
 
     def run() -> None:
         made = kind(**options)
-        # configurations are typed where they are read (configuration.build); only their ranges are checked here
-        if typed and False in rights:
+        if False in rights:
             raise Difference(f"took {', '.join(o for o, r in zip(odd, rights, strict=True) if r is False)}")
-        if typed:
-            _examine(made)
+        _examine(made)
 
     return Call(told, run, odd)
 

@@ -15,6 +15,7 @@ class Given(NamedTuple):
 
     value: Any
     right: bool | None = None
+    huge: bool = False
 
 
 ANYTHING = [
@@ -31,7 +32,7 @@ SIZES = [
     *(Given(v) for v in (np.int64(2), np.int8(3), np.uint16(2), np.array(2), torch.tensor(2))),
 ]
 # what no machine holds: refused, or out of memory
-HUGE = [Given(v, False) for v in (2**40, 2**62, 2**63, 2**64, 10**30, 10**400, np.int64(2**62))]
+HUGE = [Given(v, False, True) for v in (2**40, 2**62, 2**63, 2**64, 10**30, 10**400, np.int64(2**62))]
 NUMBERS = [
     *(Given(v, False) for v in (math.inf, -math.inf, -1.0, True, None, np.bool_(False), -1e-300)),
     *(Given(v, True) for v in (0.5, 1)),
