@@ -13,7 +13,7 @@ IDLE = (3, 4)  # idle, and waiting for input or output, of the columns of /proc/
 
 def busy() -> float:
     """Return the seconds that all processors have worked or were taken away by the host (steal)."""
-    columns = [int(value) for value in STAT.read_text().split("\n", 1)[0].split()[1:9]]
+    columns = [int(value) for value in STAT.read_text(encoding="utf-8").split("\n", 1)[0].split()[1:9]]
     return sum(value for column, value in enumerate(columns) if column not in IDLE) / TICKS
 
 
@@ -22,7 +22,7 @@ def own(processes: list[int]) -> float:
     total = 0.0
     for process in (os.getpid(), *processes):
         # the name, in brackets, may hold spaces
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         total += (int(fields[11]) + int(fields[12])) / TICKS
     return total
 

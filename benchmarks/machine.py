@@ -15,7 +15,7 @@ TELLING_FLAGS = ("avx2", "fma", "avx512f", "avx512dq", "avx512vl", "avx512_bf16"
 
 def _flags() -> list[str]:
     path = Path("/proc/cpuinfo")
-    text = path.read_text() if path.exists() else ""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
     line = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
     return [flag for flag in TELLING_FLAGS if flag in line.split()]
 

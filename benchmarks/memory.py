@@ -10,7 +10,7 @@ from pathlib import Path
 
 def resident() -> int:
     """Return the bytes of memory that the process occupies now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
     return pages * resource.getpagesize()
 
 

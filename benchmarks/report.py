@@ -27,6 +27,8 @@ from cases import CASES
 from proof import ITERATIONS, assert_equal_answers
 from worker import ALONE, AUTOMATIC, BY_HAND, COMPILED, OURS, PLAIN, Worker, participants
 
+from mathkernels.experiment.terminal import run_script
+
 HERE = Path(__file__).parent
 EVALUATION = 1000  # iterations between two evaluations of our runs
 Entry = dict[str, Any]  # case, participant, threads, iterations per timing, models, seconds of each round
@@ -167,8 +169,8 @@ def write(name: str, result: dict[str, Any], text: str) -> None:
     """Keep the figures as NAME.json and the printed tables as NAME.md."""
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"written: {path} and the same tables as {path.stem}.md")
 
 
@@ -189,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

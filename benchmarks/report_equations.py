@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from mathkernels.data.equations import Equations
 from mathkernels.experiment import equations_engine
 from mathkernels.experiment.equations_config import Config, Train
 from mathkernels.experiment.equations_training import Training
+from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import LSTM
 
 ENGINES = ("fused", "layers", "torch")
@@ -106,10 +108,10 @@ def main() -> None:
     if chosen.short:  # no figures to keep
         return
     path = Path(__file__).parent / "results" / f"{chosen.name}.json"
-    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text)
+    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"written: {path} and the same table as {path.stem}.md")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

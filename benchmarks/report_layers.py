@@ -12,12 +12,15 @@ import argparse
 import json
 import os
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
 import machine
 import torch
 from layers import IMPLEMENTATIONS, LAYERS, SIZES, assert_equal_answers, seconds
+
+from mathkernels.experiment.terminal import run_script
 
 
 def measure(rounds: int, length: float, short: bool) -> list[dict[str, Any]]:
@@ -73,10 +76,10 @@ def main() -> None:
         return
     path = Path(__file__).parent / "results" / f"{chosen.name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n")
-    path.with_suffix(".md").write_text(text)
+    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(text, encoding="utf-8")
     print(f"written: {path} and the same table as {path.stem}.md")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

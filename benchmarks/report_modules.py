@@ -12,11 +12,14 @@ NAME.md, except in short mode.
 from __future__ import annotations
 
 import statistics
+import sys
 
 import machine
 from module_cases import MODULE_CASES, SINGLE_LAYER, TWO_LAYERS
 from report import Entry, arguments, fastest, measure, plain_number, rate, write
 from worker import JAX_MODULES, OURS, PLAIN, REFERENCE, REFERENCE_COMPILED
+
+from mathkernels.experiment.terminal import run_script
 
 COMPILED_CASES = ("NALU shared, 2", "NMU, 2", "RealNPU modified, 10", "NMRU, 10", TWO_LAYERS[-1].name)
 SHORT_CASES = ["NALU shared, 2", "NMRU, 2", TWO_LAYERS[0].name]
@@ -132,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

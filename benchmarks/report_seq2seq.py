@@ -12,8 +12,11 @@ import argparse
 import json
 import os
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
+
+from mathkernels.experiment.terminal import run_script
 
 RESULTS = Path(__file__).parent / "results"
 EPOCHS = 200
@@ -81,12 +84,16 @@ def main() -> None:
     if options.short:
         return
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "seq2seq.json").write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n")
+    (RESULTS / "seq2seq.json").write_text(
+        json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8"
+    )
     heading = (
         "# Epochs of the equation learner\n\nWritten by `benchmarks/report_seq2seq.py`; the machine stands in"
     )
-    (RESULTS / "seq2seq.md").write_text(f"{heading}\n[seq2seq.json](seq2seq.json).\n\n{text}\n")
+    (RESULTS / "seq2seq.md").write_text(
+        f"{heading}\n[seq2seq.json](seq2seq.json).\n\n{text}\n", encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

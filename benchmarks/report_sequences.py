@@ -31,6 +31,7 @@ from sequence_participants import OURS, PARTICIPANTS, STOCK, STOCK_TUNED, partic
 from sequence_pool import PASSES, Pool, thread_counts
 from sequence_tables import better_stock, markdown, ratios, times
 
+from mathkernels.experiment.terminal import run_script
 from mathkernels.files import replacing
 
 Entry = dict[str, Any]
@@ -158,7 +159,7 @@ def main() -> None:
     path = HERE / "results" / f"{chosen.name}.json"
     result: dict[str, Any] = {"table": [], "grid": [], "memory MB": {}}
     if chosen.keep and path.exists():
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
     peaks = {n: peak.measure(n, 0.01 if chosen.short else 0.1) for n in chosen.threads}
     result |= {"machine": where, "peak GFLOP/s": {str(n): found for n, found in peaks.items()}}
 
@@ -173,7 +174,7 @@ def main() -> None:
                 (path.with_suffix(".md"), text),
             ):
                 with replacing(place) as temporary:
-                    temporary.write_text(content)
+                    temporary.write_text(content, encoding="utf-8")
         return text
 
     for part in ("table", "grid") if not chosen.short else ("table",):
@@ -187,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_script(main))

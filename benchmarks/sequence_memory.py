@@ -15,13 +15,13 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def peak() -> int:
     """Return the most bytes of memory that the process occupied since :func:`forget`."""
-    line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(line for line in STATUS.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 
 
 def forget() -> None:
     """Let the peak begin anew."""
-    CLEAR.write_text("5")
+    CLEAR.write_text("5", encoding="utf-8")
 
 
 def measure(case_name: str, name: str) -> float:

@@ -11,9 +11,15 @@ Always answering 1 has a squared error of 1/6. Sources: Hochreiter & Schmidhuber
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +36,7 @@ from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.stock import StockLSTM
+from mathkernels.experiment.terminal import run_script
 
 NEW_SEED = 43  # of the sequences of --mode validate
 LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}
@@ -146,4 +153,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

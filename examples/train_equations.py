@@ -11,9 +11,15 @@ same command with --resume continues.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 import torch
 
@@ -29,6 +35,7 @@ from mathkernels.experiment.equations_progress import Progress
 from mathkernels.experiment.equations_training import Training, run
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import LSTM
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "equations.yaml"
@@ -59,7 +66,7 @@ def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> bool:
     best = equations_engine.make(config, training.best, lstm=LSTM)
     print(equations_output.write(training, best, folder))
     if sys.stdout.isatty():
-        print((folder.path / equations_output.ACTIVATIONS).read_text())
+        print((folder.path / equations_output.ACTIVATIONS).read_text(encoding="utf-8"))
     print(f"\n{training.epoch} epochs of {len(config.train.seeds)} networks, {seconds:.1f} s in this call")
     status = {"status": "finished" if finished else "interrupted", "seconds": round(seconds, 3)}
     folder.write_json(STATUS, {**status, "threads": torch.get_num_threads()})
@@ -92,4 +99,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -14,8 +14,14 @@ command with --resume continues, also after a kill. examples/README.md lists the
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 from mathkernels.ensemble import campaign, figures, original, sweeps
 from mathkernels.ensemble.catalogue import CATALOGUE, Figure
@@ -25,6 +31,7 @@ from mathkernels.experiment.command import SINGLE, arguments, sized
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.output import CampaignFolder
 from mathkernels.experiment.progress import CampaignBar
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.timing import read_rates
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,14 +41,14 @@ TIMING, RIVALS = ROOT / "docs/results/paper/timing.json", ROOT / "benchmarks/res
 def describe(args: argparse.Namespace) -> tuple[str, list[Study], list[Figure]]:
     """Return a name, what to train and what only to draw; raises ValueError for what cannot be."""
     given = {name: getattr(args, name) for name in SINGLE if getattr(args, name) is not None}
-    if given and not args.module:
+    if given and args.module is None:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
         raise ValueError(f"{names}: a figure fixes it; use --module for studies of your own")
-    if args.figure:
+    if args.figure is not None:
         found = figures.find_figures(args.figure)
         studies, drawn = [f.study for f in found if f.study], [f for f in found if f.study is None]
         name = "all" if len(found) == len(CATALOGUE) else "-".join(["figure", *(f.number for f in found)])
-    elif args.original:
+    elif args.original is not None:
         translation = original.translate(args.original)
         if translation.without_effect:
             print(f"without effect in a net of one layer: {', '.join(translation.without_effect)}")
@@ -67,13 +74,14 @@ def main(argv: list[str] | None = None) -> int:
         for library in ("matplotlib.figure", "scipy.special", "tqdm"):
             load(library)
         name, studies, drawn = describe(args)
-        folder = CampaignFolder(args.out or Path("runs") / name, studies, drawn)
+        how = {"tensorboard": args.tensorboard, "threads": args.threads}
+        folder = CampaignFolder(args.out or Path("runs") / name, studies, drawn, **how)
         folder.begin(resume=args.resume, overwrite=args.overwrite)
         runs = [member.run for study in studies for member in folder.members[study.name]]
         with CampaignBar(runs, rates) as bar:
             checkpoint = folder.root.checkpoint
             trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
-        print(folder.write(trained, published=args.published_statistics, tensorboard=args.tensorboard))
+        print(folder.write(trained, published=args.published_statistics))
         if not folder.single:
             reproduction.write_page(folder.root.path / "report.md", folder.root.path, RIVALS)
     except (ValueError, MissingLibraryError) as error:
@@ -85,4 +93,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

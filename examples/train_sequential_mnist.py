@@ -12,9 +12,15 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import signal
 import sys
 from functools import partial
 from pathlib import Path
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +30,7 @@ from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
 from mathkernels.experiment.sequential_mnist import REFERENCE
 from mathkernels.experiment.sequential_training import OUTPUTS, Plan, train
+from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import RecurrentUnit
 
 PRODUCT = {"NAC-mul": "NACMul", "NAC-sigma": "NACSigma", "NALU": "NALU", "NMU": "NMU", "NAC-nmu": "NACNMU"}
@@ -141,4 +148,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -12,21 +12,29 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import signal
 import sys
 from pathlib import Path
 
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # the imports below take seconds, and Ctrl-C among them would be a traceback
+    signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
+
 from mathkernels.ensemble import campaign, original_two_layers, two_layers
-from mathkernels.experiment.command import seeds
+from mathkernels.experiment.command import add_how, seeds
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.output import CampaignFolder
+from mathkernels.experiment.parser import Parser
 from mathkernels.experiment.progress import CampaignBar
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.two_layer_table import write_table
 
 SMOKE_ITERATIONS, SMOKE_SEEDS, SMOKE_SAMPLES = 2_000, (0, 1), 10_000
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Train the arithmetic task of two layers.")
+    parser = Parser(description="Train the arithmetic task of two layers.")
     parser.add_argument(
         "--operation", help=f"main grid: {', '.join(two_layers.GRID)}; default: simple product"
     )
@@ -38,19 +46,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=seeds, help="how many, or which: 100 (default), 10-14, 3,5,8")
     parser.add_argument("--iterations", type=int, help="default 200,000 (simple), 5,000,000; ramps follow")
     parser.add_argument("--smoke", action="store_true", help="two seeds, few iterations: seconds")
-    parser.add_argument("--out", type=Path, help="run folder (default runs/<name>)")
-    parser.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    parser.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")
-    parser.add_argument("--threads", type=int, help="default: all cores")
+    add_how(parser)
     return parser
 
 
 def describe(args: argparse.Namespace) -> two_layers.Study:
     """Turn the arguments into a study; raises ValueError for names and numbers that cannot be."""
     size = {"samples": SMOKE_SAMPLES} if args.smoke else {}
-    if args.original:
+    if args.original is not None:
+        if args.operation is not None or args.gates:
+            raise ValueError("--original: its line has the operation; needs neither --operation nor --gates")
         study = original_two_layers.translate(args.original, **size).study
-    elif args.operation:
+    elif args.operation is not None:
         study = two_layers.grid(args.operation, gates=args.gates, **size)
     elif args.gates:
         raise ValueError("--gates: needs --operation add or mul")
@@ -71,15 +78,14 @@ def main(argv: list[str] | None = None) -> int:
         for library in ("matplotlib.figure", "scipy.special", "tqdm"):
             load(library)
         study = describe(args)
-        folder = CampaignFolder(args.out or Path("runs") / study.name, [study])
+        folder = CampaignFolder(args.out or Path("runs") / study.name, [study], threads=args.threads)
         folder.begin(resume=args.resume, overwrite=args.overwrite)
         runs = [member.run for member in folder.members[study.name]]
         with CampaignBar(runs, {}) as bar:
             checkpoint = folder.root.checkpoint
             trained = campaign.train(runs, checkpoint=checkpoint, progress=bar, threads=args.threads)
         print(folder.write(trained))
-        experiment = "simple" if study.spans else study.operation
-        print(write_table(folder.root, folder.members[study.name], trained.of(runs), experiment))
+        print(write_table(folder.root, folder.members[study.name], trained.of(runs)))
     except (ValueError, MissingLibraryError) as error:
         parser.error(str(error))
     if trained.interrupted:
@@ -89,4 +95,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

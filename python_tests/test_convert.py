@@ -100,13 +100,14 @@ def test_what_has_no_counterpart_is_named_and_nothing_is_changed():
         {
             "fine": torch_nn.GRU(3, 4),
             "projected": torch_nn.LSTM(3, 4, proj_size=2),
-            "narrow": torch_nn.GRU(3, 4, dtype=torch.bfloat16),
+            "narrow": torch_nn.GRU(3, 4).to(torch.float8_e4m3fn),
             "own": OwnLSTM(3, 4),
         }
     )
     message = (
         "convert: no counterpart for projected has proj_size=2; projections are not supported; narrow has "
-        r"parameters of torch.bfloat16; needs float32 or float64; own is a OwnLSTM, a subclass"
+        "parameters of torch.float8_e4m3fn; needs float32, float64, bfloat16 or float16; own is a OwnLSTM,"
+        " a subclass"
     )
     with pytest.raises(ValueError, match=message):
         nn.convert(model)

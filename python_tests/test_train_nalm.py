@@ -21,6 +21,7 @@ from mathkernels.ensemble import campaign, catalogue, figures
 from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
 from mathkernels.experiment import plots, report
 from mathkernels.experiment.optional import MissingLibraryError, load
+from mathkernels.experiment.published import ANCHORS, NOTES
 from mathkernels.experiment.run_folder import RunFolder, replacing
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_nalm.py"
@@ -74,6 +75,13 @@ def test_a_single_study_takes_the_papers_configuration_and_the_asked_changes():
     assert figures.find_variant("NMRU", 2, clip_norm=0).clip_norm is None
     assert figures.single_study("NMU", ranges=["all"]).operation == "mul"
     assert str(figures.find_datasets(["U[3,4]"], "U[5,6]")["U[3,4]"][1][0]) == "U[5,6]"
+
+
+def test_the_published_rates_belong_to_variants_of_their_figures():
+    for number, anchors in ANCHORS.items():
+        study = catalogue.FIGURES[number]
+        assert set(anchors) <= {variant.label for variant in study.variants}, number
+    assert set(NOTES) <= set(catalogue.CATALOGUE)
 
 
 # the report, on results with known answers
@@ -239,64 +247,6 @@ def test_a_missing_library_is_named_with_its_remedy():
 
 
 # the command line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "one of the arguments --figure --module --original --list is required"),
-        (["--figure", "33"], "figure: got '33', needs one of 1a, 1b"),
-        (["--figure", "3", "6"], "figure: got '6', needs one of"),
-        (["--original", "--layer-type LSTM"], "--layer-type: got 'LSTM', needs one of RealNPU"),
-        (["--original", "--layer-type NRU", "--inputs", "3"], "--inputs: a figure fixes it"),
-        (["--module", "NMRU", "--sweep", "gate=1"], "option of NMRU: got 'gate'"),
-        (["--module", "NMRU", "--momentum", "1"], "momentum: got 1.0 for the optimizer 'adam'"),
-        (["--module", "NMRU", "--criterion", "mae"], "criterion: got 'mae', needs one of mse, pcc, mape"),
-        (["--module", "nmru"], "did you mean 'NMRU'?"),
-        (["--module", "NMRU", "--range", "U[1,3]"], "did you mean 'U[1,2]'?"),
-        (["--module", "NMRU", "--range", "1..2"], "needs the form 'U[-2,2]'"),
-        (["--module", "NMRU", "--range", "U[2,1]", "--extrapolation", "U[2,6]"], "low < high"),
-        (["--module", "NMRU", "--operation", "divide"], "did you mean 'div'?"),
-        (["--module", "NMRU", "--inputs", "1"], "Task.inputs: got 1, needs at least 2"),
-        (["--module", "NMRU", "--iterations", "-1"], "iterations: got -1"),
-        (["--module", "NMRU", "--lr", "-1"], "Adam.lr: got -1.0"),
-        (["--module", "NMRU", "--lr", "nan"], "Adam.lr: got nan"),
-        (["--module", "NMRU", "--ramp", "5", "2"], "Ramp.end: got 2"),
-        (["--module", "NMRU", "--optimizer", "adamw"], "did you mean 'adam'?"),
-        (["--module", "RealNPU", "--option", "clip=gw"], "RealNPU.clip: got 'gw'"),
-        (["--module", "RealNPU", "--option", "clipp=g"], "did you mean 'clip'?"),
-        (["--module", "RealNPU", "--option", "clip"], "needs the form name=value"),
-        (["--module", "NMRU", "--seeds", "many"], "got 'many', needs a number, 10-14 or 3,5,8"),
-        (["--module", "NMRU", "--seeds", "0"], "Study.seeds: got none"),
-        (["--module", "NMRU", "--seeds", "1,1"], "needs each seed once"),
-        (["--figure", "3", "--lr", "1"], "--lr: a figure fixes it"),
-        (["--figure", "3", "--restarts", "5"], "--restarts: a figure fixes it"),
-        (
-            ["--module", "NMRU", "--restarts", "99"],
-            "Run.restarts.window: got 99, needs fewer than the 51 rows",
-        ),
-        (["--module", "NMRU", "--clip-value", "1", "--clip-norm", "1"], "needs None beside clip_norm=1.0"),
-        (["--module", "NMRU", "--clip-value", "-1"], "Run.clip_value: got -1.0"),
-        (["--module", "NMRU", "--evaluate-every", "0"], "Run.evaluate_every: got 0"),
-    ],
-)
-def test_wrong_arguments_end_with_one_clear_error_before_training(
-    trainer, tmp_path, capsys, arguments, message
-):
-    out = tmp_path / "run"
-    with pytest.raises(SystemExit) as exit:
-        trainer.main([*arguments, "--out", str(out)])
-    assert exit.value.code == 2
-    assert message in capsys.readouterr().err
-    assert not out.exists()
-
-
-def test_an_unwritable_folder_ends_with_one_clear_error_before_training(trainer, tmp_path, capsys):
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(SystemExit) as exit:
-        trainer.main(["--figure", "3", "--out", str(tmp_path / "file" / "run")])
-    assert exit.value.code == 2
-    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_the_list_names_the_figures(trainer, capsys):

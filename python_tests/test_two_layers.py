@@ -12,18 +12,23 @@ import pytest
 import torch
 
 from mathkernels.data.thresholds import Setup, two_layer_threshold
-from mathkernels.ensemble import NAU, NMRU, NMU, RealNPU, Run, Stack, Task, evaluate, fit
+from mathkernels.ensemble import NAU, NMRU, NMU, RealNPU, Run, Stack, Task, campaign, evaluate, fit
+from mathkernels.ensemble.original_two_layers import translate
 from mathkernels.ensemble.tensors import initial_parameters, join, layers, split
 from mathkernels.ensemble.two_layers import (
     GATES,
     GRID,
     MODELS,
     PUBLISHED,
+    PUBLISHED_GATES,
     chosen,
+    differences,
     grid,
     published,
+    published_setting,
     simple_product,
 )
+from mathkernels.experiment.two_layer_table import table
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "train_two_layers.py"
 
@@ -54,6 +59,88 @@ def test_the_published_results_belong_to_models_that_exist():
     assert published("div", "NMU").success == 0
     assert published("simple", "NAC-NMU") is None
     assert len(GATES) == 3
+
+
+@pytest.mark.parametrize("operation", GRID)
+def test_the_main_grid_is_published_whole_and_the_gates_for_two_operations(operation):
+    assert {model for experiment, model in PUBLISHED if experiment == operation} == set(MODELS)
+    published_gates = {model for experiment, model in PUBLISHED_GATES if experiment == operation}
+    assert published_gates == (set(GATES) if operation in ("add", "mul") else set())
+
+
+def test_a_published_result_is_found_whatever_the_spelling_of_the_label():
+    for label in ("NMU", "nmu", "ReRegualizedLinearNAC (mnac)", "reregualizedlinearnac(MNAC)"):
+        assert published("mul", label).success == 98
+    assert published("simple", "NAC (normal)").success == published("simple", "nac.").success == 13
+    assert published("mul", "NALU (separate)").success == 22
+
+
+@pytest.mark.parametrize(
+    ("experiment", "label"),
+    [
+        ("mul", "NMRU"),
+        ("mul", ""),
+        ("simple", "NAC"),
+        ("simple", "NMU2"),
+        ("simple", "Linear"),
+        ("sub", "NALU (shared)"),
+        ("power", "NMU"),
+    ],
+)
+def test_what_nobody_published_is_no_result(experiment, label):
+    assert published(experiment, label) is None
+
+
+@pytest.mark.parametrize("gates", [False, True])
+def test_the_studies_of_the_paper_are_the_published_settings(gates):
+    for operation in GRID:
+        for member in grid(operation, gates=gates, samples=2).members()[::100]:
+            experiment, variant = published_setting(member.run)
+            assert (experiment, variant.label) == (operation, member.variant)
+            assert not differences(member.run)
+
+
+def row_of(line, iterations=40):
+    """The first row of the table of a line of the published script, and what stands below it."""
+    study = dataclasses.replace(translate(line, samples=10).study, iterations=iterations)
+    members = study.members()
+    runs = [member.run for member in members]
+    lines = table(members, campaign.train(runs, threads=1).of(runs)).splitlines()
+    return lines[2].split("|")[-4].strip(), "\n".join(lines[3:])
+
+
+NMU_LINE = "--layer-type ReRegualizedLinearNAC --nac-mul mnac"
+
+
+@pytest.mark.parametrize(
+    ("line", "success"),
+    [
+        (f"--operation mul {NMU_LINE}", "98 %"),
+        (f"--operation mul {NMU_LINE} --simple", "94 %"),
+        ("--operation mul --layer-type NAC --nac-mul normal --simple", "13 %"),
+        ("--operation add --layer-type NAC --nac-mul normal --simple", "not published"),
+        (f"--operation mul {NMU_LINE} --input-size 10", "not published"),
+        (f"--operation mul {NMU_LINE} --hidden-size 3", "not published"),
+        (f"--operation mul {NMU_LINE} --interpolation-range [1,3]", "not published"),
+        ("--operation mul --layer-type NALU --first-layer NAC", "24 %"),
+        ("--operation sub --layer-type NALU --first-layer NAC", "not published"),
+        ("--operation div --layer-type linear", "0 %"),
+    ],
+)
+def test_a_line_of_the_published_script_stands_beside_what_was_published_of_it(line, success):
+    assert row_of(line)[0] == success
+
+
+def test_what_is_trained_otherwise_than_published_is_said_below_the_table():
+    _, notes = row_of(f"--operation mul {NMU_LINE} --learning-rate 1 --regualizer 3")
+    assert "ReRegualizedLinearNAC (mnac) is trained otherwise than the published runs" in notes
+    for what in (
+        "iterations 40 (published: 5,000,000)",
+        "penalties 3 and 3 (published: 10 and 10)",
+        "lr=1.0",
+    ):
+        assert what in notes
+    assert "ramp" not in notes
 
 
 def test_exact_weights_solve_what_they_stand_for():

@@ -26,6 +26,7 @@ from mathkernels.ensemble.describe import Run
 from mathkernels.experiment import exact_figure, landscape, plots
 from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.reproduction import as_published, read_rows, write_page
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.timing import TIMING
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -76,7 +77,7 @@ def take_figure(campaign: Path, target: Path, figure: Figure) -> None:
     else:
         rows = [shortened(row) for row in rows]
         name = "exact.csv" if figure.number == "5" else "summary.csv"
-        (folder / name).write_text(csv_text(rows, list(rows[0])))
+        (folder / name).write_text(csv_text(rows, list(rows[0])), encoding="utf-8")
         read = [numbers(row) for row in rows]
         if figure.study is None:
             drawn = exact_figure.exact_figure(read, title)
@@ -123,7 +124,7 @@ def take_over(campaign: Path, target: Path) -> None:
     shutil.rmtree(fresh, ignore_errors=True)
     for figure in figures:
         take_figure(campaign, fresh, figure)
-    (fresh / TIMING).write_text(json.dumps(timing, indent=1) + "\n")
+    (fresh / TIMING).write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
     (fresh / "runs.csv.gz").write_bytes(gzip.compress(runs, mtime=0))
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
@@ -134,7 +135,7 @@ def _text(path: Path) -> str:
         raise ReproductionError(
             f"{path} is missing; make it with `python examples/train_nalm.py --figure all`"
         )
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -155,4 +156,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

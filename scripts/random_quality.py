@@ -48,7 +48,9 @@ def run_dieharder(driver: Path, generator: str, order: str) -> str:
     if shutil.which("dieharder") is None:
         raise FileNotFoundError("needs dieharder on the PATH (Debian: apt-get install dieharder)")
     with subprocess.Popen([driver, generator, order], stdout=subprocess.PIPE) as stream:
-        done = subprocess.run(DIEHARDER, stdin=stream.stdout, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            DIEHARDER, stdin=stream.stdout, capture_output=True, encoding="utf-8", check=True
+        )
         stream.kill()
     return done.stdout
 
@@ -99,12 +101,12 @@ def merge(records: list[Record]) -> None:
 
     old: list[Record] = []
     if RESULTS.exists():
-        with RESULTS.open(newline="") as file:
+        with RESULTS.open(newline="", encoding="utf-8") as file:
             old = list(csv.DictReader(file))
     replaced = {group(record) for record in records}
     kept = [record for record in old if group(record) not in replaced]
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    with RESULTS.open("w", newline="") as file:
+    with RESULTS.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(kept + records, key=group))
@@ -144,7 +146,7 @@ def main() -> int:
     for given in chosen.output:
         name, _, path = given.partition("=")
         generator, _, order = name.partition(":")
-        records += parse_dieharder(Path(path).read_text(), generator, order)
+        records += parse_dieharder(Path(path).read_text(encoding="utf-8"), generator, order)
     with tempfile.TemporaryDirectory() as folder:
         driver = build_driver(Path(folder)) if chosen.order else None
         for generator in chosen.generator:

@@ -22,6 +22,7 @@ from typing import Any
 
 from mathkernels.experiment.published import ANCHORS
 from mathkernels.experiment.statistics import wilson
+from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.timing import in_words
 
 ROOT = Path(__file__).parents[1]
@@ -41,7 +42,7 @@ class UpdateError(Exception):
 def read(path: Path, remedy: str) -> str:
     if not path.exists():
         raise UpdateError(f"{path.relative_to(ROOT)} is missing; make it with `{remedy}`")
-    return path.read_text()
+    return path.read_text(encoding="utf-8")
 
 
 def table(rows: list[list[str]]) -> str:
@@ -221,7 +222,7 @@ def about_grids() -> list[str]:
     """Return a sentence for every machine whose results have the grid of sizes."""
     said = []
     for path in sorted(BENCHMARKS.glob("sequences*.json")):
-        result = json.loads(path.read_text())
+        result = json.loads(path.read_text(encoding="utf-8"))
         grid, where = result["grid ratios"].values(), result["machine"]
         if not grid:
             continue
@@ -271,9 +272,9 @@ def main() -> int:
         return 1
     if args.check:
         return int(text != before)
-    README.write_text(text)
+    README.write_text(text, encoding="utf-8")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -10,17 +10,21 @@ from __future__ import annotations
 import difflib
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from mathkernels.data.distributions import Distribution, Range, parse_ranges, ranges_text
+from mathkernels.data.limits import count, is_number, is_whole, plain, require, shown, valid_seed
 
 VALIDATION_SEED = 43953907
 TEST_SEED = 8689336
 EVALUATION_SAMPLES = 10_000
+MOST_INPUTS = 65_536
+MOST_NUMBERS = 2**31  # of one array of samples, 16 GB
 
 # operation -> (how many subsets it reads, its meaning)
 OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
@@ -34,8 +38,17 @@ OPERATIONS: dict[str, tuple[int, Callable[..., np.ndarray]]] = {
 }
 
 
-def suggestion(name: object, known: Iterable[str]) -> str:
-    """Return "; did you mean …?" for a near miss of a known name, else an empty string."""
+def suggestion(name: object, known: Iterable[str], also: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return "; did you mean …?" for a near miss of a known name, else an empty string.
+
+    Args:
+        name: what was given.
+        known: what would be right.
+        also: names of the same things elsewhere -> the known ones.
+    """
+    for other, right in also.items():
+        if str(name).casefold() == other.casefold():
+            return f"; did you mean {right!r}?"
     names = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(str(name).casefold(), names, n=1)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
@@ -107,7 +120,7 @@ class Task:
 
     Args:
         operation: "add", "sub", "mul", "div", or of a alone "reciprocal", "squared", "root".
-        inputs: I.
+        inputs: I, up to 65,536.
         interpolation, extrapolation: distributions of training and validation, and of the test set; a
             Range, a TruncatedNormal, a Benford, text, or two of them (first and second half of the inputs).
             Kept as a tuple of one or two.
@@ -141,29 +154,30 @@ class Task:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        if self.operation not in OPERATIONS:
-            hint = suggestion(self.operation, OPERATIONS)
-            raise ValueError(
-                f"Task.operation: got {self.operation!r}, needs one of {', '.join(OPERATIONS)}{hint}"
-            )
-        if not isinstance(self.inputs, int) or isinstance(self.inputs, bool) or self.inputs < 1:
-            raise ValueError(f"Task.inputs: got {self.inputs!r}, needs an integer of at least 1")
+        if not isinstance(self.operation, str) or self.operation not in OPERATIONS:
+            hint = suggestion(self.operation, OPERATIONS) if isinstance(self.operation, str) else ""
+            right = f"one of {', '.join(OPERATIONS)}{hint}"
+            raise ValueError(f"Task.operation: got {shown(self.operation)}, needs {right}")
+        object.__setattr__(self, "inputs", count("Task.inputs", self.inputs, 1, MOST_INPUTS))
         for what in ("interpolation", "extrapolation"):
             self._check_ranges(what)
         size, overlap = self.subset_ratio, self.overlap_ratio
-        if size is not None and not (isinstance(size, (int, float)) and 0 < size <= 1):
-            raise ValueError(
-                f"Task.subset_ratio: got {self.subset_ratio!r}, needs a number in (0, 1] or None"
-            )
-        if not (isinstance(overlap, (int, float)) and 0 <= overlap <= 1):
-            raise ValueError(f"Task.overlap_ratio: got {self.overlap_ratio!r}, needs a number in [0, 1]")
+        fits = size is None or (is_number(size) and 0 < size <= 1)
+        require(fits, "Task.subset_ratio", size, "a number in (0, 1] or None")
+        fits = is_number(overlap) and 0 <= overlap <= 1
+        require(fits, "Task.overlap_ratio", overlap, "a number in [0, 1]")
+        object.__setattr__(self, "subset_ratio", plain(size))
+        object.__setattr__(self, "overlap_ratio", plain(overlap))
         if self.spans is None:
             self._check_subsets()
         else:
             self._check_spans()
 
     def _check_ranges(self, what: str) -> None:
-        ranges = parse_ranges(getattr(self, what))
+        try:
+            ranges = parse_ranges(getattr(self, what))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"Task.{what}: {error}") from None
         if len(ranges) not in (1, 2) or len(ranges) > self.inputs:
             raise ValueError(
                 f"Task.{what}: got {len(ranges)} ranges for {self.inputs} input(s), needs one for all "
@@ -175,13 +189,15 @@ class Task:
 
     def _check_spans(self) -> None:
         try:
-            spans = tuple((int(first), int(size)) for first, size in self.spans or ())
-            fits = all(first >= 0 and size >= 1 and first + size <= self.inputs for first, size in spans)
+            spans = tuple((plain(first), plain(size)) for first, size in self.spans or ())
         except (TypeError, ValueError):
-            spans, fits = (), False
-        if not fits or len(spans) != 2:
-            needed = f"two pairs (first, size) that lie within {self.inputs} inputs, or None"
-            raise ValueError(f"Task.spans: got {self.spans!r}, needs {needed}")
+            spans = ()
+        fits = len(spans) == 2 and all(
+            is_whole(first) and is_whole(size) and first >= 0 and size >= 1 and first + size <= self.inputs
+            for first, size in spans
+        )
+        right = f"two pairs (first, size) that lie within {self.inputs} inputs, or None"
+        require(fits, "Task.spans", self.spans, right)
         object.__setattr__(self, "spans", spans)
 
     def _check_subsets(self) -> None:
@@ -192,6 +208,7 @@ class Task:
             )
         if self._used > self.inputs:
             what = f"two subsets of {self._size} for {self.operation!r}"
+            what += "" if self.subset_ratio is None else f", of subset_ratio={self.subset_ratio}"
             raise ValueError(f"Task.inputs: got {self.inputs}, needs at least {self._used} to hold {what}")
 
     @property
@@ -213,7 +230,8 @@ class Task:
         return (self._count - 1) * self._stride + self._size
 
     def _drawn(self, seed: int) -> tuple[int, int]:
-        return _first_draws(seed, 1 if self.spans else self.inputs - self._used + 1)
+        offsets = 1 if self.spans else self.inputs - self._used + 1
+        return _first_draws(valid_seed("seed", seed), offsets)
 
     def subsets(self, seed: int) -> list[tuple[int, ...]]:
         """Return the inputs that form a, and b where a second subset fits, for the run of this seed."""
@@ -229,6 +247,8 @@ class Task:
 
     def target(self, x: np.ndarray, seed: int) -> np.ndarray:
         """Return the target (N,) of samples x (N, I) for the run of this seed, in float64."""
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x: got {type(x).__name__}, needs an array (N, {self.inputs})")
         if x.ndim != 2 or x.shape[1] != self.inputs:
             raise ValueError(f"x: got shape {tuple(x.shape)}, needs (N, {self.inputs})")
         arity, operation = OPERATIONS[self.operation]
@@ -244,6 +264,9 @@ class Task:
         """Draw n samples (n, I) in float64; with two ranges, two full arrays whose halves are taken."""
         if which not in ("interpolation", "extrapolation"):
             raise ValueError(f"which: got {which!r}, needs 'interpolation' or 'extrapolation'")
+        n = count("n", n, 0, MOST_NUMBERS // self.inputs)
+        if not isinstance(random_state, np.random.RandomState):
+            raise TypeError(f"random_state: got {type(random_state).__name__}, needs numpy's RandomState")
         drawn = [part.sample(random_state, (n, self.inputs)) for part in getattr(self, which)]
         half = self.inputs // 2
         return (

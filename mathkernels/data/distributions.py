@@ -6,13 +6,14 @@ Hare 2021, arXiv 2110.05177), so that fixed sets equal theirs, and is written as
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+
+from mathkernels.data.limits import LARGEST, is_number, shown
 
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 _PAIR = rf"\s*:?\s*\[{_NUMBER},{_NUMBER}[\])]\s*"
@@ -31,9 +32,20 @@ def _plain(number: float) -> str:
     return repr(float(number)).removesuffix(".0")
 
 
+def _numbers(text: str, match: re.Match[str] | None) -> list[float]:
+    """Return the numbers of a text that a pattern has matched."""
+    try:
+        if match:
+            return [float(number) for number in match.groups()]
+    except ValueError:  # such as 1.2.3
+        pass
+    raise ValueError(f"range: got {shown(text)}, needs the form {FORMS}")
+
+
 def _bounds(what: str, low: float, high: float) -> Interval:
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ValueError(f"{what}: got ({low}, {high}), needs finite bounds with low < high")
+    if not (is_number(low) and is_number(high) and low < high):
+        right = f"finite bounds with low < high, of a size that float32 holds ({LARGEST:.2g})"
+        raise ValueError(f"{what}: got ({shown(low)}, {shown(high)}), needs {right}")
     return float(low), float(high)
 
 
@@ -51,28 +63,20 @@ class Range:
 
     def __post_init__(self) -> None:
         try:
-            intervals = tuple((float(low), float(high)) for low, high in self.intervals)
+            intervals = tuple((low, high) for low, high in self.intervals)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"Range.intervals: got {self.intervals!r}, needs pairs (low, high) of numbers"
-            ) from None
+            right = "pairs (low, high) of numbers"
+            raise ValueError(f"Range.intervals: got {shown(self.intervals)}, needs {right}") from None
         if len(intervals) not in (1, 2):
             raise ValueError(f"Range.intervals: got {len(intervals)} intervals, needs one or two")
-        for low, high in intervals:
-            _bounds("Range.intervals", low, high)
+        intervals = tuple(_bounds("Range.intervals", low, high) for low, high in intervals)
         object.__setattr__(self, "intervals", intervals)
 
     @classmethod
     def parse(cls, text: str) -> Range:
         """Read "U[-2,2]" or "U[-6,-2] or U[2,6]"; the papers' closing parenthesis is read too."""
-        matches = [_INTERVAL.fullmatch(part) for part in text.split(" or ")]
-        try:
-            intervals = tuple((float(match[1]), float(match[2])) for match in matches if match)
-        except ValueError:
-            intervals = ()
-        if len(intervals) != len(matches):
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(intervals)
+        pairs = [_numbers(text, _INTERVAL.fullmatch(part)) for part in text.split(" or ")]
+        return cls(tuple((low, high) for low, high in pairs))
 
     def __str__(self) -> str:
         return " or ".join(f"U[{_plain(low)},{_plain(high)}]" for low, high in self.intervals)
@@ -99,21 +103,19 @@ class TruncatedNormal:
 
     def __post_init__(self) -> None:
         _bounds("TruncatedNormal.low, high", self.low, self.high)
-        if not (math.isfinite(self.mean) and math.isfinite(self.sd) and self.sd > 0):
-            given = (self.mean, self.sd)
+        if not (is_number(self.mean) and is_number(self.sd) and self.sd > 0):
+            given = f"({shown(self.mean)}, {shown(self.sd)})"
             raise ValueError(f"TruncatedNormal.mean, sd: got {given}, needs finite numbers with sd > 0")
         for name in ("mean", "sd", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.mass[0] == self.mass[1]:
-            raise ValueError(f"TruncatedNormal: got {self}, needs an interval that the normal reaches")
+            what = "TruncatedNormal.mean, sd, low, high"
+            raise ValueError(f"{what}: got {self}, needs an interval that the normal reaches")
 
     @classmethod
     def parse(cls, text: str) -> TruncatedNormal:
         """Read "TN(-1,3)[-5,10]": mean, standard deviation, low, high."""
-        match = _TRUNCATED_NORMAL.fullmatch(text)
-        if not match:
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(*(float(number) for number in match.groups()))
+        return cls(*_numbers(text, _TRUNCATED_NORMAL.fullmatch(text)))
 
     def __str__(self) -> str:
         return f"TN({_plain(self.mean)},{_plain(self.sd)})[{_plain(self.low)},{_plain(self.high)}]"
@@ -152,9 +154,10 @@ class Benford:
     high: int
 
     def __post_init__(self) -> None:
-        digits = round(math.log10(self.low)) if self.low > 0 else 0
-        if digits < 1 or digits > 6 or self.low != 10**digits or self.high != 10 * self.low:
-            given = (self.low, self.high)
+        fits = is_number(self.low) and is_number(self.high)
+        low = float(self.low) if fits else 0.0
+        if not fits or low not in [10**k for k in range(1, 7)] or self.high != 10 * low:
+            given = f"({shown(self.low)}, {shown(self.high)})"
             raise ValueError(f"Benford.low, high: got {given}, needs 10^k and 10^(k+1) with k from 1 to 6")
         for name in ("low", "high"):
             object.__setattr__(self, name, int(getattr(self, name)))
@@ -162,10 +165,7 @@ class Benford:
     @classmethod
     def parse(cls, text: str) -> Benford:
         """Read "B[10,100]"."""
-        match = _BENFORD.fullmatch(text)
-        if not match:
-            raise ValueError(f"range: got {text!r}, needs the form {FORMS}")
-        return cls(*(int(float(number)) for number in match.groups()))
+        return cls(*_numbers(text, _BENFORD.fullmatch(text)))  # type: ignore[arg-type]
 
     def __str__(self) -> str:
         return f"B[{self.low},{self.high}]"

@@ -17,12 +17,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mathkernels.data.arithmetic import CHALLENGING, OPERATIONS, RANGES, ranges_text
+from mathkernels.data.arithmetic import CHALLENGING, MOST_INPUTS, OPERATIONS, RANGES, ranges_text
 from mathkernels.data.distributions import Range
+from mathkernels.data.limits import count, is_number, number, plain, require, valid_seed
 
 SAMPLES = 1_000_000
 EPSILON, ONE_LAYER_EPSILON = 1e-5, 1e-4
 SEED = 1234
+MOST_SAMPLES = 100_000_000  # 0.8 GB of squares
 _CHUNK = 2_000_000  # numbers drawn at once
 
 # The first line of the published tables; "threshold" and "standard.error" follow where they are simulated.
@@ -63,6 +65,19 @@ class Setup:
     subset_ratio: float = 0.25
     overlap_ratio: float = 0.5
     extrapolation: Range = field(default_factory=lambda: _range("U[2,6]"))
+
+    def __post_init__(self) -> None:
+        fits = isinstance(self.operation, str) and self.operation in OPERATIONS
+        require(fits, "Setup.operation", self.operation, f"one of {', '.join(OPERATIONS)}")
+        require(isinstance(self.parameter, str), "Setup.parameter", self.parameter, "a name")
+        require(isinstance(self.simple, bool), "Setup.simple", self.simple, "True or False")
+        object.__setattr__(self, "inputs", count("Setup.inputs", self.inputs, 1, MOST_INPUTS))
+        for name in ("subset_ratio", "overlap_ratio"):
+            ratio = getattr(self, name)
+            require(is_number(ratio) and 0 <= ratio <= 1, f"Setup.{name}", ratio, "a number in [0, 1]")
+            object.__setattr__(self, name, plain(ratio))
+        fits = isinstance(self.extrapolation, Range)
+        require(fits, "Setup.extrapolation", self.extrapolation, "a Range")
 
     def subsets(self, inclusive: bool) -> tuple[slice, slice]:
         """Return the inputs that form a and b.
@@ -129,6 +144,7 @@ def two_layer_threshold(
         seed: of the draws.
         inclusive: the subsets of the published thresholds, one input longer than those of training.
     """
+    epsilon = number("epsilon", epsilon, 0, "a finite number of at least 0")
     arity, operation = OPERATIONS[setup.operation]
     subsets = setup.subsets(inclusive)[:arity]
 
@@ -156,6 +172,8 @@ def one_layer_threshold(
     """
     if operation not in ("add", "sub", "mul", "div"):
         raise ValueError(f"operation: got {operation!r}, needs add, sub, mul or div")
+    epsilon = number("epsilon", epsilon, 0, "a finite number of at least 0")
+    inputs = count("inputs", inputs, 2, MOST_INPUTS)
 
     def difference(x: np.ndarray) -> np.ndarray:
         if operation in ("add", "sub"):
@@ -172,10 +190,8 @@ def _mean_square(
     difference: Callable[[np.ndarray], np.ndarray], part: Range, inputs: int, samples: int, seed: int
 ) -> Simulated:
     """Return the mean of squared differences over samples (N, I), drawn in float64 in equal chunks."""
-    whole = isinstance(samples, int) and not isinstance(samples, bool) and samples >= 2
-    if not whole:
-        raise ValueError(f"samples: got {samples!r}, needs an integer of at least 2")
-    random_state = np.random.RandomState(seed)
+    samples = count("samples", samples, 2, MOST_SAMPLES)
+    random_state = np.random.RandomState(valid_seed("seed", seed))
     rows = max(_CHUNK // inputs, 1)
     squares = [
         difference(part.sample(random_state, (min(rows, samples - begun), inputs))) ** 2

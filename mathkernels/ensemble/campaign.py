@@ -19,7 +19,8 @@ import numpy as np
 from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
-from mathkernels.ensemble.training import Progress, fit
+from mathkernels.ensemble.streams import distribution_kind, mapping
+from mathkernels.ensemble.training import Progress, check_runs, fit
 from mathkernels.files import replacing
 
 _NO_STEPS = np.zeros(0, np.int64)
@@ -140,6 +141,16 @@ def _seconds(places: Sequence[tuple[Group, int]]) -> float:
     )
 
 
+def check(runs: Sequence[Run], threads: int | None = None) -> None:
+    """Raise the error that :func:`train` would raise of these runs and threads, before anything is made."""
+    if runs:
+        check_runs(runs, threads)
+    for task in {run.task for run in runs}:
+        distribution_kind(task)
+        for part in task.interpolation:
+            mapping(part)
+
+
 def train(
     runs: Iterable[Run],
     *,
@@ -199,7 +210,7 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
             else:
                 stale.unlink()
         with replacing(index) as temporary:
-            temporary.write_text(content)
+            temporary.write_text(content, encoding="utf-8")
     elif index.read_bytes() != content.encode():
         what = f"got {str(index)!r}, which names other groups or is damaged"
         raise ValueError(f"checkpoint: {what}; needs {content}, or remove it to start anew")

@@ -27,12 +27,12 @@ __all__ = ["Checked", "build", "check", "flags", "main", "template"]
 
 def template() -> str:
     """Return a header that works, to start from."""
-    return (HEADERS / "custom" / "template.h").read_text()
+    return (HEADERS / "custom" / "template.h").read_text(encoding="utf-8")
 
 
 def flags(isa: str) -> list[str]:
     """Return the compiler's flags of an instruction set, those that mathkernels itself was built with."""
-    lines = (line.split() for line in (HEADERS / "flags.txt").read_text().splitlines())
+    lines = (line.split() for line in (HEADERS / "flags.txt").read_text(encoding="utf-8").splitlines())
     return {name: given for name, *given in lines}[isa]
 
 
@@ -78,7 +78,7 @@ def build(
         whole = [*shlex.split(compiler or os.environ.get("CXX") or "c++"), *given]
         whole += [str(HEADERS / "custom" / "module.cpp"), "-o", str(made)]
         try:
-            done = subprocess.run(whole, capture_output=True, text=True)
+            done = subprocess.run(whole, capture_output=True, encoding="utf-8", errors="replace")
         except OSError as error:
             what = f"compiler: {whole[0]!r} does not start ({error}); install one or set CXX"
             raise ValueError(what) from error
@@ -112,7 +112,7 @@ def main() -> int:
     asked = _arguments()
     try:
         if asked.command == "new":
-            with Path(asked.header).open("x") as file:
+            with Path(asked.header).open("x", encoding="utf-8") as file:
                 file.write(template())
             print(f"wrote {asked.header}")
         else:

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mathkernels.ensemble.checks import count
+from mathkernels import _C
+from mathkernels.ensemble.checks import count, is_number, require, valid_seed
 from mathkernels.ensemble.describe import Custom
 from mathkernels.ensemble.library import load
 from mathkernels.ensemble.tensors import initial_parameters
@@ -54,7 +55,10 @@ def check(
         ValueError: they are larger than 1e-6 (finite differences) or 1e-9 (formula), the header writes beyond
             the counts that it gives, or library and description do not fit; the message names what is wrong.
     """
-    count("inputs", inputs, 1)
+    inputs, seed = count("inputs", inputs, 1, _C.max_inputs), valid_seed("seed", seed)
+    fits = isinstance(interval, tuple) and len(interval) == 2 and all(map(is_number, interval))
+    fits = fits and interval[0] < interval[1]
+    require(fits, "interval", interval, "a tuple (low, high) of finite numbers with low < high")
     module.cell(inputs, np.dtype(np.float64))
     random = np.random.default_rng(seed)
     x = random.uniform(*interval, (inputs, SAMPLES))

@@ -9,12 +9,13 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from mathkernels.ensemble.checks import choice, count, is_number, number, require
+from mathkernels.ensemble.checks import choice, count_field, is_number, keep, number_fields, plain, require
 from mathkernels.ensemble.initial import Initial, Normal, Uniform
 from mathkernels.ensemble.library import load, read
 from mathkernels.initial_values import constrained_bound, glorot_bound
 
 PENALTIES = ("none", "unit", "ternary", "signed-unit", "absolute")
+MOST_COLUMNS = 65_536  # of a tensor per input, or besides
 MAX_TENSORS = 6  # two layers of as many fill the compiled table
 
 
@@ -44,8 +45,8 @@ class CustomTensor:
     def __post_init__(self) -> None:
         named = isinstance(self.name, str) and self.name.isidentifier()
         require(named, "CustomTensor.name", self.name, "a name of letters, digits and underscores")
-        count("CustomTensor.per_input", self.per_input, 0)
-        count("CustomTensor.fixed", self.fixed, 0)
+        count_field(self, "per_input", 0, MOST_COLUMNS)
+        count_field(self, "fixed", 0, MOST_COLUMNS)
         require(self.per_input + self.fixed > 0, "CustomTensor.per_input", 0, "at least 1 where fixed is 0")
         initial = self.initial
         if isinstance(initial, str):
@@ -55,12 +56,19 @@ class CustomTensor:
             fits = fits and (not isinstance(initial, tuple) or isinstance(initial, (Uniform, Normal)))
             right = "a number, Uniform(low, high), Normal(mean, deviation), 'xavier' or 'xavier-constrained'"
             require(fits, "CustomTensor.initial", initial, right)
+            if isinstance(initial, Uniform):
+                require(initial.low <= initial.high, "CustomTensor.initial", initial, "low <= high")
+            if isinstance(initial, Normal):
+                require(initial.deviation >= 0, "CustomTensor.initial", initial, "a deviation of at least 0")
+            kept = type(initial)(*map(plain, initial)) if isinstance(initial, tuple) else plain(initial)
+            keep(self, "initial", kept)
         choice("CustomTensor.penalty", self.penalty, PENALTIES)
-        number("CustomTensor.strength", self.strength, 0, "a finite number of at least 0")
+        number_fields(self, "strength")
         if self.clamp is not None:
             fits = isinstance(self.clamp, tuple) and len(self.clamp) == 2 and all(map(is_number, self.clamp))
             fits = fits and self.clamp[0] <= self.clamp[1]
             require(fits, "CustomTensor.clamp", self.clamp, "a tuple (low, high) or None")
+            keep(self, "clamp", tuple(map(plain, self.clamp)))
 
     def columns(self, inputs: int) -> int:
         """Return how many numbers one unit has for n inputs."""
@@ -105,7 +113,7 @@ class Custom:
         require(fits, "Custom.tensors", tensors, f"a tuple of 1 to {MAX_TENSORS} CustomTensor(...)")
         names = [tensor.name for tensor in tensors]
         require(len(set(names)) == len(names), "Custom.tensors", names, "names that differ")
-        number("Custom.epsilon", self.epsilon, 0, "a finite number of at least 0")
+        number_fields(self, "epsilon")
         object.__setattr__(self, "library", str(Path(self.library).absolute()))
         object.__setattr__(self, "digest", read(self.library).digest)
 

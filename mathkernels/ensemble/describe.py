@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from mathkernels.data.arithmetic import Task
-from mathkernels.ensemble.checks import choice, count, flag, is_number, number, require
+from mathkernels.ensemble.checks import (
+    choice,
+    count_field,
+    flag,
+    is_number,
+    keep,
+    limit_field,
+    number_fields,
+    plain,
+    require,
+    valid_seed,
+)
 from mathkernels.ensemble.custom_module import Custom, CustomTensor
 from mathkernels.ensemble.modules import (
     EPSILON,
@@ -63,6 +74,9 @@ __all__ = [
 ]
 
 CRITERIA = ("mse", "pcc", "mape")
+MOST_ITERATIONS = 2**31 - 1
+MOST_ROWS = 1_000_000  # that a run logs, 40 bytes each
+MOST_SAMPLES = 2**20  # of a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +89,11 @@ class Adam:
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
-        number("Adam.lr", self.lr, 0, "a finite number of at least 0")
-        number("Adam.eps", self.eps, 0, "a finite number of at least 0")
+        number_fields(self, "lr", "eps")
         fits = isinstance(self.betas, tuple) and len(self.betas) == 2
         fits = fits and all(is_number(beta) and 0 <= beta < 1 for beta in self.betas)
         require(fits, "Adam.betas", self.betas, "a tuple of two numbers in [0, 1)")
+        keep(self, "betas", tuple(map(plain, self.betas)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +105,10 @@ class SGD:
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        number("SGD.lr", self.lr, 0, "a finite number of at least 0")
+        number_fields(self, "lr")
         fits = is_number(self.momentum) and 0 <= self.momentum < 1
         require(fits, "SGD.momentum", self.momentum, "a number in [0, 1)")
+        keep(self, "momentum", plain(self.momentum))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +118,10 @@ class Run:
     Args:
         module, task, optimizer: see their classes.
         seed: of the initial weights (torch), the subset offset (numpy) and the training stream.
-        iterations: T; the papers use 50,000 (2 inputs) and 100,000 (10 inputs).
-        evaluate_every: a row is logged whenever t is a multiple of it, before the update of that iteration.
-        batch: fresh samples per iteration, a multiple of 32.
+        iterations: T, below 2**31; the papers use 50,000 (2 inputs) and 100,000 (10 inputs).
+        evaluate_every: a row is logged whenever t is a multiple of it, before the update of that iteration; a
+            million rows at most.
+        batch: fresh samples per iteration, a multiple of 32 up to 2**20.
         ramp: rise of the discretisation penalties, or None for full weight throughout.
         clip_norm: limit of the total gradient norm, or None.
         wide_norm: compute the limited norm so that it does not overflow. By default its squares overflow in
@@ -143,17 +159,17 @@ class Run:
         require(
             isinstance(self.optimizer, (Adam, SGD)), "Run.optimizer", self.optimizer, "Adam(...) or SGD(...)"
         )
-        fits = isinstance(self.seed, int) and not isinstance(self.seed, bool) and 0 <= self.seed < 2**32
-        require(fits, "Run.seed", self.seed, "an integer in [0, 2**32)")
-        count("Run.iterations", self.iterations, 0)
-        count("Run.evaluate_every", self.evaluate_every, 1)
-        count("Run.batch", self.batch, 32)
+        keep(self, "seed", valid_seed("Run.seed", self.seed))
+        count_field(self, "iterations", 0, MOST_ITERATIONS)
+        count_field(self, "evaluate_every", 1)
+        least = self.iterations // MOST_ROWS + 1
+        right = f"at least {least:,}: a run of {self.iterations:,} iterations logs at most {MOST_ROWS:,} rows"
+        require(self.evaluate_every >= least, "Run.evaluate_every", self.evaluate_every, right)
+        count_field(self, "batch", 32, MOST_SAMPLES)
         require(self.batch % 32 == 0, "Run.batch", self.batch, "a multiple of 32")
         require(self.ramp is None or isinstance(self.ramp, Ramp), "Run.ramp", self.ramp, "a Ramp or None")
-        for what in ("clip_norm", "clip_value"):
-            limit = getattr(self, what)
-            fits = limit is None or (is_number(limit) and limit > 0)
-            require(fits, f"Run.{what}", limit, "a positive finite number or None")
+        limit_field(self, "clip_norm")
+        limit_field(self, "clip_value")
         both = self.clip_norm is not None and self.clip_value is not None
         require(not both, "Run.clip_value", self.clip_value, f"None beside clip_norm={self.clip_norm}")
         flag("Run.wide_norm", self.wide_norm)
@@ -163,7 +179,7 @@ class Run:
             right = f"fewer than the {self.rows} rows that the run logs"
             require(window < self.rows, "Run.restarts.window", window, right)
         choice("Run.criterion", self.criterion, CRITERIA)
-        number("Run.threshold", self.threshold, 0, "a finite number of at least 0")
+        number_fields(self, "threshold")
 
     @property
     def rows(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, suggestion
 from mathkernels.data.distributions import parse_ranges, ranges_text
+from mathkernels.data.limits import shown
 from mathkernels.ensemble.catalogue import CATALOGUE, FIGURES, IN_2, IN_10, NINE_RANGES, Figure
 from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm, Restarts
 from mathkernels.ensemble.study import Dataset, Study, Variant
@@ -21,12 +22,23 @@ OPERATION_OF = {
     "NACMul": "mul",
 }  # what a module is made for, if not division
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
+_NO_NAMES: dict[str, str] = {}
+# the papers' names of modules that have another one here
+PAPER_NAMES = {"NAC+": "NAC", "NAC.": "NACMul", "NAC-mul": "NACMul", "G-NALU": "GNALU", "iNALU": "INALU"}
 
 
-def choose(what: str, given: str, known: Mapping[str, Any]) -> Any:
-    """Return ``known[given]``; raises ValueError with the known names and the nearest of them."""
+def choose(what: str, given: str, known: Mapping[str, Any], also: Mapping[str, str] = _NO_NAMES) -> Any:
+    """Return ``known[given]``; raises ValueError with the known names and the nearest of them.
+
+    Args:
+        what: how the message names it.
+        given: what was asked for.
+        known: what there is.
+        also: other names -> the known ones that they mean.
+    """
     if given not in known:
-        raise ValueError(f"{what}: got {given!r}, needs one of {', '.join(known)}{suggestion(given, known)}")
+        near = suggestion(given, known, also)
+        raise ValueError(f"{what}: got {shown(given)}, needs one of {', '.join(known)}{near}")
     return known[given]
 
 
@@ -94,6 +106,7 @@ def find_variant(
     clip_value: float | None = None,
     restarts: int | None = None,
     criterion: str | None = None,
+    also: Iterable[str] = (),
 ) -> Variant:
     """Return the papers' configuration of a module, changed where asked.
 
@@ -105,13 +118,14 @@ def find_variant(
             paper's. A clip_norm drops the paper's clip_value, and the other way round.
         restarts: window of :class:`Restarts`, 0 for none.
         momentum: of SGD.
+        also: names besides the module's options that a message about an unknown one shall list.
     """
-    variant: Variant = choose("module", name, IN_2 if inputs <= 2 else IN_10)
+    variant: Variant = choose("module", name, IN_2 if inputs <= 2 else IN_10, PAPER_NAMES)
     new: dict[str, Any] = {"module": variant.module}
     for text in options:
-        new["module"] = _changed(new["module"], text)
+        new["module"] = _changed(new["module"], text, also)
     settings = {"lr": variant.optimizer.lr if lr is None else lr}
-    kind = optimizer or variant.optimizer.name
+    kind = variant.optimizer.name if optimizer is None else optimizer
     if momentum is not None:
         if kind != "sgd":
             raise ValueError(f"momentum: got {momentum} for the optimizer {kind!r}, needs 'sgd'")
@@ -131,14 +145,21 @@ def find_variant(
     return dataclasses.replace(variant, **new)
 
 
-def _changed(described: Any, text: str) -> Any:
-    """Return a module (or its norm) with one field changed, as in "clip=wg" or "norm.order=2"."""
+def _changed(described: Any, text: str, also: Iterable[str] = ()) -> Any:
+    """Return a module (or its norm) with one field changed, as in "clip=wg" or "norm.order=2".
+
+    Args:
+        described: the module or norm.
+        text: name=value.
+        also: further names that a message shall list.
+    """
     name, sign, value = text.partition("=")
     if not sign:
         raise ValueError(f"option: got {text!r}, needs the form name=value")
     outer, dot, inner = name.partition(".")
     kind = getattr(described, "name", type(described).__name__)
-    choose(f"option of {kind}", outer, {field.name: None for field in dataclasses.fields(described)})
+    known = {field.name: None for field in dataclasses.fields(described)}
+    choose(f"option of {kind}", outer, known | dict.fromkeys(also))
     if not dot:
         return dataclasses.replace(described, **{name: literal(value)})
     part = getattr(described, outer)
@@ -175,6 +196,6 @@ def single_study(
         variants=(variant,),
         datasets=find_datasets(ranges, extrapolation),
         inputs=inputs,
-        operation=operation or OPERATION_OF.get(variant.module.name, "div"),
+        operation=OPERATION_OF.get(variant.module.name, "div") if operation is None else operation,
         iterations=50_000 if inputs <= 2 else 100_000,
     )

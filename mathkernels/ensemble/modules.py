@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from mathkernels.ensemble.checks import choice, count, flag, is_number, number, require
+from mathkernels.ensemble.checks import choice, count_field, flag, limit_field, number_fields, require
 from mathkernels.ensemble.custom_module import Custom
 from mathkernels.ensemble.schedules import Norm
 
@@ -23,7 +23,7 @@ class NAU:
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
-        number("NAU.penalty", self.penalty, 0, "a finite number of at least 0")
+        number_fields(self, "penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class NMU:
     penalty: float = 10.0
 
     def __post_init__(self) -> None:
-        number("NMU.penalty", self.penalty, 0, "a finite number of at least 0")
+        number_fields(self, "penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +64,7 @@ class RealNPU:
         choice("RealNPU.clip", self.clip, ("none", "g", "w", "wg"))
         choice("RealNPU.init", self.init, ("xavier", "xavier-constrained"))
         choice("RealNPU.weight_target", self.weight_target, ("signed-unit", "ternary"))
-        for what in ("epsilon", "weight_penalty", "gate_penalty"):
-            number(f"RealNPU.{what}", getattr(self, what), 0, "a finite number of at least 0")
+        number_fields(self, "epsilon", "weight_penalty", "gate_penalty")
         fits = self.norm is None or isinstance(self.norm, Norm)
         require(fits, "RealNPU.norm", self.norm, "a Norm or None")
 
@@ -103,8 +102,7 @@ class NPU:
     def __post_init__(self) -> None:
         choice("NPU.clip", self.clip, ("none", "g", "w", "i", "wi", "wg", "ig", "wig"))
         choice("NPU.init", self.init, ("xavier", "xavier-constrained"))
-        for what in ("epsilon", "weight_penalty", "imaginary_penalty", "gate_penalty"):
-            number(f"NPU.{what}", getattr(self, what), 0, "a finite number of at least 0")
+        number_fields(self, "epsilon", "weight_penalty", "imaginary_penalty", "gate_penalty")
         fits = self.norm is None or isinstance(self.norm, Norm)
         require(fits, "NPU.norm", self.norm, "a Norm or None")
 
@@ -135,7 +133,7 @@ class NRU:
 
     def __post_init__(self) -> None:
         flag("NRU.separate_signs", self.separate_signs)
-        number("NRU.penalty", self.penalty, 0, "a finite number of at least 0")
+        number_fields(self, "penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +160,7 @@ class NMRU:
         flag("NMRU.sign_retrieval", self.sign_retrieval)
         flag("NMRU.gated", self.gated)
         require(self.sign_retrieval or not self.gated, "NMRU.gated", True, "sign_retrieval=True")
-        for what in ("epsilon", "penalty", "gate_penalty"):
-            number(f"NMRU.{what}", getattr(self, what), 0, "a finite number of at least 0")
+        number_fields(self, "epsilon", "penalty", "gate_penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +199,7 @@ class NACMul:
 
     def __post_init__(self) -> None:
         choice("NACMul.weights", self.weights, ("normal", "sigma", "nmu"))
-        number("NACMul.epsilon", self.epsilon, 0, "a finite number of at least 0")
-        number("NACMul.penalty", self.penalty, 0, "a finite number of at least 0")
+        number_fields(self, "epsilon", "penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,8 +219,7 @@ class NALU:
 
     def __post_init__(self) -> None:
         choice("NALU.weights", self.weights, ("shared", "separate", "nau-nmu"))
-        number("NALU.epsilon", self.epsilon, 0, "a finite number of at least 0")
-        number("NALU.penalty", self.penalty, 0, "a finite number of at least 0")
+        number_fields(self, "epsilon", "penalty")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,7 +230,7 @@ class GNALU:
     epsilon: float = 1e-7
 
     def __post_init__(self) -> None:
-        number("GNALU.epsilon", self.epsilon, 0, "a finite number of at least 0")
+        number_fields(self, "epsilon")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +242,7 @@ class INALU:
     Args:
         epsilon: the smallest |x| that the logarithm sees.
         penalty: weighs sum(mean(max(0, 20 - |p|))) over the five tensors p; the run's ramp does not count.
-        penalty_after: the penalty starts behind this iteration.
+        penalty_after: the penalty starts after this iteration.
         penalty_below: it counts while the last logged validation error is below this; None: always.
     """
 
@@ -258,12 +253,9 @@ class INALU:
     penalty_below: float | None = 1.0
 
     def __post_init__(self) -> None:
-        number("INALU.epsilon", self.epsilon, 0, "a finite number of at least 0")
-        number("INALU.penalty", self.penalty, 0, "a finite number of at least 0")
-        count("INALU.penalty_after", self.penalty_after, 0)
-        below = self.penalty_below
-        fits = below is None or (is_number(below) and below > 0)
-        require(fits, "INALU.penalty_below", below, "a positive finite number or None")
+        number_fields(self, "epsilon", "penalty")
+        count_field(self, "penalty_after", 0)
+        limit_field(self, "penalty_below")
 
 
 Unit = NAU | NMU | RealNPU | NPU | NRU | NMRU | Linear | NAC | NACMul | NALU | GNALU | INALU | Custom
@@ -294,7 +286,7 @@ class Stack:
             require(plain, f"Stack.{what}.norm", getattr(unit, "norm", None), "None")
         gated = isinstance(self.first, (RealNPU, NPU)) or getattr(self.first, "gated", False)
         require(not gated, "Stack.first", self.first, "a unit without gates that all outputs share")
-        count("Stack.hidden", self.hidden, 1)
+        count_field(self, "hidden", 1)
         require(self.hidden <= 16, "Stack.hidden", self.hidden, "at most 16")
 
 

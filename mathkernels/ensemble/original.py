@@ -85,9 +85,18 @@ def translate(line: str) -> Translation:
     return Translation(study, without_effect)
 
 
+# the papers' names of layers -> the script's
+_PAPER_NAMES = {
+    "NAC+": "NAC",
+    "NAC.": "MNAC",
+    "NAU": "ReRegualizedLinearNAC",
+    "NMU": "ReRegualizedLinearMNAC",
+}
+
+
 def one_of(flags: dict[str, Any], name: str, *allowed: str) -> Any:
     if flags[name] not in allowed:
-        near = suggestion(flags[name], allowed)
+        near = suggestion(flags[name], allowed, _PAPER_NAMES if name == "layer-type" else {})
         raise ValueError(f"original: --{name}: got {flags[name]!r}, needs one of {', '.join(allowed)}{near}")
     return flags[name]
 

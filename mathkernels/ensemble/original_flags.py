@@ -99,7 +99,7 @@ TWO_LAYER_FLAGS: dict[str, Any] = {
     "first-layer": "",
     "simple": False,
 }
-_SCRIPT = "simple_function_static"
+_SCRIPT, _ONE_LAYER_SCRIPT = "simple_function_static", "single_layer"
 
 
 def parse(line: str, flags: dict[str, Any] = FLAGS) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -114,9 +114,9 @@ def parse(line: str, flags: dict[str, Any] = FLAGS) -> tuple[dict[str, Any], tup
         raise ValueError(f"original: got {line!r}, which is no command line ({error})") from None
     first = next((place for place, word in enumerate(words) if word.startswith("--")), len(words))
     if flags is FLAGS and any(_SCRIPT in word for word in words[:first]):
-        raise ValueError(
-            "original: simple_function_static is the two-layer script, which train_two_layers.py takes"
-        )
+        raise ValueError(f"original: {_SCRIPT} is the two-layer script, which train_two_layers.py takes")
+    if flags is not FLAGS and any(_ONE_LAYER_SCRIPT in word for word in words[:first]):
+        raise ValueError(f"original: {_ONE_LAYER_SCRIPT} is the one-layer script, which train_nalm.py takes")
     words = words[first:]
     if not words:
         raise ValueError(f"original: got {line!r}, needs flags such as --layer-type RealNPU --operation div")
@@ -141,6 +141,8 @@ def _take(
 ) -> None:
     """Sort one flag with its values into what matters and what does not."""
     what = f"original: --{name}"
+    if name == "simple" and flags is FLAGS:
+        raise ValueError(f"{what} is of the two-layer script, which train_two_layers.py takes")
     if name in _REFUSED and name not in flags:
         raise ValueError(f"{what} asks for something that this library does not train")
     default = flags.get(name, False if _NO_EFFECT.get(name) is bool else "")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Hashable, Sequence
+import os
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -310,11 +311,22 @@ class TrainingProgram:
         self.rows = self._set("rows", np.full(shape, np.nan), np.float64)
 
 
+def _check_memory(runs: Sequence[Run], groups: Iterable[Sequence[int]]) -> None:
+    """Raise ValueError if the logged rows alone are more than this machine's memory."""
+    tiles = ((-(-len(indices) // LANES), runs[indices[0]]) for indices in groups)
+    needed = sum(count * LANES * run.rows * _C.row_columns * 8 for count, run in tiles)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else needed
+    what = f"their logged rows take {needed / 1e9:,.0f} GB, this machine has {there / 1e9:,.0f}"
+    if needed > there:
+        raise ValueError(f"runs: {what}; needs a larger Run.evaluate_every, or fewer runs at once")
+
+
 def build_programs(runs: Sequence[Run], dtype: str, generator: str) -> list[TrainingProgram]:
     """Group runs into programs, the costly ones first; the order depends on the runs alone."""
     groups: dict[Hashable, list[int]] = {}
     for index, run in enumerate(runs):
         groups.setdefault(program_key(run), []).append(index)
+    _check_memory(runs, groups.values())
     sets = EvaluationSets()
     programs = [TrainingProgram(runs, indices, sets, dtype, generator) for indices in groups.values()]
     return sorted(programs, key=lambda program: -program.cost)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mathkernels.ensemble.checks import count, number, require
+from mathkernels.ensemble.checks import count_field, keep, number, number_fields, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class Ramp:
     end: int
 
     def __post_init__(self) -> None:
-        count("Ramp.start", self.start, 0)
-        count("Ramp.end", self.end, 0)
+        count_field(self, "start", 0)
+        count_field(self, "end", 0)
         require(self.end > self.start, "Ramp.end", self.end, f"an iteration after start={self.start}")
 
     def at(self, t: int) -> float:
@@ -50,9 +50,9 @@ class Restarts:
     above: float = 1.0
 
     def __post_init__(self) -> None:
-        count("Restarts.window", self.window, 1)
-        count("Restarts.every", self.every, 1)
-        number("Restarts.above", self.above, 0, "a finite number of at least 0")
+        count_field(self, "window", 1)
+        count_field(self, "every", 1)
+        number_fields(self, "above")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,11 +70,12 @@ class Norm:
     order: Literal[1, 2] = 1
 
     def __post_init__(self) -> None:
-        number("Norm.start", self.start, 0, "a finite number of at least 0")
-        number("Norm.end", self.end, self.start, f"a finite number of at least start={self.start}")
-        count("Norm.every", self.every, 1)
-        number("Norm.growth", self.growth, 1, "a finite number of at least 1")
-        count("Norm.order", self.order, 1)
+        number_fields(self, "start")
+        right = f"a finite number of at least start={self.start}"
+        keep(self, "end", number("Norm.end", self.end, self.start, right))
+        count_field(self, "every", 1)
+        keep(self, "growth", number("Norm.growth", self.growth, 1, "a finite number of at least 1"))
+        count_field(self, "order", 1)
         require(self.order in (1, 2), "Norm.order", self.order, "1 or 2")
 
     def at(self, t: int) -> float:

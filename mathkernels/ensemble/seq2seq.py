@@ -11,13 +11,14 @@ from torch import Tensor
 
 from mathkernels import _C, backends
 from mathkernels.ensemble import seq2seq_tensors as tensors
-from mathkernels.ensemble.checks import count, flag, is_number, require
+from mathkernels.ensemble.checks import count, flag, is_number, plain, require, valid_threads
 from mathkernels.ensemble.training import CALL_SECONDS, deferred_interrupt
 
 DTYPES = (torch.float32, torch.float64)
 BETA1, BETA2 = 0.9, 0.999
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
 MOST_SYMBOLS = 127  # a symbol is an int8
+MOST_STEPS, MOST_UNITS = 65_536, 4_096
 
 
 def _bounds(values: Tensor) -> tuple[int, int]:
@@ -35,9 +36,9 @@ class Seq2SeqEnsemble:
 
     Args:
         alphabet: A, how many symbols there are, 1 to 127.
-        steps_in, steps_out: Tin and Tout, lengths of inputs and targets.
-        hidden: H, units of each LSTM in each direction.
-        seeds: one model for each; a seed draws the first values as Keras does.
+        steps_in, steps_out: Tin and Tout, lengths of inputs and targets, up to 65,536.
+        hidden: H, units of each LSTM in each direction, up to 4,096.
+        seeds: one model for each, from 0 to 2**63 - 1; a seed draws the first values as Keras does.
         batch_norm: whether the two batch norms (momentum 0.99, eps 0.001) are there.
         learning_rate, eps: of Adam; ``learning_rate`` may be set between epochs.
         parameters: first values in place of drawn ones, as :meth:`parameters` returns them.
@@ -62,22 +63,23 @@ class Seq2SeqEnsemble:
         dtype: torch.dtype = torch.float32,
         threads: int | None = None,
     ) -> None:
-        for what, given in (("steps_in", steps_in), ("steps_out", steps_out), ("hidden", hidden)):
-            count(what, given, 1)
-        count("alphabet", alphabet, 1)
+        steps_in, steps_out = (
+            count("steps_in", steps_in, 1, MOST_STEPS),
+            count("steps_out", steps_out, 1, MOST_STEPS),
+        )
+        hidden = count("hidden", hidden, 1, MOST_UNITS)
+        alphabet = count("alphabet", alphabet, 1)
         require(alphabet <= MOST_SYMBOLS, "alphabet", alphabet, f"at most {MOST_SYMBOLS} symbols")
         flag("batch_norm", batch_norm)
         require(is_number(eps) and eps > 0, "eps", eps, "a positive number")
-        require(dtype in DTYPES, "dtype", dtype, "torch.float32 or torch.float64")
-        if threads is not None:
-            count("threads", threads, 1)
+        fits = isinstance(dtype, torch.dtype) and dtype in DTYPES
+        require(fits, "dtype", dtype, "torch.float32 or torch.float64")
         listed = isinstance(seeds, Sequence) and not isinstance(seeds, (str, bytes))
         require(listed and len(seeds) > 0, "seeds", seeds, "at least one integer, in a list")
-        for index, seed in enumerate(seeds):
-            count(f"seeds[{index}]", seed, 0)
+        seeds = [count(f"seeds[{index}]", seed, 0, 2**63 - 1) for index, seed in enumerate(seeds)]
         self.alphabet, self.steps_in, self.steps_out, self.hidden = alphabet, steps_in, steps_out, hidden
-        self.seeds, self.batch_norm, self.eps, self.dtype = tuple(seeds), batch_norm, eps, dtype
-        self.threads, self.updates = threads, 0
+        self.seeds, self.batch_norm, self.eps, self.dtype = tuple(seeds), batch_norm, plain(eps), dtype
+        self.threads, self.updates = valid_threads(threads), 0
         self.learning_rate = learning_rate
         self._shapes = tensors.shapes(alphabet, hidden, batch_norm)
         self._running_shapes = tensors.running_shapes(hidden, batch_norm)
@@ -109,7 +111,7 @@ class Seq2SeqEnsemble:
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
         require(is_number(value) and value > 0, "learning_rate", value, "a positive number")
-        self._learning_rate = value
+        self._learning_rate = plain(value)
 
     def train_epoch(self, inputs: Tensor, targets: Tensor, order: Tensor, batch: int) -> Tensor:
         """Take one pass over the samples in the given order, one update for each minibatch.
@@ -129,8 +131,8 @@ class Seq2SeqEnsemble:
         """
         inputs, targets = self._inputs(inputs), self._targets(targets, len(inputs))
         order = self._order(order, len(inputs))
-        count("batch", batch, 1)
         samples = order.shape[1]
+        batch = min(count("batch", batch, 1), samples)  # memory is of a whole minibatch
         loss = torch.zeros(self.models, dtype=torch.float64)
         program = self._program(batch, samples)
         program.inputs, program.targets, program.order = (t.data_ptr() for t in (inputs, targets, order))

@@ -8,6 +8,7 @@ import numpy as np
 
 from mathkernels.data.arithmetic import Task
 from mathkernels.ensemble.describe import Run
+from mathkernels.ensemble.streams import require_squares
 
 
 class EvaluationSets:
@@ -31,7 +32,9 @@ class EvaluationSets:
             x = self._drawn[1]
             if (drawn, real) not in self._inputs:
                 self._inputs[drawn, real] = np.ascontiguousarray(x.T.astype(np.float32), dtype=real)
-            target = task.target(x, run.seed).astype(np.float32)  # the published sets are float32
+            exact = task.target(x, run.seed)
+            require_squares(task, ranges, exact, real)
+            target = exact.astype(np.float32)  # the published sets are float32
             self._sets[key] = (self._inputs[drawn, real], target.astype(real))
         return self._sets[key]
 

@@ -80,13 +80,13 @@ class ShardFolder:
     def write(self, cut: Cut, seconds: float) -> None:
         self._held = {**self._header, "shards": cut, "seconds": seconds}
         with replacing(self._manifest) as temporary:
-            temporary.write_text(json.dumps(self._held))
+            temporary.write_text(json.dumps(self._held), encoding="utf-8")
 
     def _read(self) -> dict[str, Any] | None:
         if not self._manifest.exists():
             return None
         try:
-            held = json.loads(self._manifest.read_text())
+            held = json.loads(self._manifest.read_text(encoding="utf-8"))
             indices = sorted(index for shard in held["shards"] for index in shard)
         except (ValueError, KeyError, TypeError) as error:
             what = (

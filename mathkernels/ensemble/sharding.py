@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mathkernels.ensemble.checks import is_whole, plain, require
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Record, Results
 from mathkernels.ensemble.shard import Outcome, Shard, cut_runs, machine, standing, train_shard
@@ -22,6 +23,7 @@ from mathkernels.ensemble.shard_folder import ShardFolder
 from mathkernels.ensemble.training import How, Progress, deferred_interrupt
 
 SHARDS, SHARDS_PER_WORKER = 8, 4
+MOST_SHARDS = 10_000  # their files have four digits
 RESUBMISSIONS = 3
 POLL_SECONDS = 0.02
 # After Ctrl-C: how long to wait for workers that see the sign to stop, and for those that may see none.
@@ -52,9 +54,9 @@ def fit_shards(
     if isinstance(executor, type) or not callable(getattr(executor, "submit", None)):
         what = "needs an object with submit(function, argument), such as a ProcessPoolExecutor"
         raise TypeError(f"executor: got {executor!r}, {what}")
-    whole = isinstance(shards, int) and not isinstance(shards, bool) and shards >= 1
-    if shards is not None and not whole:
-        raise ValueError(f"shards: got {shards!r}, needs a positive integer or None")
+    fits = shards is None or (is_whole(shards) and 1 <= shards <= MOST_SHARDS)
+    require(fits, "shards", shards, f"a positive integer or None, at most {MOST_SHARDS:,}")
+    shards = plain(shards)
     folder = None if checkpoint is None else ShardFolder(checkpoint, runs, how.settings())
     cut = (folder.cut(shards) if folder else None) or cut_runs(runs, shards or suggested_shards(executor))
     with tempfile.TemporaryDirectory(prefix="mathkernels-") as own:

@@ -64,6 +64,22 @@ def distribution_kind(task: Task) -> int:
     return KINDS[kinds.pop()]
 
 
+def require_squares(task: Task, ranges: Ranges, target: np.ndarray, real: np.dtype) -> None:
+    """Raise ValueError if targets (N,) are too large for float32, or their squares for the type of training.
+
+    Every error of such a task would be infinite or NaN, whatever is learned.
+    """
+    largest = float(np.finfo(np.float32).max)
+    if real == np.float32:
+        largest **= 0.5
+    found = float(np.abs(target).max(initial=0.0))
+    if not found <= largest:
+        side = "interpolation" if ranges is task.interpolation else "extrapolation"
+        what = f"whose targets reach {found:.2g} under {task.operation!r}"
+        right = f"targets up to {largest:.2g}, whose squares {real} holds"
+        raise ValueError(f"Task.{side}: got {ranges_text(ranges)!r}, {what}; needs {right}")
+
+
 def by_input(ranges: Ranges, inputs: int) -> list[Distribution]:
     """Return the distribution of each input: all alike, or first and second half."""
     half = inputs // 2

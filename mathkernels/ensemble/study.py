@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from mathkernels.data.arithmetic import Ranges, Task
 from mathkernels.data.distributions import ranges_text
-from mathkernels.ensemble.describe import INALU, NPU, SGD, Adam, Module, Norm, Ramp, RealNPU, Restarts, Run
+from mathkernels.ensemble.checks import count, count_field, keep, number_fields, plain, require, valid_seed
+from mathkernels.ensemble.describe import (
+    INALU,
+    MOST_ITERATIONS,
+    NPU,
+    SGD,
+    Adam,
+    Module,
+    Norm,
+    Ramp,
+    RealNPU,
+    Restarts,
+    Run,
+)
 from mathkernels.ensemble.exact import exact_threshold
 
 Dataset = tuple[Ranges, Ranges]  # interpolation, extrapolation
 _LATER = ("clip_value", "restarts")  # fields of a variant
+MOST_RUNS = 1_000_000
 PANELS = ("rate", "solved_at", "sparsity")
 
 
@@ -98,11 +112,23 @@ class Study:
     xlabel: str = "Interpolation range"
 
     def __post_init__(self) -> None:
-        for what in ("variants", "datasets", "seeds"):
-            if not getattr(self, what):
+        for what, kind in (("variants", Sequence), ("datasets", Mapping), ("seeds", Sequence)):
+            given = getattr(self, what)
+            fits = isinstance(given, kind) and not isinstance(given, str)
+            require(fits, f"Study.{what}", given, f"a {kind.__name__.lower()}")
+            if not given:
                 raise ValueError(f"Study.{what}: got none, needs at least one")
-        if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"Study.seeds: got {self.seeds}, needs each seed once")
+        for i, each in enumerate(self.variants):
+            require(isinstance(each, Variant), f"Study.variants[{i}]", each, "a Variant")
+        keep(self, "seeds", tuple(valid_seed(f"Study.seeds[{i}]", each) for i, each in enumerate(self.seeds)))
+        require(len(set(self.seeds)) == len(self.seeds), "Study.seeds", self.seeds, "each seed once")
+        right = f"variants, datasets and seeds that make at most {MOST_RUNS:,}"
+        require(self.runs <= MOST_RUNS, "Study: its runs", self.runs, right)
+        count_field(self, "iterations", 0)
+        if not (isinstance(self.threshold, str) and self.threshold == "exact"):
+            number_fields(self, "threshold")
+        for what in ("inputs", "evaluate_every", "batch"):  # which the runs check
+            keep(self, what, plain(getattr(self, what)))
         if len({variant.label for variant in self.variants}) < len(self.variants):
             labels = [variant.label for variant in self.variants]
             raise ValueError(f"Study.variants: got the labels {labels}, needs each once")
@@ -162,8 +188,7 @@ class Study:
 
     def resized(self, iterations: int) -> Study:
         """Return the study with other iterations and its schedules stretched or shrunk in proportion."""
-        if iterations < 0:
-            raise ValueError(f"iterations: got {iterations}, needs an integer of at least 0")
+        iterations = count("iterations", iterations, 0, MOST_ITERATIONS)
         variants = tuple(self._resized(variant, iterations) for variant in self.variants)
         return dataclasses.replace(self, variants=variants, iterations=iterations)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mathkernels.ensemble.checks import require
 from mathkernels.ensemble.describe import Ramp
 from mathkernels.ensemble.figures import find_datasets, literal, single_study
 from mathkernels.ensemble.study import Study, Variant
@@ -25,6 +27,7 @@ SETTINGS = (
     "operation",
 )
 SIZES = ("iterations", "batch")
+MOST_COMBINATIONS = 10_000
 _OUTSIDE_BRACKETS = re.compile(r",(?![^\[(]*[\])])")
 
 
@@ -84,6 +87,9 @@ def sweep_study(
 
 
 def _combinations(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
+    size = math.prod(len(values) for values in grid.values())
+    right = f"at most {MOST_COMBINATIONS:,} combinations"
+    require(size <= MOST_COMBINATIONS, f"sweep of {', '.join(grid)}", size, right)
     return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
@@ -99,7 +105,7 @@ def _one(
     fixed: Mapping[str, Any],
 ) -> Study:
     given = {name: value for name, value in fixed.items() if value is not None}
-    given["options"] = [*given.get("options", ())]
+    given |= {"options": [*given.get("options", ())], "also": (*SETTINGS, *SIZES, "ramp", "range")}
     for name, value in combination.items():
         if name in SETTINGS:
             given[name] = _setting(name, value)

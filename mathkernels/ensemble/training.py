@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from mathkernels import _C, backends
+from mathkernels.ensemble import checks
 from mathkernels.ensemble.checkpoint import Checkpoint
 from mathkernels.ensemble.cuda import CudaTrainer
 from mathkernels.ensemble.describe import Run
@@ -98,16 +99,15 @@ def fit(
         RuntimeError: device="cuda" without a usable GPU; the message names the remedy.
         LostWorkersError: workers were lost again and again, or all at once.
     """
-    runs = _check(runs, threads, dtype, generator)
-    if device not in ("cpu", "cuda"):
-        raise ValueError(f"device: got {device!r}, needs 'cpu' or 'cuda'")
-    how = How(threads, dtype, generator, device)
+    runs = check_runs(runs, threads, dtype, generator)
+    checks.choice("device", device, ("cpu", "cuda"))
+    how = How(checks.valid_threads(threads), dtype, generator, device)
     if executor is not None:
         from mathkernels.ensemble import sharding  # it trains its shards with this module
 
         return sharding.fit_shards(runs, how, executor, shards, checkpoint, progress)
     if shards is not None:
-        raise ValueError(f"shards: got {shards!r}, needs an executor to train them")
+        raise ValueError(f"shards: got {checks.shown(shards)}, needs an executor to train them")
     return train_here(runs, how, checkpoint, progress)
 
 
@@ -159,7 +159,10 @@ def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float,
     return True
 
 
-def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str) -> tuple[Run, ...]:
+def check_runs(
+    runs: Sequence[Run], threads: int | None = None, dtype: str = "float32", generator: str = "hash"
+) -> tuple[Run, ...]:
+    """Return the runs as a tuple, or raise the error of an argument of :func:`fit` that is wrong."""
     if not isinstance(runs, Sequence) or isinstance(runs, str):
         raise TypeError(f"runs: got {type(runs).__name__}, needs a sequence of Run")
     if not runs:
@@ -169,12 +172,9 @@ def _check(runs: Sequence[Run], threads: int | None, dtype: str, generator: str)
             raise TypeError(f"runs[{i}]: got {run!r}, needs a Run")
         if run.task.inputs > _C.max_inputs:
             raise ValueError(f"runs[{i}].task.inputs: got {run.task.inputs}, needs at most {_C.max_inputs}")
-    whole = isinstance(threads, int) and not isinstance(threads, bool) and threads >= 1
-    if threads is not None and not whole:
-        raise ValueError(f"threads: got {threads!r}, needs a positive integer or None")
-    for what, given, allowed in (("dtype", dtype, DTYPES), ("generator", generator, GENERATORS)):
-        if given not in tuple(allowed):
-            raise ValueError(f"{what}: got {given!r}, needs one of {', '.join(map(repr, allowed))}")
+    checks.valid_threads(threads)
+    checks.choice("dtype", dtype, tuple(DTYPES))
+    checks.choice("generator", generator, tuple(GENERATORS))
     return tuple(runs)
 
 
@@ -199,7 +199,7 @@ def evaluate(
     Raises:
         ValueError, TypeError: an argument is not as above.
     """
-    runs = tuple(replace(run, iterations=0, restarts=None) for run in _check(runs, threads, dtype, "hash"))
+    runs = tuple(replace(run, iterations=0, restarts=None) for run in check_runs(runs, threads, dtype))
     if len(parameters) != len(runs):
         raise ValueError(f"parameters: got {len(parameters)}, needs one for each of {len(runs)} runs")
     programs = build_programs(runs, dtype, "hash")
@@ -220,7 +220,7 @@ def evaluate(
 
 def _cpu_trainer(programs: Sequence[TrainingProgram], threads: int | None) -> Trainer:
     """Return the compiled call with its working memory, aligned and apart for every thread."""
-    workers = threads or torch.get_num_threads()
+    workers = checks.valid_threads(threads) or torch.get_num_threads()
     each = max(_C.program_scratch_bytes(program.compiled) for program in programs)
     each = -(-each // 64) * 64
     memory = np.empty(each * workers + 64, np.uint8)

@@ -192,7 +192,7 @@ def write_predictions(folder: Path, seeds: Sequence[int], data: adding.Sequences
     with replacing(folder / "pred.npz") as temporary:
         np.savez(temporary, x=data.inputs(slice(None)).transpose(1, 0, 2), y=data.targets, y_hat=y_hat)
     with replacing(folder / "pred.json") as temporary:
-        temporary.write_text(json.dumps({**about, "models": measured}, indent=2) + "\n")
+        temporary.write_text(json.dumps({**about, "models": measured}, indent=2) + "\n", encoding="utf-8")
     lines = [f"{len(data):,} new sequences; always answering 1 has an error of {adding.BASELINE:.4f}"]
     for one in measured:
         lines.append(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from mathkernels.ensemble.catalogue import CATALOGUE, IN_2
 from mathkernels.ensemble.figures import find_datasets
 from mathkernels.ensemble.study import Study
+from mathkernels.experiment.parser import Parser, folder
 
 SMOKE_ITERATIONS, SMOKE_SEEDS = 2_000, (0, 1)
+MOST_SEEDS = 100_000
 # options that --module alone takes, by their names in the parsed arguments
 SINGLE = (
     *("inputs", "operation", "extrapolation", "lr", "optimizer", "momentum", "criterion", "clip_norm"),
@@ -22,18 +23,20 @@ SINGLE = (
 def seeds(text: str) -> tuple[int, ...]:
     """Read "25" as 0…24, "10-14" as 10…14 and "3,5,8" as it stands."""
     try:
-        if "-" in text:
-            first, last = text.split("-")
-            return tuple(range(int(first), int(last) + 1))
-        return tuple(int(part) for part in text.split(",")) if "," in text else tuple(range(int(text)))
+        if "," in text:
+            return tuple(int(part) for part in text.split(","))
+        first, last = (int(part) for part in text.split("-")) if "-" in text else (0, int(text) - 1)
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text!r}, needs a number, 10-14 or 3,5,8") from None
+    if "-" in text and last < first:
+        raise argparse.ArgumentTypeError(f"got {text!r}, needs FIRST-LAST with FIRST of at most LAST")
+    if last - first >= MOST_SEEDS:
+        raise argparse.ArgumentTypeError(f"got {text!r}, needs at most {MOST_SEEDS:,} seeds")
+    return tuple(range(first, last + 1))
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Train arithmetic modules; draw success, speed and sparsity."
-    )
+    parser = Parser(description="Train arithmetic modules; draw success, speed and sparsity.")
     what = parser.add_argument_group("what to train").add_mutually_exclusive_group(required=True)
     what.add_argument("--figure", nargs="+", help=f"figures of the paper, or all: {', '.join(CATALOGUE)}")
     what.add_argument("--module", help=f"a single study: {', '.join(IN_2)}")
@@ -64,18 +67,25 @@ def arguments() -> argparse.ArgumentParser:
     single.add_argument("--option", action="append", metavar="NAME=VALUE", help="of the module: clip=wg")
     single.add_argument("--sweep", nargs="+", metavar="NAME=V1,V2", help="a grid over options and settings")
     how = parser.add_argument_group("how")
-    how.add_argument("--out", type=Path, help="run folder (default runs/<name>)")
-    how.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    how.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")
-    how.add_argument("--threads", type=int, help="default: all cores")
-    how.add_argument("--tensorboard", type=Path, metavar="DIR", help="write the logs of the papers' scripts")
+    add_how(how)
+    logs = "write the logs of the papers' scripts"
+    how.add_argument("--tensorboard", type=folder, metavar="DIR", help=logs)
     how.add_argument("--published-statistics", action="store_true", help="half-scale sparsity means")
     return parser
 
 
+def add_how(group: argparse._ActionsContainer) -> None:
+    """Add the options that every trainer of this kind has."""
+    group.add_argument("--out", type=folder, help="run folder (default runs/<name>)")
+    held = group.add_mutually_exclusive_group()
+    held.add_argument("--resume", action="store_true", help="continue an interrupted run")
+    held.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")
+    group.add_argument("--threads", type=int, help="default: all cores")
+
+
 def sized(study: Study, args: argparse.Namespace) -> Study:
     """Return the study with the ranges, seeds, iterations and ramp that the arguments ask for."""
-    if args.range and not args.module:
+    if args.range and args.module is None:
         study = dataclasses.replace(study, datasets=find_datasets(args.range))
     if args.smoke:
         study = dataclasses.replace(study.resized(SMOKE_ITERATIONS), seeds=SMOKE_SEEDS)

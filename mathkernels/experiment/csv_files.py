@@ -30,7 +30,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     """Write rows under the columns and list the file; what a row lacks, and NaN, stays empty."""
     count = 0
     with replacing(path) as temporary:
-        with temporary.open("w", newline="") as file:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             for row in rows:
@@ -44,7 +44,7 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
     known[path.name] = {"rows": count, "sha256": digest}
     with replacing(path.with_name(LIST)) as temporary:
         content = {"format": FORMAT, "mathkernels": __version__, "files": known}
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return count
 
 
@@ -84,19 +84,13 @@ def read_csv(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in lines[1:]]
 
 
-def forget(folder: Path, names: Iterable[str]) -> None:
-    """Remove these files of a folder and its list of tables."""
-    for name in (*names, LIST):
-        (folder / name).unlink(missing_ok=True)
-
-
 def _listed(folder: Path) -> dict[str, Any] | None:
     """Return what the list of a folder says, None if there is no list."""
     path = folder / LIST
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         found, files = content["format"], dict(content["files"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{path}' is damaged ({error}); train or export the folder anew") from error

@@ -183,7 +183,7 @@ def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, An
     folder.write_text(LOG, "".join(json.dumps(row) + "\n" for row in training.curve))
     saved = begun
     try:
-        with path.open("a") as log:
+        with path.open("a", encoding="utf-8") as log:
             while training.epoch < training.config.train.epochs:
                 rows = training.run_epoch()
                 seconds = round(time.monotonic() - begun, 3)

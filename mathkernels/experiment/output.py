@@ -7,18 +7,25 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from mathkernels.ensemble import campaign
 from mathkernels.ensemble.campaign import Selection, Trained
 from mathkernels.ensemble.catalogue import Figure
 from mathkernels.ensemble.study import Member, Study
 from mathkernels.experiment import exact_figure, landscape, plots, report
-from mathkernels.experiment.run_folder import STATUS, RunFolder
-from mathkernels.experiment.tensorboard import write_runs
+from mathkernels.experiment.csv_files import LIST
+from mathkernels.experiment.run_folder import CHECKPOINT, CONFIG, STATUS, RunFolder, writable
+from mathkernels.experiment.tensorboard import check_names, write_runs
 from mathkernels.experiment.timing import TIMING, rate_table, timing
+from mathkernels.experiment.two_layer_table import TABLE
 
 FIGURE_FILES = ("figure.png", "figure.pdf")
-OUTPUTS = ("runs.csv", "curves.csv", "summary.csv", *FIGURE_FILES, TIMING)
-MOST_TABLES = 4  # that are printed; of more studies only a line each
 DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and their data
+REPORT = "report.md"  # of several figures
+OUTPUTS = (
+    *("runs.csv", "curves.csv", "summary.csv", *DRAWN.values(), *FIGURE_FILES, TIMING, REPORT, TABLE),
+    f"{CHECKPOINT}-*",
+)
+MOST_TABLES = 4  # that are printed; of more studies only a line each
 
 
 class CampaignFolder:
@@ -28,11 +35,31 @@ class CampaignFolder:
         path: created if absent.
         studies: what is trained.
         drawn: figures that need no training.
+        tensorboard: folder for logs with the papers' names, one below it for each study.
+        threads: what :func:`campaign.train` will be given.
+
+    Raises:
+        ValueError: a study, a folder or the number of threads cannot be; nothing is written then.
+        MissingLibraryError: tensorboard is wanted and not installed.
     """
 
-    def __init__(self, path: Path, studies: Sequence[Study], drawn: Sequence[Figure] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        studies: Sequence[Study],
+        drawn: Sequence[Figure] = (),
+        *,
+        tensorboard: Path | None = None,
+        threads: int | None = None,
+    ) -> None:
         self.studies, self.drawn = tuple(studies), tuple(drawn)
         self.members = {study.name: study.members() for study in self.studies}  # or it says what is wrong
+        self.tensorboard = tensorboard
+        campaign.check([member.run for members in self.members.values() for member in members], threads)
+        if tensorboard is not None:
+            for members in self.members.values():
+                check_names(members)
+            writable(tensorboard, "--tensorboard")
         self.root = RunFolder(path)
 
     @property
@@ -47,18 +74,18 @@ class CampaignFolder:
         described = {study.name: study.describe() for study in self.studies}
         if not self.single:
             names = [*described, *(figure.name for figure in self.drawn)]
-            self.root.begin(
-                {"figures": names, "studies": described}, outputs=[TIMING], resume=resume, overwrite=overwrite
-            )
+            files = [CONFIG, STATUS, LIST, *OUTPUTS]
+            below = [f"{name}/{file}" for name in names for file in files]
+            both = {"figures": names, "studies": described}
+            self.root.begin(both, outputs=[*OUTPUTS, *below], resume=resume, overwrite=overwrite)
         for name, config in described.items():
             self.folder(name).begin(config, outputs=OUTPUTS, resume=resume, overwrite=overwrite)
 
-    def write(self, trained: Trained, *, published: bool = False, tensorboard: Path | None = None) -> str:
+    def write(self, trained: Trained, *, published: bool = False) -> str:
         """Write every study whose runs are all there (a single one as far as it is); return it as text.
 
         Args:
             published: the papers' half-scale convention for sparsity errors.
-            tensorboard: folder for logs with the papers' names, one below it for each study.
         """
         seconds, tables = {}, []
         for study in self.studies:
@@ -67,8 +94,8 @@ class CampaignFolder:
             seconds[study.name] = results.seconds
             if self.single or not results.interrupted:
                 text = write_study(self.folder(study.name), study, members, results, published=published)
-                if tensorboard:
-                    write_runs(tensorboard / study.name, members, results)
+                if self.tensorboard:
+                    write_runs(self.tensorboard / study.name, members, results)
                 tables.append(text if len(self.studies) <= MOST_TABLES else text.rpartition("\n")[2])
         for figure in self.drawn:
             write_drawn(self.folder(figure.name), figure)

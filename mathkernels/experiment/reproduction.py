@@ -37,7 +37,7 @@ def rivals(benchmark: Path) -> dict[str, Rival]:
     if not benchmark.exists():
         return {}
     found = {}
-    for entry in json.loads(benchmark.read_text())["timings"]:
+    for entry in json.loads(benchmark.read_text(encoding="utf-8"))["timings"]:
         if entry["participant"] == PLAIN_LOOP and entry["threads"] == 1:
             rate = entry["models"] * entry["iterations"] / statistics.median(entry["seconds"])
             found[entry["case"]] = Rival(entry["case"], rate)
@@ -56,7 +56,7 @@ def write_page(path: Path, results: Path, benchmark: Path) -> None:
     known = rivals(benchmark)
     text = "\n".join(_page(results, known, results.relative_to(path.parent).as_posix()))
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def read_rows(folder: Path, figure: Figure) -> list[dict[str, str]] | None:
@@ -66,7 +66,9 @@ def read_rows(folder: Path, figure: Figure) -> list[dict[str, str]] | None:
         ValueError: the table is cut off or changed, see :func:`csv_files.read_csv`.
     """
     own = folder / figure.name
-    if (own / STATUS).exists() and json.loads((own / STATUS).read_text())["status"] != "finished":
+    if (own / STATUS).exists() and json.loads((own / STATUS).read_text(encoding="utf-8"))[
+        "status"
+    ] != "finished":
         return None
     if figure.number == "9":
         return [] if (own / "figure.png").exists() else None
@@ -82,11 +84,11 @@ def as_published(folder: Path, figure: Figure) -> bool:
     path = folder / figure.name / CONFIG
     if figure.study is None or not path.exists():
         return True
-    return json.loads(path.read_text()) == json.loads(json.dumps(figure.study.describe()))
+    return json.loads(path.read_text(encoding="utf-8")) == json.loads(json.dumps(figure.study.describe()))
 
 
 def _page(results: Path, known: Mapping[str, Rival], images: str) -> Iterator[str]:
-    timing = json.loads((results / TIMING).read_text())
+    timing = json.loads((results / TIMING).read_text(encoding="utf-8"))
     found = {f.number: rows for f in CATALOGUE.values() if (rows := read_rows(results, f)) is not None}
     whole = {number for number in found if as_published(results, CATALOGUE[number])}
     verdicts = {n: verdict(n, rows) if n in whole else OTHERWISE for n, rows in found.items()}

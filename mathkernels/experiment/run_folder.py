@@ -53,6 +53,31 @@ def replacing(path: Path) -> Iterator[Path]:
         raise _unwritten(path, error) from error
 
 
+def writable(path: str | os.PathLike[str], what: str) -> Path:
+    """Make a folder if it is absent, and return its path.
+
+    Args:
+        path: of the folder.
+        what: how a message names it.
+
+    Raises:
+        ValueError: it cannot be made or written; said before anything is computed.
+    """
+    needs = "needs a folder you can write to"
+    if os.fspath(path) == "":
+        raise ValueError(f"{what}: got an empty name; {needs}")
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:  # ValueError: a name with a NUL
+        in_the_way = isinstance(error, FileExistsError)
+        reason = "there is a file" if in_the_way else getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"{what}: got {str(path)!r}, which cannot be written ({reason}); {needs}") from error
+    return folder
+
+
 def _unwritten(path: Path, error: OSError) -> FolderError:
     what = f"'{path}' could not be written ({error.strerror or error}), the old file is kept"
     return FolderError(f"output folder: {what}; make room and run the same command with --resume")
@@ -73,15 +98,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.path):
-                pass
-        except OSError as error:
-            reason = error.strerror or str(error)
-            what = f"got '{path}', which cannot be written ({reason})"
-            raise ValueError(f"output folder: {what}; needs a folder you can write to") from error
+        self.path = writable(path, "output folder")
 
     @property
     def checkpoint(self) -> Path:
@@ -103,26 +120,29 @@ class RunFolder:
 
         Args:
             config: JSON values that decide the result.
-            outputs: files of the run; those of another configuration are removed when it is overwritten.
+            outputs: files of the run, or patterns of them such as "weights/*.safetensors". The folder keeps
+                the list, by which they are removed when the run is overwritten, by whatever run.
             resume: continue the checkpoint in the folder, if there is one.
-            overwrite: drop whatever run the folder holds.
+            overwrite: drop whatever run the folder holds; not with ``resume``.
 
         Raises:
             ValueError: the folder holds something else, or another process uses it.
         """
-        config = json.loads(json.dumps(config))
+        if resume and overwrite:
+            raise ValueError("--overwrite: got --resume as well, needs one of the two")
+        config, outputs = json.loads(json.dumps(config)), list(outputs)
         if lock := files.FolderLock.take(self.path, "output folder"):
             _begun[self.path.resolve()] = lock
         try:
             files.remove_leftovers(self.path)
             if overwrite:
-                self._drop(outputs, config)
+                self._drop(outputs)
             else:
                 self._check(config, resume)
             if not resume:
                 self.checkpoint.unlink(missing_ok=True)
             self.write_json(CONFIG, config)
-            self.write_json(STATUS, {"status": RUNNING})
+            self.write_json(STATUS, {"status": RUNNING, "outputs": outputs})
         except BaseException:
             _begun.pop(self.path.resolve(), None)
             raise
@@ -148,11 +168,25 @@ class RunFolder:
             what = f"a run begun by another version of mathkernels ({begun_by[1]}, this is {__version__})"
             raise ValueError(f"output folder: '{self.path}' holds {what}; {ways}")
 
-    def _drop(self, outputs: Iterable[str], config: Mapping[str, Any]) -> None:
-        path = self.path / CONFIG
-        if path.exists() and path.read_text() != _json(config):
-            # tables of one run beside the configuration of another would mislead
-            csv_files.forget(self.path, outputs)
+    def _drop(self, outputs: Iterable[str]) -> None:
+        """Remove what the run in the folder has written: files beside another configuration would mislead."""
+        patterns = dict.fromkeys([*outputs, *self._outputs(), CHECKPOINT, csv_files.LIST])
+        found = {path for pattern in patterns for path in self.path.glob(pattern)}
+        for path in found:
+            if path.is_symlink() or not path.is_dir():
+                path.unlink(missing_ok=True)
+        for folder in {path.parent for path in found} - {self.path}:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def _outputs(self) -> list[str]:
+        """Return what the run in the folder has listed as its files, as far as that lies in the folder."""
+        try:
+            listed = (self.read(STATUS) or {}).get("outputs")
+        except ValueError:
+            return []  # a damaged status is dropped as well
+        names = [name for name in listed if isinstance(name, str)] if isinstance(listed, list) else []
+        return [name for name in names if name and not name.startswith("/") and ".." not in Path(name).parts]
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the folder, or None if it is absent."""
@@ -160,7 +194,7 @@ class RunFolder:
         if not path.exists():
             return None
         try:
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
                 f"'{path}' is not valid JSON ({error}); --overwrite drops what is there"
@@ -172,16 +206,16 @@ class RunFolder:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write a JSON file. A status gets the versions, and one other than running frees the folder."""
         if name == STATUS:
-            content = {**content, "format": FORMAT, "mathkernels": __version__}
+            content = {"outputs": self._outputs(), **content, "format": FORMAT, "mathkernels": __version__}
         with replacing(self.path / name) as temporary:
-            temporary.write_text(_json(content))
+            temporary.write_text(_json(content), encoding="utf-8")
         if name == STATUS and content.get("status") != RUNNING:
             _begun.pop(self.path.resolve(), None)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a text file."""
         with replacing(self.path / name) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
 
     def write_csv(self, name: str, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
         """Write rows under the columns; what a row lacks, and NaN, stays empty."""

@@ -26,6 +26,7 @@ import numpy as np
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.report import RUN_COLUMNS, Member, Results, run_rows
 from mathkernels.experiment.run_folder import plain_number
+from mathkernels.experiment.terminal import run_script
 from mathkernels.files import replacing
 
 VALID, TEST = "metric/valid/interpolation", "metric/test/extrapolation"
@@ -60,6 +61,21 @@ def folder_name(name: str) -> str:
     return folder
 
 
+def check_names(members: Sequence[Member]) -> list[str]:
+    """Return the folder of each member.
+
+    Raises:
+        ValueError: two members have one name, or a name is too long for a folder.
+        MissingLibraryError: tensorboard is not installed.
+    """
+    load("tensorboard.summary.writer.record_writer")
+    counts = Counter(folder_name(member.name) for member in members)
+    for name, count in counts.items():
+        if count > 1:
+            raise ValueError(f"run name: got {unquote(name)!r} {count} times, needs names that differ")
+    return list(counts)
+
+
 def write_runs(folder: str | os.PathLike[str], members: Sequence[Member], results: Results) -> None:
     """Write one run folder per member, with every logged row and the parameters of its best row.
 
@@ -69,13 +85,10 @@ def write_runs(folder: str | os.PathLike[str], members: Sequence[Member], result
         ValueError: two members have one name, or a name is too long for a folder.
         MissingLibraryError: tensorboard is not installed.
     """
-    counts = Counter(folder_name(member.name) for member in members)
-    for name, count in counts.items():
-        if count > 1:
-            raise ValueError(f"run name: got {unquote(name)!r} {count} times, needs names that differ")
+    names = check_names(members)
     begun = time.time() - results.seconds
     rows = run_rows(members, results, "")
-    for i, (name, member) in enumerate(zip(counts, members, strict=True)):
+    for i, (name, member) in enumerate(zip(names, members, strict=True)):
         learned = {key: value for key, value in rows[i].items() if key not in RUN_COLUMNS}
         own = Path(folder) / name
         own.mkdir(parents=True, exist_ok=True)
@@ -225,7 +238,7 @@ def write_table(out: str | os.PathLike[str], rows: Iterator[Mapping[str, Any]]) 
     """Write the rows with the exports' columns, then those of single parameters; return how many."""
     held = list(rows)
     columns = list(dict.fromkeys([*COLUMNS, *(name for row in held for name in row)]))
-    with replacing(Path(out)) as temporary, temporary.open("w", newline="") as file:
+    with replacing(Path(out)) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows({key: plain_number(value) for key, value in row.items()} for row in held)
@@ -247,4 +260,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -21,6 +21,7 @@ from mathkernels.data import thresholds
 from mathkernels.data.arithmetic import NEAR_ZERO, Task
 from mathkernels.ensemble.describe import EPSILON, NMRU, NRU, RealNPU
 from mathkernels.ensemble.exact import exact_error
+from mathkernels.experiment.terminal import run_script
 from mathkernels.files import replacing
 
 SMALL_NUMBER_COLUMNS = ("task", "range", "module", "operation", "input.size", "error", "threshold")
@@ -45,7 +46,7 @@ def small_number_rows() -> Iterator[dict[str, Any]]:
 def write(out: Path, rows: Iterator[Mapping[str, Any]], columns: Sequence[str]) -> int:
     """Write a table whole or not at all and return its number of rows."""
     held = list(rows)
-    with replacing(out) as temporary, temporary.open("w", newline="") as file:
+    with replacing(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(held)
@@ -90,4 +91,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

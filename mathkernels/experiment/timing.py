@@ -22,7 +22,11 @@ def machine(instruction_set: str) -> str:
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.partition(":")[2] for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2]
+            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         model = names[0].strip() if names else model
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return f"{model}, {usable} logical cores, instruction set {instruction_set}"
@@ -62,7 +66,7 @@ def read_rates(path: Path) -> tuple[dict[str, float], str]:
     if not path.exists():
         return {}, ""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         rates = {name: float(group["rate"]) for name, group in content["groups"].items() if group["rate"]}
         return rates, str(content["machine"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -2,7 +2,7 @@
 
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.cells import GRUCell, LSTMCell
-from mathkernels.nn.convert import convert
+from mathkernels.nn.convert import RECURRENT, convert
 from mathkernels.nn.gru import GRU
 from mathkernels.nn.lstm import LSTM
 from mathkernels.nn.nalu import GNALU, INALU, NALU
@@ -24,6 +24,7 @@ __all__ = [
     "NMU",
     "NPU",
     "NRU",
+    "RECURRENT",
     "GRUCell",
     "LSTMCell",
     "NACMul",

@@ -6,31 +6,40 @@ import math
 import numbers
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from mathkernels.nn._layer import check_choice
-from mathkernels.nn._sequence_shapes import check_input, check_lengths, check_state, split_states
+from mathkernels.nn._layer import check_choice, check_models, check_size
+from mathkernels.nn._sequence_shapes import (
+    check_input,
+    check_lengths,
+    check_state,
+    check_symbols,
+    split_states,
+)
+from mathkernels.nn._tensors import autocast_dtype, check_parameter, own, widen
+from mathkernels.nn._torch_names import TorchNames
 
 
-def check_size(layer: str, name: str, size: object) -> int:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"{layer}: {name} is {size!r}; needs a positive integer")
-    return size
+class Widened(NamedTuple):
+    """What a call computes in: float64, or float32 for everything else."""
+
+    stored: torch.dtype  # of the parameters and of what goes out
+    bfloat16: bool  # whether products round to it
+    lenient: bool  # whether inputs may be narrower than the parameters
 
 
-def rounds_to_bfloat16(asked: bool, weight: Tensor) -> bool:
-    """Whether products round to bfloat16: by request, or because autocast says so; float64 is left alone."""
-    if asked or weight.dtype != torch.float32:
-        return asked
-    kind = weight.device.type
-    return torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.bfloat16
+def widening(asked: bool, weight: Tensor) -> Widened:
+    """Products round to bfloat16 by request, for parameters of that type and where autocast says so."""
+    cast, stored = autocast_dtype(weight.device), weight.dtype
+    rounds = asked or stored == torch.bfloat16 or (stored != torch.float64 and cast == torch.bfloat16)
+    return Widened(stored, rounds, asked or cast is not None)
 
 
-class SequenceLayer(nn.Module):
+class SequenceLayer(TorchNames):
     """Layers of LSTM or GRU along whole sequences, alone or as E independent models.
 
     Subclasses set ``gates`` and ``states`` (the names of the initial states) and define ``run_layer``.
@@ -38,7 +47,6 @@ class SequenceLayer(nn.Module):
 
     gates: int
     states: tuple[str, ...]
-    weight_ih_l0: Tensor
 
     def __init__(
         self,
@@ -55,38 +63,41 @@ class SequenceLayer(nn.Module):
         *,
         models: int | None = None,
         bfloat16: bool = False,
+        token_ids: bool = False,
     ) -> None:
         super().__init__()
         name = type(self).__name__
         self.input_size = check_size(name, "input_size", input_size)
         self.hidden_size = check_size(name, "hidden_size", hidden_size)
         self.num_layers = check_size(name, "num_layers", num_layers)
-        self.models = None if models is None else check_size(name, "models", models)
-        if proj_size != 0:
+        self.models = check_models(name, models)
+        if isinstance(proj_size, bool) or proj_size != 0:
             raise ValueError(f"{name}: proj_size is {proj_size!r}; needs 0, projections are not supported")
-        flags = {
-            "bias": bias,
-            "batch_first": batch_first,
-            "bidirectional": bidirectional,
-            "bfloat16": bfloat16,
-        }
-        for option, value in flags.items():
-            check_choice(name, option, value, (True, False))
+        both = (True, False)
+        self.bias = check_choice(name, "bias", bias, both)
+        self.batch_first = check_choice(name, "batch_first", batch_first, both)
+        self.bidirectional = check_choice(name, "bidirectional", bidirectional, both)
+        self.in_bfloat16 = check_choice(name, "bfloat16", bfloat16, both)
+        self.token_ids = check_choice(name, "token_ids", token_ids, both)
         if not isinstance(dropout, numbers.Real) or isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ValueError(f"{name}: dropout is {dropout!r}; needs a number from 0 to 1")
-        if dropout > 0 and num_layers == 1:
+        if dropout > 0 and self.num_layers == 1:
             text = f"{name}: dropout is between layers and does nothing with num_layers=1"
             warnings.warn(text, stacklevel=3)
-        self.bias, self.batch_first, self.bidirectional = bool(bias), bool(batch_first), bool(bidirectional)
-        self.dropout, self.in_bfloat16, self.proj_size = float(dropout), bool(bfloat16), 0
-        self.directions = 2 if bidirectional else 1
-        lead = () if models is None else (models,)
-        for layer in range(num_layers):
+        self.dropout, self.proj_size = float(dropout), 0
+        self.directions = 2 if self.bidirectional else 1
+        lead = () if self.models is None else (self.models,)
+        for layer in range(self.num_layers):
             for parameter, shape in self._shapes(layer).items():
                 empty = torch.empty(*lead, *shape, device=device, dtype=dtype)
                 self.register_parameter(parameter, nn.Parameter(empty))
-        self._stacked = [self._stacks(layer) for layer in range(num_layers)]
+        self._stacked = [self._stacks(layer) for layer in range(self.num_layers)]
         self.reset_parameters()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.setdefault("token_ids", False)  # files of before it was there
+        self._stacked = [self._stacks(layer) for layer in range(self.num_layers)]
 
     def _names(self, layer: int) -> list[list[str]]:
         """The parameters of a layer, one list for each direction."""
@@ -103,11 +114,14 @@ class SequenceLayer(nn.Module):
             name: shape for names in self._names(layer) for name, shape in zip(names, shapes, strict=False)
         }
 
-    def _stacks(self, layer: int) -> list[tuple[tuple[str, ...], tuple[int, ...]]]:
-        """For each tensor of the op the parameters that it stacks, and its shape (E,D,...)."""
-        shapes, E = self._shapes(layer), self.models or 1
+    def _stacks(self, layer: int) -> list[tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...]]]:
+        """For each tensor of the op the parameters that it stacks, their shape, and its shape (E,D,...)."""
+        shapes, lead = self._shapes(layer), () if self.models is None else (self.models,)
         kinds = zip(*self._names(layer), strict=True)
-        return [(kind, (E, self.directions, *shapes[kind[0]])) for kind in kinds]
+        rights = ((kind, shapes[kind[0]]) for kind in kinds)
+        return [
+            (kind, (*lead, *right), (self.models or 1, self.directions, *right)) for kind, right in rights
+        ]
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew: U(-1/sqrt(H), 1/sqrt(H)), with torch.nn's numbers for the same seed."""
@@ -115,23 +129,24 @@ class SequenceLayer(nn.Module):
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -bound, bound)
 
-    @property
-    def all_weights(self) -> list[list[nn.Parameter]]:
-        """The parameters of each layer and direction, as in torch.nn."""
-        names = (names for layer in range(self.num_layers) for names in self._names(layer))
-        return [[self.get_parameter(name) for name in direction] for direction in names]
+    def _weights(self, layer: int, stored: torch.dtype | None = None) -> list[Any]:
+        """The op's weight_ih, weight_hh, bias_ih and bias_hh of a layer, (E,D,...).
 
-    def flatten_parameters(self) -> None:
-        """Do nothing: there is no copy of the parameters to renew. Models written for torch.nn call it."""
-
-    def _weights(self, layer: int) -> list[Tensor | None]:
-        """The op's weight_ih, weight_hh, bias_ih and bias_hh of a layer, (E,D,...)."""
-        found: list[Tensor | None] = []
-        for names, shape in self._stacked[layer]:
-            if len(names) == 1:
-                one = getattr(self, names[0])  # where it is parametrised, it is not among the parameters
-            else:
-                one = torch.stack([getattr(self, name) for name in names], 1 - len(shape))
+        Raises:
+            ValueError: a parameter does not have its shape.
+            TypeError: it has another dtype than ``stored``, by default that of the layer's first.
+        """
+        own_name, found = type(self).__name__, []
+        for names, right, shape in self._stacked[layer]:
+            # a parametrised weight is computed, so that each is asked for once
+            given = [check_parameter(own_name, name, getattr(self, name), right) for name in names]
+            for name, one in zip(names, given, strict=True):
+                stored = stored or one.dtype
+                if one.dtype != stored:
+                    raise TypeError(
+                        f"{own_name}: {name} is {one.dtype}; needs {stored} like the first weight"
+                    )
+            one = given[0] if len(given) == 1 else torch.stack(given, 1 - len(shape))
             found.append(one.reshape(shape))
         return found if self.bias else [*found, None, None]
 
@@ -149,40 +164,47 @@ class SequenceLayer(nn.Module):
 
     def run(
         self, x: Tensor, states: Sequence[Tensor | None], lengths: Tensor | None, return_cells: bool = False
-    ) -> tuple[Tensor, tuple[Tensor, ...], list[Tensor]]:
-        """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H) -> y, final states, cells."""
-        bfloat16, D = rounds_to_bfloat16(self.in_bfloat16, self.weight_ih_l0), self.directions
-        if bfloat16:  # an autocast layer before this one may have given them
-            x = x.float() if x.is_floating_point() else x
-            states = [None if state is None else state.float() for state in states]
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]], list[Tensor], torch.dtype]:
+        """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H).
+
+        Returns:
+            y, the final states of each layer and its cells, all as kernels gave them, and the dtype of the
+            parameters.
+        """
+        name, D, weights = type(self).__name__, self.directions, self._weights(0)
+        stored, bfloat16, lenient = widening(self.in_bfloat16, weights[0])
+        x = widen(name, "x", x, stored, lenient)
+        states = [
+            widen(name, label, s, stored, lenient) for label, s in zip(self.states, states, strict=True)
+        ]
         final: list[tuple[Tensor, ...]] = []
         cells: list[Tensor] = []
         for layer in range(self.num_layers):
             first = [None if s is None else s[:, layer * D : (layer + 1) * D] for s in states]
-            weights = self._weights(layer)
-            x, last, more = self.run_layer(x, weights, first, lengths, return_cells, bfloat16)
+            weights = weights if layer == 0 else self._weights(layer, stored)
+            wide = [widen(name, "weight", weight, stored, False) for weight in weights]
+            x, last, more = self.run_layer(x, wide, first, lengths, return_cells, bfloat16)
             final.append(last)
             cells += [] if more is None else [more]
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = nn.functional.dropout(x, self.dropout)
-        ends = tuple(
-            state[0] if len(state) == 1 else torch.cat(state, 1) for state in zip(*final, strict=True)
-        )
-        return x, ends, cells
+        return x, final, cells, stored
 
     def sequence(
         self,
-        x: Tensor | PackedSequence,
+        x: Any,
         hx: Any,
         lengths: Tensor | Sequence[int] | None,
         return_cells: bool,
     ) -> tuple[Any, tuple[Tensor, ...], list[Any]]:
         """y, the final states and, if wanted, the cells of each layer, in the shapes of what came in."""
+        name, models = type(self).__name__, self.models
         if isinstance(x, PackedSequence):
             return self._packed(x, hx, lengths, return_cells)
-        name, models = type(self).__name__, self.models
         axes = ("B", "T") if self.batch_first else ("T", "B")
         symbols, batched = check_input(name, x, axes, self.input_size, models)
+        if symbols and batched and not self.token_ids and hx is None and lengths is None:
+            check_symbols(name, x, axes, self.input_size)  # either of them would have told
         x = x.long() if symbols else x
         x = x if models is not None else x.unsqueeze(0)
         if not batched:
@@ -192,14 +214,23 @@ class SequenceLayer(nn.Module):
         states = self._initial(hx, x.shape[2], batched)
         if lengths is not None:
             lengths = check_lengths(name, lengths, x, batched, models)
-        y, ends, cells = self.run(x, states, lengths, return_cells)
-        if not batched:
-            y, cells, ends = y.squeeze(2), [c.squeeze(2) for c in cells], tuple(s.squeeze(2) for s in ends)
-        elif self.batch_first:
-            y, cells = y.transpose(1, 2), [c.transpose(1, 2) for c in cells]
-        if models is None:
-            y, cells, ends = y.squeeze(0), [c.squeeze(0) for c in cells], tuple(s.squeeze(0) for s in ends)
-        return y, ends, cells
+        y, final, cells, stored = self.run(x, states, lengths, return_cells)
+        lead = 1 if models is None else 0  # the axes of one model and of one row go
+        shape = [n for axis, n in enumerate(y.shape) if axis >= lead and (batched or axis != 2)]
+        swap = (1 - lead, 2 - lead) if batched and self.batch_first else None
+        y, *cells = (own(values, shape, swap, stored) for values in (y, *cells))
+        return y, self._ends(final, batched, stored), cells
+
+    def _ends(
+        self, final: list[tuple[Tensor, ...]], batched: bool, stored: torch.dtype
+    ) -> tuple[Tensor, ...]:
+        """The final states of all layers, from those of each, (E,D,B,H); they are nobody else's."""
+        found = []
+        for state in zip(*final, strict=True):
+            parts = state if batched else [part.squeeze(2) for part in state]
+            parts = parts if self.models is not None else [part.squeeze(0) for part in parts]
+            found.append(torch.cat(parts, 0 if self.models is None else 1).to(stored))
+        return tuple(found)
 
     def _initial(self, hx: Any, batch: int, batched: bool) -> list[Tensor | None]:
         """The initial states (E,LD,B,H)."""
@@ -231,14 +262,15 @@ class SequenceLayer(nn.Module):
         if order is not None:
             states = [None if state is None else state.index_select(2, order) for state in states]
         x = padded.long() if not padded.is_floating_point() else padded
-        y, ends, cells = self.run(x.unsqueeze(0), states, rows.to(x.device).unsqueeze(0), return_cells)
+        lengths_of_rows = rows.to(x.device).unsqueeze(0)
+        y, final, cells, stored = self.run(x.unsqueeze(0), states, lengths_of_rows, return_cells)
 
         def pack(values: Tensor) -> PackedSequence:
-            return PackedSequence(pack_padded_sequence(values[0], rows).data, batch_sizes, order, back)
+            data = pack_padded_sequence(values[0], rows).data.to(stored)
+            return PackedSequence(data, batch_sizes, order, back)
 
-        if back is not None:
-            ends = tuple(state.index_select(2, back) for state in ends)
-        return pack(y), tuple(state[0] for state in ends), [pack(c) for c in cells]
+        ends = self._ends(final, True, stored)
+        return pack(y), self.permute_hidden(ends, back), [pack(c) for c in cells]
 
     def extra_repr(self) -> str:
         defaults = {
@@ -249,6 +281,7 @@ class SequenceLayer(nn.Module):
             "bidirectional": False,
             "models": None,
             "in_bfloat16": False,
+            "token_ids": False,
         }
         given = [
             f"{name.removeprefix('in_')}={getattr(self, name)}"

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from mathkernels.nn._tensors import check_tensor, is_wrapped
 
 WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
@@ -24,10 +28,9 @@ def is_symbols(name: str, x: Tensor) -> bool:
     return True
 
 
-def check_input(
-    name: str, x: Tensor, axes: Sequence[str], inputs: int, models: int | None
-) -> tuple[bool, bool]:
+def check_input(name: str, x: Any, axes: Sequence[str], inputs: int, models: int | None) -> tuple[bool, bool]:
     """Whether x holds symbols and whether it has a batch axis; ``axes`` are those of a batch, ("T", "B")."""
+    x = check_tensor(name, "x", x)
     symbols, lead = is_symbols(name, x), () if models is None else (models,)
     features = () if symbols else (inputs,)
     missing = len(lead) + len(axes) + len(features) - x.dim()
@@ -36,8 +39,37 @@ def check_input(
         short = [axis for axis in axes if axis != "B"]
         right = [text((*lead, *some, *features)) for some in (axes, short)]
         kind = f"symbols below {inputs}" if symbols else "real numbers"
-        raise ValueError(f"{name}: x, {kind}, has shape {text(x.shape)}; needs {right[0]} or {right[1]}")
+        floats = "; features need .float()" if symbols and x.shape[-1:] == (inputs,) else ""
+        raise ValueError(
+            f"{name}: x, {kind}, has shape {text(x.shape)}; needs {right[0]} or {right[1]}{floats}"
+        )
     return symbols, missing == 0
+
+
+def check_symbols(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> None:
+    """Refuse zeros and ones that may as well be the features of one sequence, such as one-hot rows.
+
+    That is the case where the last axis, a batch to symbols, has as many elements as there are inputs. In a
+    graph the same is asserted when it runs.
+
+    Raises:
+        ValueError: x is such a tensor, or it may be and its values cannot be read (inside torch.func.vmap).
+        RuntimeError: the same in a compiled or exported graph.
+    """
+    short = [axis for axis in axes if axis != "B"]
+    message = (
+        f"{name}: x, whole numbers of shape (..., {inputs}) that are all 0 or 1, may be symbols"
+        f" {text(axes)} or features {text((*short, inputs))}; needs token_ids=True in the constructor for"
+        " symbols, or x.float() for features"
+    )
+    if torch.compiler.is_compiling():  # the size may be a symbol, which a comparison in Python would fix
+        other_size = torch.scalar_tensor(x.shape[-1]) != inputs
+        torch.ops.aten._assert_async.msg(other_size | (x > 1).any().cpu(), message)
+        return
+    if x.shape[-1] != inputs or x.numel() == 0 or x.is_meta or isinstance(x, FakeTensor):
+        return
+    if is_wrapped(x) or not (x > 1).any():
+        raise ValueError(message)
 
 
 def check_state(name: str, state_name: str, state: Tensor | None, right: tuple[int, ...]) -> Tensor:
@@ -66,8 +98,11 @@ def check_lengths(
     name: str, lengths: Tensor | Sequence[int], x: Tensor, batched: bool, models: int | None
 ) -> Tensor:
     """Lengths (E,B) from those of the rows, shared by the models or not; x is (E,T,B,...)."""
-    lengths = torch.as_tensor(lengths, device=x.device)
-    if lengths.dtype not in WHOLE:
+    try:
+        lengths = torch.as_tensor(lengths, device=x.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"{name}: lengths is {lengths!r}; needs whole numbers") from error
+    if lengths.dtype not in WHOLE and lengths.numel():
         raise TypeError(f"{name}: lengths is {lengths.dtype}; needs whole numbers")
     lead, rows = () if models is None else (models,), (x.shape[2],) if batched else ()
     if lengths.shape not in (rows, (*lead, *rows)):

@@ -43,7 +43,7 @@ class NAC(PackedLayer):
     ) -> None:
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
         for name in self.tensors:
-            self.register_parameter(name, self._parameter(out_features, in_features))
+            self._register(name, self.out_features, self.in_features)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -142,7 +142,7 @@ class NACNMU(Unit):
         nn.init.uniform_(self.weight, 0.25, 0.75)
 
     def apply_models(self, x: Tensor) -> Tensor:
-        return nac_nmu(x, self._leading(self.weight), self.epsilon)
+        return nac_nmu(x, self._tensor("weight"), self.epsilon)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, epsilon={self.epsilon:g}"

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
 from mathkernels.nn._sequence import SequenceLayer
+from mathkernels.nn._tensors import one_of
 from mathkernels.ops import lstm
 
 
@@ -30,14 +31,23 @@ class LSTM(SequenceLayer):
         proj_size: 0; projections are not supported.
         models: E independent models in one call.
         bfloat16: round weights and inputs of products to bfloat16; states, sums and all tensors stay float32.
-            The same happens under ``torch.autocast`` with bfloat16.
+            The same happens under ``torch.autocast`` with bfloat16, and after ``.bfloat16()``, where tensors
+            and gradients are bfloat16. After ``.half()`` all is computed in float32 and rounded to float16.
+        token_ids: whole numbers x are symbols without a doubt. Otherwise x ``(T, B)`` with B = ``input_size``
+            of nothing but 0 and 1, which may be features ``(T, I)``, is refused where neither hx nor lengths
+            say which.
 
     Raises:
-        ValueError: an argument is out of its range, or a tensor of a call has not the right shape.
-        TypeError: a tensor of a call has not the right type.
+        ValueError: an argument is out of its range, a tensor of a call or a parameter does not have the
+            right shape, or whole numbers x may be symbols or features.
+        TypeError: a tensor of a call or a parameter does not have the right type.
+        RuntimeError: the module is traced by torch.jit.trace.
     """
 
-    gates, states = 4, ("h0", "c0")
+    mode, gates, states = "LSTM", 4, ("h0", "c0")
+
+    # torch.nn has this second name because of projections, with which cells are wider than states
+    get_expected_cell_size = SequenceLayer.get_expected_hidden_size
 
     def run_layer(
         self,
@@ -54,15 +64,17 @@ class LSTM(SequenceLayer):
 
     def forward(
         self,
-        x: Tensor | PackedSequence,
+        x: Tensor | PackedSequence | None = None,
         hx: tuple[Tensor, Tensor] | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         return_cells: bool = False,
+        *,
+        input: Tensor | PackedSequence | None = None,
     ) -> Any:
         """Run along the sequences.
 
         Args:
-            x: inputs or symbols, see the class.
+            x: inputs or symbols, see the class; torch.nn's name ``input`` is understood too.
             hx: initial states (h0, c0), 0 by default.
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 states are those after the last valid step, and the reverse direction starts there.
@@ -71,5 +83,5 @@ class LSTM(SequenceLayer):
         Returns:
             y, (hn, cn), and with ``return_cells`` a list with the cells of each layer, in the shape of y.
         """
-        y, ends, cells = self.sequence(x, hx, lengths, return_cells)
+        y, ends, cells = self.sequence(one_of(type(self).__name__, x, input), hx, lengths, return_cells)
         return (y, ends, cells) if return_cells else (y, ends)

@@ -58,14 +58,14 @@ class NALU(PackedLayer):
     ) -> None:
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
         layer = type(self).__name__
-        check_choice(layer, "units", units, ("nac", "nau-nmu"))
-        check_choice(layer, "shared", shared, (None, False) if units == "nau-nmu" else (None, True, False))
-        self.units, self.shared = units, units == "nac" and shared is not False
+        self.units = check_choice(layer, "units", units, ("nac", "nau-nmu"))
+        allowed = (None, False) if self.units == "nau-nmu" else (None, True, False)
+        self.shared = check_choice(layer, "shared", shared, allowed) is not False and self.units == "nac"
         self.epsilon = check_number(layer, "epsilon", epsilon)
         self.penalty = check_number(layer, "penalty", penalty)
-        self.tensors = _NAU_NMU if units == "nau-nmu" else _SHARED if self.shared else _SEPARATE
+        self.tensors = _NAU_NMU if self.units == "nau-nmu" else _SHARED if self.shared else _SEPARATE
         for name in self.tensors:
-            self.register_parameter(name, self._parameter(out_features, in_features))
+            self._register(name, self.out_features, self.in_features)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -85,8 +85,8 @@ class NALU(PackedLayer):
         """``ramp * penalty`` times the discretisation of NAU and NMU, 0 for NACs: (E,), or a scalar."""
         if self.units == "nac":
             return super().regularizer(ramp)
-        weight, mul_weight = self.weight, self.mul_weight
-        return ramp * self.penalty * (self._penalty(weight, "ternary") + self._penalty(mul_weight, "unit"))
+        both = self._penalty("weight", "ternary") + self._penalty("mul_weight", "unit")
+        return ramp * self.penalty * both
 
     @torch.no_grad()
     def clamp_(self) -> None:
@@ -132,7 +132,7 @@ class GNALU(PackedLayer):
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
         self.epsilon = check_number("GNALU", "epsilon", epsilon)
         for name in self.tensors:
-            self.register_parameter(name, self._parameter(out_features, in_features))
+            self._register(name, self.out_features, self.in_features)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -187,8 +187,8 @@ class INALU(PackedLayer):
         self.epsilon = check_number("INALU", "epsilon", epsilon)
         self.penalty = check_number("INALU", "penalty", penalty)
         for name in self.tensors[:-1]:
-            self.register_parameter(name, self._parameter(out_features, in_features))
-        self.gate = self._parameter(out_features)
+            self._register(name, self.out_features, self.in_features)
+        self._register("gate", self.out_features)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -204,7 +204,7 @@ class INALU(PackedLayer):
 
         The paper adds it after 10,000 iterations, while the validation error is below 1.
         """
-        tensors = [self._leading(getattr(self, name)).flatten(1) for name in self.tensors]
+        tensors = [self._tensor(name).flatten(1) for name in self.tensors]
         terms = [(self.far - tensor.abs()).clamp(min=0).mean(1) for tensor in tensors]
         total = ramp * self.penalty * torch.stack(terms).sum(0)
         return total[0] if self.models is None else total

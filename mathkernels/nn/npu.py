@@ -34,6 +34,7 @@ class NPU(RealNPU):
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
+    imaginary: nn.Parameter
     clips = ("none", "g", "w", "i", "wi", "wg", "ig", "wig")
 
     def __init__(
@@ -46,7 +47,7 @@ class NPU(RealNPU):
     ) -> None:
         super().__init__(in_features, out_features, **options)
         self.imaginary_penalty = check_number("NPU", "imaginary_penalty", imaginary_penalty)
-        self.imaginary = self._parameter(out_features, in_features)
+        self._register("imaginary", self.out_features, self.in_features)
         nn.init.zeros_(self.imaginary)
 
     @classmethod
@@ -63,8 +64,8 @@ class NPU(RealNPU):
             nn.init.zeros_(self.imaginary)
 
     def apply_models(self, x: Tensor) -> Tensor:
-        weight = self._leading(torch.cat([self.weight, self.imaginary], dim=-1))
-        return npu(x, weight, self._leading(self.gate), self.epsilon)
+        weight = torch.cat([self._tensor("weight"), self._tensor("imaginary")], dim=-1)
+        return npu(x, weight, self._tensor("gate"), self.epsilon)
 
     def regularizer(self, ramp: float = 1.0, beta: float = 0.0) -> Tensor:
         """The terms of `RealNPU`, with V in the norms, and ramp * imaginary_penalty * sum(|V|)."""

@@ -39,6 +39,7 @@ class RealNPU(ArithmeticLayer):
         ValueError: a size is not a positive integer, or an option is out of its range.
     """
 
+    gate: nn.Parameter
     bounds = (-1.0, 1.0)
     clips: tuple[str, ...] = ("none", "g", "w", "wg")
 
@@ -60,16 +61,16 @@ class RealNPU(ArithmeticLayer):
     ) -> None:
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
         layer = type(self).__name__
-        check_choice(layer, "clip", clip, self.clips)
-        check_choice(layer, "init", init, ("xavier", "xavier-constrained"))
-        check_choice(layer, "weight_target", weight_target, ("signed-unit", "ternary"))
-        check_choice(layer, "norm_order", norm_order, (1, 2))
-        self.clip, self.init, self.weight_target, self.norm_order = clip, init, weight_target, norm_order
+        self.clip = check_choice(layer, "clip", clip, self.clips)
+        self.init = check_choice(layer, "init", init, ("xavier", "xavier-constrained"))
+        targets = ("signed-unit", "ternary")
+        self.weight_target = check_choice(layer, "weight_target", weight_target, targets)
+        self.norm_order = check_choice(layer, "norm_order", norm_order, (1, 2))
         self.epsilon = check_number(layer, "epsilon", epsilon)
         self.weight_penalty = check_number(layer, "weight_penalty", weight_penalty)
         self.gate_penalty = check_number(layer, "gate_penalty", gate_penalty)
-        self.weight = self._parameter(out_features, in_features)
-        self.gate = self._parameter(in_features)
+        self._register("weight", self.out_features, self.in_features)
+        self._register("gate", self.in_features)
         self.reset_parameters()
 
     @classmethod
@@ -86,7 +87,7 @@ class RealNPU(ArithmeticLayer):
         nn.init.constant_(self.gate, 0.5)
 
     def apply_models(self, x: Tensor) -> Tensor:
-        return real_npu(x, self._leading(self.weight), self._leading(self.gate), self.epsilon)
+        return real_npu(x, self._tensor("weight"), self._tensor("gate"), self.epsilon)
 
     def regularizer(self, ramp: float = 1.0, beta: float = 0.0) -> Tensor:
         """The module's terms of the loss: (E,), or a scalar without ``models``.
@@ -96,15 +97,15 @@ class RealNPU(ArithmeticLayer):
         """
         terms = []
         if self.weight_penalty:
-            terms.append(ramp * self.weight_penalty * self._penalty(self.weight, self.weight_target))
+            terms.append(ramp * self.weight_penalty * self._penalty("weight", self.weight_target))
         if self.gate_penalty:
-            terms.append(ramp * self.gate_penalty * self._penalty(self.gate, "unit"))
+            terms.append(ramp * self.gate_penalty * self._penalty("gate", "unit"))
         if beta:
-            terms += [beta * self._norm(parameter) for parameter in self.parameters()]
+            terms += [beta * self._norm(name) for name in self._right]
         return sum(terms, start=self.gate.new_zeros(() if self.models is None else (self.models,)))
 
-    def _norm(self, parameter: Tensor) -> Tensor:
-        norms = torch.linalg.vector_norm(self._leading(parameter).flatten(1), self.norm_order, dim=1)
+    def _norm(self, name: str) -> Tensor:
+        norms = torch.linalg.vector_norm(self._tensor(name).flatten(1), self.norm_order, dim=1)
         return norms[0] if self.models is None else norms
 
     @torch.no_grad()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
+
 import torch
 from torch import Tensor, nn
 
 from mathkernels.nn._layer import PackedLayer, check_choice
+from mathkernels.nn._tensors import autocast_dtype, check_tensor, own, widen
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
 from mathkernels.nn.nalu import NALU
 from mathkernels.nn.units import NAU, NMU, Unit
@@ -46,7 +49,9 @@ class RecurrentUnit(nn.Module):
         self, unit: str, *, initial: float | None = None, models: int | None = None, **options
     ) -> None:
         super().__init__()
-        check_choice("RecurrentUnit", "unit", unit, tuple(_UNITS))
+        unit = check_choice("RecurrentUnit", "unit", unit, tuple(_UNITS))
+        if initial is not None and (not isinstance(initial, numbers.Real) or isinstance(initial, bool)):
+            raise ValueError(f"RecurrentUnit: initial is {initial!r}; needs a number or None")
         layer, self.op_unit, neutral, self.input_target = _UNITS[unit]
         self.name, self.initial = unit, neutral if initial is None else float(initial)
         self.unit = layer(2, 1, models=models, **options)
@@ -60,18 +65,24 @@ class RecurrentUnit(nn.Module):
     def packed(self) -> Tensor:
         """The trained numbers of the unit in the order of the op, (E,P), or (1,P) without ``models``."""
         unit = self.unit
-        packed = unit.packed() if isinstance(unit, PackedLayer) else unit._leading(unit.weight)
+        packed = unit.packed() if isinstance(unit, PackedLayer) else unit._tensor("weight")
         return packed[:, 0]
 
     def _before(self, l: Tensor, initial: Tensor | None) -> tuple[Tensor, Tensor | float]:
         """The scalars (E,T,B), and the state before them, (E,B) or a number; raises naming what is wrong."""
         lead = () if self.models is None else (self.models,)
+        l = check_tensor("RecurrentUnit", "l", l)
+        if initial is not None:
+            initial = check_tensor("RecurrentUnit", "initial", initial)
         if l.dim() != 2 + len(lead) or l.shape[: len(lead)] != lead:
             right = ", ".join([*map(str, lead), "T", "B"])
             raise ValueError(f"RecurrentUnit: l has shape {tuple(l.shape)}; needs ({right})")
         if initial is not None and initial.shape != l.shape[:-2] + l.shape[-1:]:
             right = tuple(l.shape[:-2] + l.shape[-1:])
             raise ValueError(f"RecurrentUnit: initial has shape {tuple(initial.shape)}; needs {right}")
+        if autocast_dtype(l.device) is not None:
+            l = widen("RecurrentUnit", "l", l, torch.float32, True)
+            initial = widen("RecurrentUnit", "initial", initial, torch.float32, True)
         l = l if lead else l[None]
         return l, self.initial if initial is None else initial if lead else initial[None]
 
@@ -79,7 +90,7 @@ class RecurrentUnit(nn.Module):
         """All states of the scalars l. ``initial``, (B) or (E,B), takes the place of the module's own."""
         scalars, before = self._before(l, initial)
         epsilon = getattr(self.unit, "epsilon", 0.0)
-        return recurrent_unit(scalars, self.packed(), before, self.op_unit, epsilon).reshape(l.shape)
+        return own(recurrent_unit(scalars, self.packed(), before, self.op_unit, epsilon), l.shape)
 
     def regularizer(self, ramp: float = 1.0) -> Tensor:
         """The unit's own term of the loss, see its layer: (E,), or a scalar without ``models``."""
@@ -100,11 +111,11 @@ class RecurrentUnit(nn.Module):
             (E,), or a scalar without ``models``.
         """
         scalars, before = self._before(l, initial)
-        states = h.reshape(scalars.shape)
+        states = check_tensor("RecurrentUnit", "h", h).to(scalars.dtype).reshape(scalars.shape)
         if self.input_target is None:
             total = scalars.new_zeros(scalars.shape[0])
         else:
-            first = torch.as_tensor(before, dtype=l.dtype, device=l.device).expand_as(states[:, 0])
+            first = torch.as_tensor(before, dtype=scalars.dtype, device=l.device).expand_as(states[:, 0])
             previous = torch.cat([first[:, None], states[:, :-1]], dim=1)
             means = torch.stack([scalars.mean((1, 2)), previous.mean((1, 2))], dim=-1)
             weight = self.packed()

@@ -27,12 +27,12 @@ class Unit(ArithmeticLayer):
     ) -> None:
         super().__init__(in_features, out_features, models=models, device=device, dtype=dtype)
         self.penalty = check_number(type(self).__name__, "penalty", penalty)
-        self.weight = self._parameter(out_features, self.columns * in_features)
+        self._register("weight", self.out_features, self.columns * self.in_features)
         self.reset_parameters()
 
     def regularizer(self, ramp: float = 1.0) -> Tensor:
         """``ramp * penalty`` times the mean discretisation penalty: (E,), or a scalar without ``models``."""
-        return ramp * self.penalty * self._penalty(self.weight, self.penalty_kind)
+        return ramp * self.penalty * self._penalty("weight", self.penalty_kind)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, penalty={self.penalty:g}"
@@ -61,7 +61,7 @@ class NAU(Unit):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def apply_models(self, x: Tensor) -> Tensor:
-        return nau(x, self._leading(self.weight))
+        return nau(x, self._tensor("weight"))
 
 
 class NMU(Unit):
@@ -85,7 +85,7 @@ class NMU(Unit):
         nn.init.uniform_(self.weight, 0.25, 0.75)
 
     def apply_models(self, x: Tensor) -> Tensor:
-        return nmu(x, self._leading(self.weight))
+        return nmu(x, self._tensor("weight"))
 
 
 class NRU(Unit):
@@ -123,8 +123,7 @@ class NRU(Unit):
         super().__init__(
             in_features, out_features, penalty=penalty, models=models, device=device, dtype=dtype
         )
-        check_choice("NRU", "separate_signs", separate_signs, (True, False))
-        self.separate_signs = bool(separate_signs)
+        self.separate_signs = check_choice("NRU", "separate_signs", separate_signs, (True, False))
 
     def reset_parameters(self) -> None:
         bound = constrained_bound(self.in_features, self.out_features)
@@ -132,7 +131,7 @@ class NRU(Unit):
 
     def apply_models(self, x: Tensor) -> Tensor:
         op = nru_separate if self.separate_signs else nru
-        return op(x, self._leading(self.weight), self.training)
+        return op(x, self._tensor("weight"), self.training)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, separate_signs={self.separate_signs}"
@@ -178,12 +177,14 @@ class NMRU(Unit):
         super().__init__(
             in_features, out_features, penalty=penalty, models=models, device=device, dtype=dtype
         )
-        check_choice("NMRU", "sign_retrieval", sign_retrieval, (True, False))
-        check_choice("NMRU", "gated", gated, (True, False) if sign_retrieval else (False,))
-        self.sign_retrieval, self.gated = bool(sign_retrieval), bool(gated)
+        self.sign_retrieval = check_choice("NMRU", "sign_retrieval", sign_retrieval, (True, False))
+        self.gated = check_choice("NMRU", "gated", gated, (True, False) if sign_retrieval else (False,))
         self.epsilon = check_number("NMRU", "epsilon", epsilon)
         self.gate_penalty = check_number("NMRU", "gate_penalty", gate_penalty)
-        self.register_parameter("gate", self._parameter(2 * in_features) if gated else None)
+        if self.gated:
+            self._register("gate", 2 * self.in_features)
+        else:
+            self.register_parameter("gate", None)
         self._open_gates()
 
     def _open_gates(self) -> None:
@@ -196,16 +197,16 @@ class NMRU(Unit):
         self._open_gates()
 
     def apply_models(self, x: Tensor) -> Tensor:
-        weight = self._leading(self.weight)
+        weight = self._tensor("weight")
         if self.gated:
-            return nmru_gated(x, weight, self._leading(self.gate), self.epsilon, self.training)
+            return nmru_gated(x, weight, self._tensor("gate"), self.epsilon, self.training)
         return nmru(x, weight, self.epsilon, self.training, self.sign_retrieval)
 
     def regularizer(self, ramp: float = 1.0) -> Tensor:
         """``ramp`` times the penalties of the weight and the gates: (E,), or a scalar without ``models``."""
         total = super().regularizer(ramp)
         if self.gated:
-            total = total + ramp * self.gate_penalty * self._penalty(self.gate, "unit")
+            total = total + ramp * self.gate_penalty * self._penalty("gate", "unit")
         return total
 
     @torch.no_grad()

@@ -1,8 +1,9 @@
 """Compiled layers for E independent models as torch functions, also found in ``torch.ops.mathkernels``.
 
-All can be differentiated to any order in reverse mode, mapped by ``torch.vmap`` and compiled to one graph.
-Second order comes from the plain torch of ``mathkernels.reference``. Forward mode (``torch.func.jvp`` and
-``hessian``) is not provided: ``torch.func.jacrev`` twice replaces it.
+All can be differentiated to any order in reverse mode, mapped by ``torch.vmap``, compiled and exported. That
+is registered with the ops, so the bare ones can be as well. Second order comes from the plain torch of
+``mathkernels.reference``. Forward mode (``torch.func.jvp``, ``jacfwd``, ``hessian``, ``forward_ad``) is
+refused by name: ``torch.func.jacrev`` twice replaces ``hessian``.
 """
 
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
