@@ -72,6 +72,7 @@ def close(
     precision: float | None = None,
     keeps_nan: bool = True,
     scale: float = 0.0,
+    models: bool = True,
 ) -> None:
     """Raise Difference where values or gradients are worse than the RULE allows.
 
@@ -83,9 +84,10 @@ def close(
     Args:
         ours: a function of the leaves.
         theirs: the same in plain torch.
-        leaves: model by model along their first axis.
+        leaves: what the functions are given.
         precision: the unit in the last place, by default that of the leaves' dtype.
         keeps_nan: whether a value must be NaN where plain torch has it.
+        models: whether the first axis of leaves and results is that of models, which are judged one by one.
         scale: the least that counts as the largest value, for what passes through saturated gates.
     """
     unit = precision or torch.finfo(leaves[0].dtype).eps
@@ -99,7 +101,7 @@ def close(
     for index, (a, e) in enumerate(zip(mine, exact, strict=True)):
         if a.shape != e.shape:
             raise Difference(f"result {index} has shape {tuple(a.shape)} against {tuple(e.shape)}")
-        for model in range(len(e)) if e.dim() > 1 else [slice(None)]:
+        for model in range(len(e)) if models and e.dim() > 1 else [...]:
             own = [leaf[model] if leaf.dim() > 1 else leaf for leaf in leaves if leaf.is_floating_point()]
             _close_one(
                 f"result {index}",

@@ -69,7 +69,7 @@ def twin(draw: Draw) -> Call:
 
     def run() -> None:
         leaves = [x, *(p.detach() for p in theirs.parameters())]
-        close(_joined(of(ours)), _joined(of(theirs)), leaves)
+        close(_joined(of(ours)), _joined(of(theirs)), leaves, scale=1.0, models=False)
 
     told = f"{name}({I}, {H}, {options}) x {tuple(shape)}, packed={packed}, states={states is not None}"
     return Call(told, run, valid=True)
@@ -107,7 +107,8 @@ def meant(draw: Draw) -> Call:
         def theirs(x: Tensor, *leaves: Tensor) -> Tensor:
             return case.meaning(dict(zip(names, leaves, strict=True)), x)
 
-        close(ours, theirs, [x, *(p.detach() for p in parameters.values())])
+        leaves = [x, *(p.detach() for p in parameters.values())]
+        close(ours, theirs, leaves, models=False)
         _WAYS[way](case, module, x)
 
     return Call(f"{case.id} {way}", run, valid=True)

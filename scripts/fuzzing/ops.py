@@ -86,7 +86,8 @@ def _sequence(draw: Draw) -> Subject:
 
 def _most(leaves: Sequence[Tensor]) -> float:
     """The largest number, at least 1; the last bit of a saturated gate is seen through such factors."""
-    return max(1.0, *(float(leaf.nan_to_num(0.0, math.inf, -math.inf).abs().max()) for leaf in leaves if leaf.numel()))
+    numbers = [leaf.nan_to_num(0.0, math.inf, -math.inf).abs().max() for leaf in leaves if leaf.numel()]
+    return max([1.0, *map(float, numbers)])
 
 
 def _fixed(draw: Draw) -> Subject:
