@@ -3,9 +3,9 @@
     python scripts/fuzz.py --calls 100000 --seed 1      about 15 minutes on two cores
     python scripts/fuzz.py --repeat op:17               one call again, by the line that a finding prints
 
-A call is decided by its kind and number alone. What ends a worker (a signal, the time limit, the memory limit)
-is ascribed to the call that it had begun. Exits with 1 if anything crashed, hung, took too much memory, differed
-in silence, or was refused though it was right.
+A call is decided by its kind and number alone. What ends a worker (a signal, the time limit, the memory
+limit) is ascribed to the call it had begun. Exits with 1 if anything crashed, hung, took too much memory,
+differed in silence, or was refused though it was right.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def kinds_of(extra: Path | None) -> worker.Kinds:
 def load(path: Path) -> object:
     """Import a file with KINDS."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -74,7 +75,7 @@ def batches(kinds: dict[str, int], calls: int, seed: int) -> list[Batch]:
 
 
 class Report:
-    """What has come of the calls: counts, and one line for each finding and each group of unclear refusals."""
+    """What has come of the calls: counts, a line for each finding and each group of unclear refusals."""
 
     def __init__(self, repeat: str, quiet: bool) -> None:
         self.repeat, self.quiet = repeat, quiet
@@ -93,7 +94,9 @@ class Report:
                 print(f"{self.line(end)}", flush=True)
         elif end.outcome == "unclear":
             subject = re.split(r"[ (]", end.told, maxsplit=1)[0]
-            self.unclear.setdefault((subject, re.sub(r"[\d.]+|'[^']*'", "#", end.reason)[:60]), []).append(end)
+            self.unclear.setdefault((subject, re.sub(r"[\d.]+|'[^']*'", "#", end.reason)[:60]), []).append(
+                end
+            )
         if not self.quiet and self.calls % 5000 == 0:
             print(f"{self.calls} calls, {time.monotonic() - self.begun:.0f} s", file=sys.stderr, flush=True)
 

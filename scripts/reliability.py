@@ -51,7 +51,12 @@ def random_calls(calls: int, seed: int, workers: int) -> dict[str, Any]:
     report.print_unclear()
     report.print_table()
     content = report.content()
-    return {"calls": content["calls"], "seed": seed, "counts": content["counts"], "findings": content["findings"]}
+    return {
+        "calls": content["calls"],
+        "seed": seed,
+        "counts": content["counts"],
+        "findings": content["findings"],
+    }
 
 
 def damaged_files(count: int, seed: int, workers: int) -> list[dict[str, object]]:
@@ -61,7 +66,8 @@ def damaged_files(count: int, seed: int, workers: int) -> list[dict[str, object]
         def each(end: End) -> None:
             ends.append(end)
             if end.outcome in FAILURES:
-                print(f"{end.outcome}: {end.told}: {end.reason}\n    python scripts/fuzz.py --repeat {end.kind}:{end.seed}")
+                print(f"{end.outcome}: {end.told}: {end.reason}")
+                print(f"    python scripts/fuzz.py --repeat {end.kind}:{end.seed}")
 
         Pool(fuzz.command(), fuzz.SECONDS, each).run(batches, workers)
         return ends

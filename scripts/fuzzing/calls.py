@@ -39,7 +39,7 @@ class Call:
 
     Args:
         told: what is called with what, for people.
-        run: makes the call and compares; raises Difference, or what the library raises. What it returns is noted.
+        run: makes the call and compares; raises Difference, or what the library raises, or returns a note.
         names: a refusal is clear if its message has one of them.
         valid: nothing may be refused.
         large: asks for more memory than a worker has.
@@ -57,6 +57,7 @@ class Draw(random.Random):
 
     def __init__(self, kind: str, seed: int) -> None:
         super().__init__(f"{kind}:{seed}")
+        self.number_of_call = seed
         self.number = self.getrandbits(31)  # for torch and numpy
 
     def holds(self, share: float) -> bool:

@@ -6,14 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from fuzzing.calls import Difference
 from torch import Tensor
+
+from fuzzing.calls import Difference
 
 FACTOR, FLOOR = 16.0, 64.0  # times the error that is due; ULP of the largest value of a model
 LARGE = 1e3
 RULE = (
-    f"an error above {FACTOR:g} times that of plain torch at the same precision, or of one unit in the last place"
-    f" of every input, whichever is larger, plus {FLOOR:g} ULP of the largest value of the model"
+    f"an error above {FACTOR:g} times that of plain torch at the same precision (or of one unit in the last "
+    f"place of every input, if that is larger) plus {FLOOR:g} ULP of the largest value of the model"
 )
 Function = Callable[..., Any]
 
@@ -59,10 +60,8 @@ def same_bits(ours: Sequence[Tensor], theirs: Sequence[Tensor], what: str) -> No
         equal = (a == b) | (a.isnan() & b.isnan()) if a.is_floating_point() else a == b
         if not bool(equal.all()):
             at = tuple(int(i) for i in (~equal).nonzero()[0])
-            raise Difference(
-                f"{what}: result {index} differs in {int((~equal).sum())} of {a.numel()} entries, first at {at}: "
-                f"{a[at].item()!r} against {b[at].item()!r}"
-            )
+            found = f"{what}: result {index} differs in {int((~equal).sum())} of {a.numel()} entries"
+            raise Difference(f"{found}, first at {at}: {a[at].item()!r} against {b[at].item()!r}")
 
 
 def close(
@@ -115,7 +114,9 @@ def close(
             )
 
 
-def _rounded(theirs: Function, leaves: Sequence[Tensor], exact: Sequence[Tensor], unit: float) -> list[Tensor]:
+def _rounded(
+    theirs: Function, leaves: Sequence[Tensor], exact: Sequence[Tensor], unit: float
+) -> list[Tensor]:
     """Plain torch at the leaves' precision; for float64 its errors in float32, scaled down."""
     if any(leaf.dtype == torch.float32 for leaf in leaves):
         return [plain.double() for plain in pulled(theirs, leaves)]

@@ -7,18 +7,16 @@ import typing
 from typing import Any
 
 import torch
+
+import mathkernels.nn as fused
 from fuzzing import hostile
 from fuzzing.calls import Call, Difference, Draw, shown
 from fuzzing.compare import tensors
 from fuzzing.hostile import Given
 
-import mathkernels.nn as fused
-
 # what is a size, by name; a constructor's other arguments are told apart by their defaults
 SIZES = ("in_features", "out_features", "input_size", "hidden_size", "num_layers", "models")
-CLASSES = {
-    name: getattr(fused, name) for name in fused.__all__ if isinstance(getattr(fused, name), type)
-}
+CLASSES = {name: getattr(fused, name) for name in fused.__all__ if isinstance(getattr(fused, name), type)}
 
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
@@ -52,7 +50,9 @@ def _other(draw: Draw, parameter: inspect.Parameter) -> Given:
     if isinstance(default, float):
         return hostile.number(draw)
     if name == "dtype":
-        return Given(draw.one(torch.float32, torch.float64, torch.float16, torch.int64, "float32", 3, torch.bool))
+        return Given(
+            draw.one(torch.float32, torch.float64, torch.float16, torch.int64, "float32", 3, torch.bool)
+        )
     if name == "device":
         return Given(draw.one("cpu", "meta", "nowhere", "", 0, "cuda:99", object()))
     return hostile.anything(draw)
@@ -86,7 +86,9 @@ def constructor(draw: Draw) -> Call:
 
 
 def _is_large(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 2**20 or hasattr(value, "dtype")
+    return (isinstance(value, int) and not isinstance(value, bool) and value > 2**20) or hasattr(
+        value, "dtype"
+    )
 
 
 def _use(module: Any) -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
 from fuzzing.calls import Draw
 
 HEADER = 8  # bytes of the length of a safetensors header
@@ -47,7 +48,9 @@ def of_bytes(draw: Draw, content: bytes, mark: str) -> Damage:
         return Damage(f"bit {bit} of byte {at} turned", bytes(turned))
     if how == 5:
         length = draw.one(1, 4, 16, 512)
-        return Damage(f"{length} bytes from {at} zero", content[:at] + b"\0" * length + content[at + length :])
+        return Damage(
+            f"{length} bytes from {at} zero", content[:at] + b"\0" * length + content[at + length :]
+        )
     if how == 6:
         more = draw.one(b"\0", b"\n", b"x" * 100, content[:at])
         return Damage(f"{len(more)} bytes more at {at}", content[:at] + more + content[at:])
@@ -56,7 +59,14 @@ def of_bytes(draw: Draw, content: bytes, mark: str) -> Damage:
         torch.save({"net": Executed(mark)}, memory)
         kinds = (pickle.dumps(Executed(mark)), memory.getvalue(), pickle.dumps({"a": 1}))
         return Damage("a pickle in its place", draw.choice(kinds), True)
-    others = (b"", b"hello\n" * 20, b"\x89PNG\r\n\x1a\n" + b"\0" * 50, draw.randbytes(200), b"{}", b"[" * 3000)
+    others = (
+        b"",
+        b"hello\n" * 20,
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 50,
+        draw.randbytes(200),
+        b"{}",
+        b"[" * 3000,
+    )
     return Damage("another file in its place", draw.choice(others))
 
 
@@ -99,7 +109,13 @@ def of_values(draw: Draw, content: Any) -> tuple[str, Any, bool]:
 
 
 def _places(content: Any, path: tuple) -> Any:
-    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    items = (
+        content.items()
+        if isinstance(content, dict)
+        else enumerate(content)
+        if isinstance(content, list)
+        else ()
+    )
     for key, value in items:
         yield (*path, key)
         yield from _places(value, (*path, key))

@@ -1,4 +1,4 @@
-"""Random fields of all descriptions: runs, modules, schedules, optimisers, tasks, ranges; arguments of data."""
+"""Random fields of all descriptions: runs, modules, schedules, optimisers, tasks, ranges, data."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import typing
 from typing import Any, Literal, get_args, get_origin
 
 import numpy as np
+
 from fuzzing import hostile
 from fuzzing.calls import Call, Difference, Draw, shown
 from fuzzing.hostile import Given
-
 from mathkernels import ensemble
 from mathkernels.data import adding, arithmetic, distributions, mnist
 from mathkernels.ensemble.checkpoint import describe
@@ -43,7 +43,9 @@ def _other(draw: Draw, name: str, hint: Any, default: Any) -> Given:
         given = _other(draw, name, next(kind for kind in inner if kind is not type(None)), default)
         return Given(None, True) if given.value is None else given
     if origin is Literal:
-        given = draw.choice([*(Given(one) for one in inner), *hostile.ANYTHING, Given("none_of_these", False)])
+        given = draw.choice(
+            [*(Given(one) for one in inner), *hostile.ANYTHING, Given("none_of_these", False)]
+        )
         return given if given.right is False else Given(given.value)
     if hint is bool:
         return hostile.flag(draw)
@@ -54,11 +56,15 @@ def _other(draw: Draw, name: str, hint: Any, default: Any) -> Given:
         return Given(given.value) if zero or given.huge else given
     if hint is float:
         given = hostile.number(draw)
-        return Given(given.value) if name in SIGNED and type(given.value) is float else Given(
-            given.value, False if given.right is False else None
+        return (
+            Given(given.value)
+            if name in SIGNED and type(given.value) is float
+            else Given(given.value, False if given.right is False else None)
         )
     if origin is tuple:
-        return draw.one(*(Given(v, False) for v in (None, 3, {}, object())), Given(()), Given(("x",)), Given((1e400, 2)))
+        return draw.one(
+            *(Given(v, False) for v in (None, 3, {}, object())), Given(()), Given(("x",)), Given((1e400, 2))
+        )
     return Given(hostile.anything(draw).value)
 
 
@@ -107,7 +113,9 @@ def text(draw: Draw) -> Call:
     letters = list(draw.choice(TEXTS))
     for _ in range(draw.one(0, 1, 1, 2, 4)):
         at = draw.randrange(len(letters))
-        letters[at : at + draw.one(0, 1, 1)] = draw.choice(["9", "-", ".", "e", "]", "[", ",", " ", "", "U", "é", "1e999", "nan", "٣"])
+        letters[at : at + draw.one(0, 1, 1)] = draw.choice(
+            ["9", "-", ".", "e", "]", "[", ",", " ", "", "U", "é", "1e999", "nan", "٣"]
+        )
     given = "".join(letters)
 
     def run() -> None:
@@ -144,9 +152,12 @@ def arrays(draw: Draw) -> Call:
     name = draw.choice([name for name in options if name != "digits"])
     given = hostile.anything(draw)
     options[name] = given.value
-    large = isinstance(given.value, int) and given.value > 2**20 or hasattr(given.value, "dtype")
+    large = (isinstance(given.value, int) and given.value > 2**20) or hasattr(given.value, "dtype")
     return Call(
-        f"{function.__qualname__}({name}={shown(given.value)})", lambda: function(**options), [name], large=large
+        f"{function.__qualname__}({name}={shown(given.value)})",
+        lambda: function(**options),
+        [name],
+        large=large,
     )
 
 

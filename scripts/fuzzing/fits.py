@@ -1,4 +1,4 @@
-"""Tiny trainings: beside the plain loop, alone and among others, with 1 and 2 threads, resumed and at once."""
+"""Tiny trainings: beside the plain loop, alone and among others, on 1 to 3 threads, resumed and at once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import ensemble_cases
 import numpy as np
 import seq2seq_cases
 import torch
-from fuzzing.calls import Call, Difference, Draw
-from fuzzing.compare import same_bits
 from seq2seq_cases import Case
 from torch import Tensor
 
+from fuzzing.calls import Call, Difference, Draw
+from fuzzing.compare import same_bits
 from mathkernels.ensemble import Results, Run, Seq2SeqEnsemble, fit
 from mathkernels.ensemble.program import ROW_COLUMNS
 from mathkernels.ensemble.training import How, train_here

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+
 from fuzzing.calls import Draw
 
 
@@ -25,7 +26,10 @@ ANYTHING = [
     Given("x" * 300),
 ]
 SIZES = [
-    *(Given(v, False) for v in (0, -1, -(2**31), -(2**63), -(10**30), 2.5, -0.5, True, False, None, math.inf)),
+    *(
+        Given(v, False)
+        for v in (0, -1, -(2**31), -(2**63), -(10**30), 2.5, -0.5, True, False, None, math.inf)
+    ),
     *(Given(v, False) for v in (np.int64(0), np.int32(-3), np.float32(2.0), np.bool_(True), 3.0)),
     Given(1, True),
     Given(3, True),
@@ -36,7 +40,10 @@ HUGE = [Given(v, False, True) for v in (2**40, 2**62, 2**63, 2**64, 10**30, 10**
 NUMBERS = [
     *(Given(v, False) for v in (math.inf, -math.inf, -1.0, True, None, np.bool_(False), -1e-300)),
     *(Given(v, True) for v in (0.5, 1)),
-    *(Given(v) for v in (0, 0.0, 1e-320, 1e300, 10**30, 10**400, np.float32(0.5), np.float64(0.25), np.int64(1))),
+    *(
+        Given(v)
+        for v in (0, 0.0, 1e-320, 1e300, 10**30, 10**400, np.float32(0.5), np.float64(0.25), np.int64(1))
+    ),
 ]
 FLAGS = [Given(True, True), Given(False, True), *(Given(v) for v in (0, 1, np.bool_(True), 1.0))]
 FLAGS += [Given(v, False) for v in (2, -1, None, 0.5, "true")]

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from ensemble_cases import run, task
+
 from fuzzing import damage
 from fuzzing.calls import Draw
 from fuzzing.damage import Damage
-
 from mathkernels import _C
 from mathkernels.data import equation_sets, mnist
 from mathkernels.data.equations import Equations
@@ -87,7 +87,9 @@ def a_fit(folder: Path) -> Subject:
 
     def read(path: Path) -> Any:
         results = fit(RUNS, threads=1, checkpoint=path)
-        return plain([[results.weights(i), results.best_weights(i), results.curves(i)] for i in range(len(RUNS))])
+        return plain(
+            [[results.weights(i), results.best_weights(i), results.curves(i)] for i in range(len(RUNS))]
+        )
 
     return Subject(path, path.read_bytes(), read, damage.of_npz, True)
 
@@ -95,7 +97,8 @@ def a_fit(folder: Path) -> Subject:
 def _example(name: str) -> Any:
     path = ROOT / "examples" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"fuzzed_{name}", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -200,7 +203,9 @@ def digits() -> mnist.Digits:
 
 def sequential(folder: Path) -> Subject:
     net = _example("train_sequential_mnist").Net
-    plan = sequential_training.Plan(digits(), "product", (("NMU", 1.0),), 1, 2, (0, 10), partial(net, 8, "product"))
+    plan = sequential_training.Plan(
+        digits(), "product", (("NMU", 1.0),), 1, 2, (0, 10), partial(net, 8, "product")
+    )
     kept = RunFolder(folder / "sequential")
     before = sequential_training.SAVE_SECONDS
     sequential_training.SAVE_SECONDS = 0.0
@@ -247,7 +252,9 @@ def settings(folder: Path) -> Subject:
 def _configuration(kind: type, path: Path, name: str, folder: Path) -> Subject:
     content = configuration.text(configuration.load(kind, path)).encode()
     own = folder / f"{name}.yaml"
-    return Subject(own, content, lambda p: plain(configuration.plain(configuration.load(kind, p))), damage.of_yaml, False)
+    return Subject(
+        own, content, lambda p: plain(configuration.plain(configuration.load(kind, p))), damage.of_yaml, False
+    )
 
 
 def adding_yaml(folder: Path) -> Subject:
@@ -296,5 +303,3 @@ SUBJECTS = {
     "compressed images": packed_images,
     "compiled module": compiled_module,
 }
-
-

@@ -13,13 +13,13 @@ from typing import Any
 
 import seq2seq_cases
 import torch
+from seq2seq_cases import Case
+
 from fuzzing import damage, loader_files
 from fuzzing.calls import Call, Difference, Draw
 from fuzzing.compare import same_bits
 from fuzzing.damage import Damage
 from fuzzing.loader_files import Subject
-from seq2seq_cases import Case
-
 from mathkernels.ensemble import original, original_two_layers
 
 
@@ -130,8 +130,28 @@ WORDS = [
     *("--operation", "div", "mul", "--layer-type", "NMU", "RealNPU", "NRU", "--learning-rate", "1e-2", "-1"),
     *("--input-size", "10", "0", "2.5", "--subset-ratio", "0.1", "--seed", "3", "--max-iterations", "50000"),
     *("--interpolation-range", "[1,2]", "[2,1]", "[", "[[1,2],[3,4],[]]", "--clip-grad-norm", "--optimizer"),
-    *("sgd", "--regualizer", "nan", "1e999", "--hidden-size", "99999999999999999999", "--no-cuda", "--simple"),
-    *("--num-subsets", "''", "é", "\0", "--", "-", "--pytorch-precision", "--nac-mul", "mnac", "--overlap-ratio"),
+    *(
+        "sgd",
+        "--regualizer",
+        "nan",
+        "1e999",
+        "--hidden-size",
+        "99999999999999999999",
+        "--no-cuda",
+        "--simple",
+    ),
+    *(
+        "--num-subsets",
+        "''",
+        "é",
+        "\0",
+        "--",
+        "-",
+        "--pytorch-precision",
+        "--nac-mul",
+        "mnac",
+        "--overlap-ratio",
+    ),
 ]
 
 
@@ -150,7 +170,9 @@ def line(draw: Draw) -> Call:
         if not members:
             raise Difference("a study without runs")
 
-    names = [word for word in words if word.startswith("--")] + [word.removeprefix("--") for word in words if word]
+    names = [word for word in words if word.startswith("--")] + [
+        word.removeprefix("--") for word in words if word
+    ]
     return Call(f"published line {given!r}", run, [*names, "line", "original"])
 
 

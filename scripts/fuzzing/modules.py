@@ -1,4 +1,4 @@
-"""Random calls of all modules: right ones against torch.nn or the reference, and others that are to be refused."""
+"""Random calls of all modules: right ones against torch.nn or the reference, others to be refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import composition_cases
 import numpy as np
 import torch
-from fuzzing import values
-from fuzzing.calls import Call, Difference, Draw, shown
-from fuzzing.compare import close, same_bits, tensors
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import mathkernels.nn as fused
+from fuzzing import values
+from fuzzing.calls import Call, Difference, Draw, shown
+from fuzzing.compare import close, same_bits, tensors
 
 RECURRENT = ("LSTM", "GRU")
 CELLS = ("LSTMCell", "GRUCell")
@@ -26,7 +26,10 @@ CELLS = ("LSTMCell", "GRUCell")
 def _twins(draw: Draw) -> tuple[str, nn.Module, nn.Module, dict[str, Any], tuple[int, int]]:
     """A recurrent module of ours, torch's with the same weights, the options, and (I, H)."""
     name = draw.choice((*RECURRENT, *RECURRENT, *CELLS))
-    sizes = values.size(draw, (1, 2, 3, 8, 17), 60, 0.0), values.size(draw, (1, 2, 5, 8, 16, 17, 33), 100, 0.0)
+    sizes = (
+        values.size(draw, (1, 2, 3, 8, 17), 60, 0.0),
+        values.size(draw, (1, 2, 5, 8, 16, 17, 33), 100, 0.0),
+    )
     options: dict[str, Any] = {"bias": draw.holds(0.8), "dtype": draw.one(torch.float32, torch.float64)}
     if name in RECURRENT:
         options |= {"num_layers": draw.one(1, 1, 2, 3), "bidirectional": draw.holds(0.4)}
@@ -204,11 +207,23 @@ def wrong(draw: Draw) -> Call:
         told, x = _wrong_input(draw, x)
         names: tuple[str, ...] = ("x", "l")
     else:
-        options = [None, 3, "h", torch.randn(2), (torch.randn(2, 2),), [None, None], x, (x, x), np.zeros((1, 2, 3))]
+        options = [
+            None,
+            3,
+            "h",
+            torch.randn(2),
+            (torch.randn(2, 2),),
+            [None, None],
+            x,
+            (x, x),
+            np.zeros((1, 2, 3)),
+        ]
         given["hx"] = wanted = draw.choice(options)
         told, names = f"hx {shown(wanted)}", ("hx", "h0", "c0", "initial")
     if sequence and draw.holds(0.4):
-        lengths = draw.choice([None, 3, [1, 2], [4, -1], [1.5, 2], torch.tensor([2**40, 1]), "12", [], [[1, 2]]])
+        lengths = draw.choice(
+            [None, 3, [1, 2], [4, -1], [1.5, 2], torch.tensor([2**40, 1]), "12", [], [[1, 2]]]
+        )
         given["lengths"] = lengths
         told, names = f"{told}, lengths {shown(lengths)}", (*names, "lengths")
 
@@ -228,5 +243,3 @@ def module(draw: Draw) -> Call:
 
 
 KINDS = {"module": module}
-
-

@@ -12,10 +12,11 @@ import layer_cases
 import raw_ops
 import sequence_op_cases
 import torch
+from torch import Tensor
+
 from fuzzing import values
 from fuzzing.calls import Call, Difference, Draw, shown
 from fuzzing.compare import LARGE, close, pulled, same_bits, tensors
-from torch import Tensor
 
 Function = Callable[..., Any]
 
@@ -54,7 +55,7 @@ def _layer(draw: Draw) -> Subject:
 
 def _sequence(draw: Draw) -> Subject:
     case = draw.choice(sequence_op_cases.CASES)
-    E, T, B, I, H, D = shape = (
+    _, T, B, I, H, D = shape = (
         values.size(draw, (1, 1, 2, 3), 3, 0.005),
         values.size(draw, (1, 2, 3, 4, 6), 12, 0.01),
         values.size(draw, (1, 2, 3, 5, 8, 15, 16, 17, 20, 31, 33, 40), 130),
@@ -63,7 +64,7 @@ def _sequence(draw: Draw) -> Subject:
         draw.one(1, 2),
     )
     if draw.holds(0.004):  # weights that no longer fit into a cache
-        E, T, B, I, H, D = shape = (2, 1, draw.one(1, 40, 70), 600, 170, 1)
+        _, T, B, I, H, D = shape = (2, 1, draw.one(1, 40, 70), 600, 170, 1)
     leaves = case.leaves(shape, draw.one(torch.float32, torch.float32, torch.float64))
     own = [values.changed(draw, leaf) for leaf in leaves]
     lengths_differ = case.lengths or case.symbols  # they are made for all models at once
@@ -130,7 +131,9 @@ def _model_alone(subject: Subject, together: Sequence[Tensor], model: int) -> No
     assert subject.alone is not None
     function, leaves = subject.alone(model)
     same_bits(
-        pulled(function, leaves), [t[model : model + 1] for t in together], "a model alone against among others"
+        pulled(function, leaves),
+        [t[model : model + 1] for t in together],
+        "a model alone against among others",
     )
 
 
@@ -178,7 +181,9 @@ def _exchange(draw: Draw, value: Any) -> tuple[str, Any, bool]:
     """What stands in the place of an argument: told, the argument, whether the call is still a right one."""
     if not isinstance(value, Tensor):
         others = list(raw_ops._others(value))
-        others += [(shown(v), v) for v in (None, 0, -1, 2**62, 2**70, 1e400, "x", True, torch.ones(2), [1, 2])]
+        others += [
+            (shown(v), v) for v in (None, 0, -1, 2**62, 2**70, 1e400, "x", True, torch.ones(2), [1, 2])
+        ]
         return *draw.choice(others), False
     how = draw.random()
     if how < 0.25:

@@ -78,7 +78,7 @@ class Pool:
 
     def _start(self) -> None:
         ours, theirs = os.pipe()
-        errors = tempfile.TemporaryFile()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115 closed when the worker has ended
         process = subprocess.Popen(
             [*self.command, str(theirs)],
             stdin=subprocess.PIPE,
@@ -144,7 +144,9 @@ class Pool:
         if worker.call:
             self._ended(worker, outcome, reason)
         elif worker.left:
-            raise RuntimeError(f"a worker ended ({_signal(code)}) before its first call: {_tail(worker.errors)}")
+            raise RuntimeError(
+                f"a worker ended ({_signal(code)}) before its first call: {_tail(worker.errors)}"
+            )
         worker.errors.close()
         self.waiting.extendleft(batch for batch in worker.left if batch.count)
         if self.waiting:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-from fuzzing.calls import Draw
 from torch import Tensor
+
+from fuzzing.calls import Draw
 
 # nothing, one, primes, packs of 4, 8, 16 and 32 and their neighbours
 MODELS = (1, 1, 1, 2, 3, 5)

@@ -1,1 +1,1 @@
-"""Measurements behind docs/reliability.md: kills, damages, containment, bits; scripts/reliability.py is the command."""
+"""Measurements behind docs/reliability.md: kills, damages, containment, bits (scripts/reliability.py)."""

@@ -9,10 +9,10 @@ import torch
 from ensemble_cases import RUNS
 from fuzzing.compare import pulled, tensors
 from fuzzing.fits import state
-from reliable.subjects import ops
-from reliable.tally import Tally
 
 from mathkernels.ensemble import fit
+from reliable.subjects import ops
+from reliable.tally import Tally
 
 THREADS = (2, 3, 4, 8)
 
@@ -59,7 +59,9 @@ def _fits(tally: Tally, draw: random.Random) -> None:
             name = f"{run.module.name} {dtype}"
             tally.same(("run to run", "ensembles"), state(again, i), state(one, i), name)
             for threads, other in others.items():
-                tally.same(("threads", "ensembles"), state(other, i), state(one, i), f"{name}, {threads} threads")
+                tally.same(
+                    ("threads", "ensembles"), state(other, i), state(one, i), f"{name}, {threads} threads"
+                )
             alone = fit([run], threads=1, dtype=dtype)
             tally.same(("a model alone, among others", "ensembles"), state(alone, 0), state(one, i), name)
 
@@ -85,5 +87,3 @@ def _seq2seq(tally: Tally) -> None:
             own = trained(1, slice(model, model + 1))
             row = ("a model alone, among others", "sequence to sequence")
             tally.same(row, own, [t[model : model + 1] for t in one], f"{case}, model {model}")
-
-

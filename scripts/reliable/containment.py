@@ -10,11 +10,11 @@ import torch
 from ensemble_cases import RUNS
 from fuzzing.compare import pulled
 from fuzzing.fits import state
-from reliable.subjects import Op, ops
-from reliable.tally import Tally
 from torch import Tensor
 
 from mathkernels.ensemble import SGD, fit
+from reliable.subjects import Op, ops
+from reliable.tally import Tally
 
 POISONS = {"NaN": math.nan, "infinity": math.inf}
 
@@ -76,7 +76,9 @@ def _runs(tally: Tally) -> None:
             for i in range(len(runs)):
                 if i != at:
                     case = f"{runs[i].module.name} beside {run.module.name} with lr={rate:g}"
-                    tally.same(("a run", f"to {name}", "ensembles"), state(together, i), state(clean, i), case)
+                    tally.same(
+                        ("a run", f"to {name}", "ensembles"), state(together, i), state(clean, i), case
+                    )
 
 
 def _seq2seq(tally: Tally) -> None:

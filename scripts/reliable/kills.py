@@ -1,4 +1,4 @@
-"""Trainings that are killed again and again, at any moment and around their saves, and end as one left alone."""
+"""Trainings that are killed again and again, at any moment and in their saves, and end as one left alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from fuzzing.loader_files import adding_plan, digits, equations_plan, plain
 from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
 from mathkernels.experiment import (
     adding_loop,
-    adding_training,
     equations_engine,
     equations_training,
     sequential_training,
@@ -32,7 +31,12 @@ from mathkernels.experiment import (
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.nn import LSTM
 
-SAVES = ("half written", "before it is flushed", "before it replaces the old", "after it has replaced the old")
+SAVES = (
+    "half written",
+    "before it is flushed",
+    "before it replaces the old",
+    "after it has replaced the old",
+)
 
 
 class Engine(NamedTuple):
@@ -139,7 +143,9 @@ def _quietly(engine: Engine, folder: Path) -> Any:
 
 def _killed(engine: Engine, folder: Path, seconds: float | None, moment: str = "", count: int = 0) -> bool:
     """Train in a process of its own; kill it after some seconds, or let it die in a save."""
-    process = multiprocessing.get_context("fork").Process(target=_train_and_die, args=(engine, folder, moment, count))
+    process = multiprocessing.get_context("fork").Process(
+        target=_train_and_die, args=(engine, folder, moment, count)
+    )
     process.start()
     process.join(seconds if seconds is not None else 120.0)
     process.kill()
