@@ -148,9 +148,23 @@ void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count
 void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t count, const void* dy, const void* weight,
                              void* dweight, int threads);
 
-// y = f(x) or f(x, w) by the functions of csrc/common/math.h, for tests of their error.  count numbers each.
-enum class Elementary : int { exp, log, log_normal, pow_positive, sinpi, cospi, tanh, sigmoid };
-constexpr int elementary_functions = 8;
+// y = f(x) or f(x, w) by the functions of csrc/common/math.h and csrc/cells/gates.h, for tests of their error: of two
+// gates under one division y is that of x, and w meets the other.  count numbers each.
+enum class Elementary : int {
+  exp,
+  log,
+  log_normal,
+  pow_positive,
+  sinpi,
+  cospi,
+  tanh,
+  sigmoid,
+  gate_sigmoid,
+  gate_sigmoid_by_tanh,
+  gate_tanh_by_sigmoid,
+  gate_tanh
+};
+constexpr int elementary_functions = 12;
 void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, const void* w, void* y);
 
 }  // namespace mk

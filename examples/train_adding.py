@@ -27,18 +27,19 @@ from torch import Tensor, nn
 from mathkernels import nn as mk
 from mathkernels.data import adding
 from mathkernels.experiment import adding_report as report
-from mathkernels.experiment import adding_sweep, configuration
+from mathkernels.experiment import adding_sweep, command_line, configuration
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.adding_loop import train
-from mathkernels.experiment.adding_training import INPUTS, Plan, predict
+from mathkernels.experiment.adding_training import INPUTS, PLACE, Plan, Training, predict
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.experiment.run_folder import RunFolder, folder_argument, one_way
 from mathkernels.experiment.stock import StockLSTM
 from mathkernels.experiment.terminal import run_script
 
 NEW_SEED = 43  # of the sequences of --mode validate
+ELSEWHERE = "--set artifacts=DIR"
 LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}
 SMOKE = (
     *("dataset.dt_length=2000", "dataset.t=12", "train.epochs=3", "train.batch=50", "sweep.t=[10, 20]"),
@@ -76,34 +77,55 @@ def arguments() -> argparse.ArgumentParser:
     add("--threads", type=int, help="default: as torch chooses")
     add("--resume", action="store_true", help="continue interrupted trainings, keep finished ones")
     add("--overwrite", action="store_true", help="drop what the artifacts folder holds")
-    add("--tensorboard", type=Path, metavar="DIR", help="write logs, a folder for each model")
+    add("--tensorboard", type=folder_argument, metavar="DIR", help="write logs, a folder for each model")
     add("--smoke", action="store_true", help="short sequences, few epochs: does it work?")
     return parser
 
 
-def train_one(config: Config, args: argparse.Namespace) -> bool:
-    """Train the models of one configuration and write the artefacts; return whether to the end."""
+def plan_of(config: Config, args: argparse.Namespace) -> Plan:
+    """Return what is trained of one configuration; raises ValueError for what this machine cannot hold."""
     seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
     make = partial(Net, config.model.cells, args.stock)
     plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
-    folder = RunFolder(config.artifacts)
-    folder.begin(plan.describe(), outputs=report.OUTPUTS, resume=args.resume, overwrite=args.overwrite)
+    plan.check()
+    if args.tensorboard:
+        command_line.prepare_logs(args.tensorboard, report.log_names(plan))
+    return plan
+
+
+def train_one(config: Config, args: argparse.Namespace) -> Training:
+    """Train the models of one configuration and write the artefacts."""
+    plan = plan_of(config, args)
+    folder = RunFolder(config.artifacts, ELSEWHERE)
+    how = {"resume": args.resume, "overwrite": args.overwrite, "beside": (PLACE,)}
+    folder.begin(plan.describe(), outputs=report.OUTPUTS, **how)
     configuration.save(config, config.artifacts / "config_copy.yaml")
     run = train(plan, folder, report.TensorBoard(args.tensorboard, plan) if args.tensorboard else None)
     print(report.write(folder, run))
-    return run.finished
+    return run
 
 
-def train_all(config: Config, args: argparse.Namespace) -> bool:
+def exit_code(run: Training) -> int:
+    """130 after Ctrl-C, 1 if every model has diverged, else 0."""
+    diverged = all(one.stopped == "diverged" for one in run.progress)
+    return 1 if diverged else 0 if run.finished else command_line.INTERRUPTED
+
+
+def train_all(config: Config, args: argparse.Namespace) -> int:
     """Train every combination of the sweep, and draw after each what there is."""
-    folder = RunFolder(config.artifacts)
-    for _, one in config.combinations():
+    every = [one for _, one in config.combinations()]
+    for one in every:
+        plan_of(one, args)  # what cannot be is said before the first is trained
+    if args.overwrite:
+        adding_sweep.drop(config.artifacts)
+    folder = RunFolder(config.artifacts, ELSEWHERE)
+    for one in every:
         same = {"models": args.models, "layer": LAYERS[args.stock]}
         held = args.resume and adding_sweep.read_finished(one, **same)
-        if not held and not train_one(one, args):
-            return False
+        if not held and not train_one(one, args).finished:
+            return command_line.INTERRUPTED
         print(adding_sweep.write(folder, config))
-    return True
+    return 0
 
 
 def validate(config: Config, args: argparse.Namespace) -> None:
@@ -111,6 +133,8 @@ def validate(config: Config, args: argparse.Namespace) -> None:
     dataset, cells = config.dataset, config.model.cells
     shapes = {name: value.shape[1:] for name, value in Net(cells, args.stock, 1).state_dict().items()}
     seeds, weights = report.read_models(config.artifacts, shapes)
+    if lacking := len(report.run_seeds(config.artifacts) or seeds) - len(seeds):
+        print(f"{lacking} models of this run have no weights: they diverged, or ended no epoch")
     net = Net(cells, args.stock, len(seeds)).to(args.device)
     net.load_state_dict(weights)
     new = adding.generate(
@@ -123,33 +147,33 @@ def validate(config: Config, args: argparse.Namespace) -> None:
     )
 
 
+def work(args: argparse.Namespace) -> int:
+    """Do what the arguments say and return the exit code."""
+    for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch", "yaml"):
+        load(library)
+    command_line.count("--models", args.models, command_line.MOST_MODELS)
+    if args.threads is not None:
+        command_line.count("--threads", args.threads, command_line.MOST_THREADS)
+    one_way(args.resume, args.overwrite)
+    try:
+        torch.empty(0, device=args.device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
+    keep_memory()
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
+    with flushed_denormals():
+        if args.mode == "validate":
+            validate(config, args)
+            return 0
+        return train_all(config, args) if args.sweep else exit_code(train_one(config, args))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args(argv)
-    try:
-        for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch", "yaml"):
-            load(library)
-        for name in ("models", "threads"):
-            if (value := getattr(args, name)) is not None and value < 1:
-                raise ValueError(f"--{name}: got {value}; needs at least 1")
-        try:
-            torch.empty(0, device=args.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
-        keep_memory()
-        torch.set_num_threads(args.threads or torch.get_num_threads())
-        config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
-        finished = True
-        with flushed_denormals():
-            if args.mode == "validate":
-                validate(config, args)
-            else:
-                finished = (train_all if args.sweep else train_one)(config, args)
-    except (ValueError, ImportError) as error:
-        parser.error(str(error))
-    if not finished:
-        print("interrupted; the same command with --resume continues", file=sys.stderr)
-    return 0 if finished else 130
+    args = parser.parse_args(command_line.with_values(argv))
+    how_on = "" if args.mode == "validate" else command_line.resumable(args.overwrite)
+    return command_line.finish(parser, partial(work, args), how_on)
 
 
 if __name__ == "__main__":

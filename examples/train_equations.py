@@ -11,10 +11,12 @@ same command with --resume continues.
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -24,14 +26,14 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 
 from mathkernels.data import equation_sets
-from mathkernels.experiment import equations_engine, equations_output
+from mathkernels.experiment import command_line, equations_engine, equations_output
 from mathkernels.experiment.configuration import plain
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.equations_ask import Answerer, converse, prompted
 from mathkernels.experiment.equations_command import arguments, described, folder_of
 from mathkernels.experiment.equations_config import Config
 from mathkernels.experiment.equations_model import EquationModel, summary
-from mathkernels.experiment.equations_progress import Progress
+from mathkernels.experiment.equations_progress import Progress, log_name
 from mathkernels.experiment.equations_training import Training, run
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
@@ -50,8 +52,8 @@ def ask(folder: Path, questions: list[str]) -> None:
         print(answerer.line(question))
 
 
-def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> bool:
-    """Train, print and write everything; return whether to the end."""
+def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> int:
+    """Train, print and write everything; return 130 after Ctrl-C, 1 if every network diverged, else 0."""
     sets = equation_sets.build(config.data)
     engine = equations_engine.make(config, lstm=LSTM)
     print(summary(EquationModel(config, config.train.seeds[0]), config.data.question_length), end="\n\n")
@@ -68,34 +70,38 @@ def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> bool:
     if sys.stdout.isatty():
         print((folder.path / equations_output.ACTIVATIONS).read_text(encoding="utf-8"))
     print(f"\n{training.epoch} epochs of {len(config.train.seeds)} networks, {seconds:.1f} s in this call")
+    diverged = sum(epoch is not None for epoch in training.diverged)
     status = {"status": "finished" if finished else "interrupted", "seconds": round(seconds, 3)}
-    folder.write_json(STATUS, {**status, "threads": torch.get_num_threads()})
-    return finished
+    folder.write_json(STATUS, {**status, "diverged": diverged, "threads": torch.get_num_threads()})
+    if not finished:
+        return command_line.INTERRUPTED
+    return int(not any(training.best_epoch))
+
+
+def work(args: argparse.Namespace) -> int:
+    """Do what the arguments say and return the exit code."""
+    for library in ("matplotlib.figure", "tqdm", "safetensors.torch", "yaml"):
+        load(library)
+    if args.ask is not None:
+        ask(folder_of(args), args.ask)
+        return 0
+    config = described(args)
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    if args.tensorboard:
+        command_line.prepare_logs(args.tensorboard, map(log_name, config.train.seeds))
+    folder = RunFolder(folder_of(args))
+    outputs = equations_output.OUTPUTS
+    folder.begin(plain(config), outputs=outputs, resume=args.resume, overwrite=args.overwrite)
+    # gradients of a network that has learned are denormal numbers, which made epochs four times as long
+    with flushed_denormals():
+        return train(config, folder, args.tensorboard)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "", CONFIG)
-    args = parser.parse_intermixed_args(argv)  # KEY=VALUE may stand anywhere
-    try:
-        for library in ("matplotlib.figure", "tqdm", "safetensors.torch", "yaml"):
-            load(library)
-        if args.ask is not None:
-            ask(folder_of(args), args.ask)
-            return 0
-        config = described(args)
-        torch.set_num_threads(args.threads or torch.get_num_threads())
-        folder = RunFolder(folder_of(args))
-        outputs = equations_output.OUTPUTS
-        folder.begin(plain(config), outputs=outputs, resume=args.resume, overwrite=args.overwrite)
-        # gradients of a network that has learned are denormal numbers, which made epochs four times as long
-        with flushed_denormals():
-            finished = train(config, folder, args.tensorboard)
-    except (ValueError, ZeroDivisionError, ImportError) as error:
-        parser.error(str(error))
-    if not finished:
-        print("interrupted; the same command with --resume continues", file=sys.stderr)
-        return 130
-    return 0
+    args = parser.parse_intermixed_args(command_line.with_values(argv))  # KEY=VALUE may stand anywhere
+    how_on = "" if args.ask is not None else command_line.resumable(args.overwrite)
+    return command_line.finish(parser, partial(work, args), how_on)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ Johansen 2020, section 4.2. Ctrl-C keeps what is done, and the same command with
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import signal
 import sys
@@ -25,9 +24,10 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 from torch import Tensor, nn
 
-from mathkernels.data import mnist
+from mathkernels.data import mnist, ranges
+from mathkernels.experiment import command_line
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.run_folder import STATUS, RunFolder, folder_argument, one_way
 from mathkernels.experiment.sequential_mnist import REFERENCE
 from mathkernels.experiment.sequential_training import OUTPUTS, Plan, train
 from mathkernels.experiment.terminal import run_script
@@ -36,6 +36,7 @@ from mathkernels.nn import RecurrentUnit
 PRODUCT = {"NAC-mul": "NACMul", "NAC-sigma": "NACSigma", "NALU": "NALU", "NMU": "NMU", "NAC-nmu": "NACNMU"}
 UNITS = {"product": PRODUCT, "sum": {"NAC+": "NAC", "NALU": "NALU", "NAU": "NAU"}}
 BASELINE = "LSTM"
+MOST_WEIGHT, LAST_STEP = 1e6, 10**12  # of R_z; of a ramp
 HAS_Z = ("NMU", "NAC-nmu", "NAC+", "NAU")
 
 
@@ -94,7 +95,7 @@ def arguments() -> argparse.ArgumentParser:
     ramp = "steps between which the discretisation gains weight; default: 10000 100000, as published"
     add("--ramp", nargs=2, type=int, default=[10_000, 100_000], metavar=("START", "END"), help=ramp)
     add("--mnist", type=Path, help="folder of MNIST's IDX files; default: the 8x8 digits of scikit-learn")
-    add("--out", type=Path, help="default: runs/sequential-mnist-TASK")
+    add("--out", type=folder_argument, help="default: runs/sequential-mnist-TASK")
     add("--resume", action="store_true", help="continue an interrupted run")
     add("--overwrite", action="store_true", help="drop the run that the folder holds")
     add("--smoke", action="store_true", help="two seeds and two epochs: does it work?")
@@ -110,14 +111,15 @@ def describe(args: argparse.Namespace) -> Plan:
         raise ValueError(f"--unit: got {', '.join(wrong)}; {right}")
     seeds, epochs = (2, 2) if args.smoke else (args.seeds, args.epochs)
     seeds, epochs = 10 if seeds is None else seeds, 1000 if epochs is None else epochs
-    for name, value in (("seeds", seeds), ("epochs", epochs)):
-        if value < 1:
-            raise ValueError(f"--{name}: got {value}; needs at least 1")
+    command_line.count("--seeds", seeds, command_line.MOST_MODELS)
+    command_line.count("--epochs", epochs)
     begin, end = args.ramp
-    if not 0 <= begin < end:
-        raise ValueError(f"--ramp: got {begin} {end}; needs 0 <= START < END")
-    if not all(0 <= z < math.inf for z in args.z):
-        raise ValueError(f"--z: got {', '.join(map(str, args.z))}; needs finite numbers of at least 0")
+    if not 0 <= begin < end <= LAST_STEP:
+        given = f"{ranges.shown(begin)} {ranges.shown(end)}"
+        raise ValueError(f"--ramp: got {given}; needs 0 <= START < END <= {LAST_STEP}")
+    if not all(0 <= z <= MOST_WEIGHT for z in args.z):
+        right = f"finite numbers of at least 0, at most {MOST_WEIGHT:g}"
+        raise ValueError(f"--z: got {', '.join(map(str, args.z))}; needs {right}")
     chosen = [(unit, z) for unit in units for z in (args.z if unit in HAS_Z else [0.0])]
     configurations = tuple(dict.fromkeys([(REFERENCE, 0.0), *chosen]))
     digits = mnist.load_digits(args.mnist)
@@ -125,26 +127,27 @@ def describe(args: argparse.Namespace) -> Plan:
     return Plan(digits, args.task, configurations, seeds, epochs, (begin, end), make)
 
 
+def work(args: argparse.Namespace) -> int:
+    """Do what the arguments say; return 130 after Ctrl-C, 1 if every run diverged, else 0."""
+    for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch"):
+        load(library)
+    one_way(args.resume, args.overwrite)
+    plan = describe(args)
+    name = f"sequential-mnist-{args.task}{'-smoke' if args.smoke else ''}"
+    folder = RunFolder(args.out or Path("runs") / name)
+    folder.begin(plan.config(), outputs=OUTPUTS, resume=args.resume, overwrite=args.overwrite)
+    finished, diverged = train(plan, folder)
+    status = {"status": "finished" if finished else "interrupted", "data": plan.digits.source}
+    folder.write_json(STATUS, {**status, "diverged": diverged})
+    if not finished:
+        return command_line.INTERRUPTED
+    return int(diverged == len(plan.runs()))
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args(argv)
-    try:
-        for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch"):
-            load(library)
-        plan = describe(args)
-        name = f"sequential-mnist-{args.task}{'-smoke' if args.smoke else ''}"
-        folder = RunFolder(args.out or Path("runs") / name)
-        folder.begin(plan.config(), outputs=OUTPUTS, resume=args.resume, overwrite=args.overwrite)
-        finished = train(plan, folder)
-        folder.write_json(
-            STATUS, {"status": "finished" if finished else "interrupted", "data": plan.digits.source}
-        )
-    except (ValueError, ImportError) as error:
-        parser.error(str(error))
-    if not finished:
-        print("interrupted; the same command with --resume continues", file=sys.stderr)
-        return 130
-    return 0
+    args = parser.parse_args(command_line.with_values(argv))
+    return command_line.finish(parser, partial(work, args), command_line.resumable(args.overwrite))
 
 
 if __name__ == "__main__":

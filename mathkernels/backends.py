@@ -90,10 +90,13 @@ def record(op: str, backend: str = "cpu", reason: str | None = None) -> None:
 def release_memory() -> int:
     """Give the memory that is kept for large tensors back to the system; return how many bytes that was.
 
-    Outputs, saved values and workspaces of sequences from a megabyte on lie in blocks that are kept for the
-    next call when their tensors have gone. Kept and used together are never more than was used at once.
+    Outputs, gradients, saved values and workspaces of sequences from a megabyte on lie in storages that are
+    kept for the next call when nothing holds them any more. Kept and used together are never more than was
+    used at once.
     """
-    return _C.release_memory()
+    from mathkernels.ops import _memory  # which knows this module
+
+    return _memory.release_memory()
 
 
 _asked = os.environ.get(ENVIRONMENT)

@@ -61,15 +61,15 @@ def assert_no_worse_than(
 @contextmanager
 def poisoned_memory() -> Iterator[None]:
     """Fill every new tensor of torch.empty, Tensor.new_empty and kept memory with NaN (bytes with 255)."""
-    empty, new_empty, frombuffer = torch.empty, Tensor.new_empty, torch.frombuffer
+    empty, new_empty, set_storage = torch.empty, Tensor.new_empty, Tensor.set_
 
     def fill(tensor: Tensor) -> Tensor:
         return tensor.fill_(math.nan if tensor.is_floating_point() else 255)
 
     torch.empty = lambda *args, **options: fill(empty(*args, **options))
     Tensor.new_empty = lambda self, *args, **options: fill(new_empty(self, *args, **options))
-    torch.frombuffer = lambda *args, **options: fill(frombuffer(*args, **options))
+    Tensor.set_ = lambda self, *args, **options: fill(set_storage(self, *args, **options))
     try:
         yield
     finally:
-        torch.empty, Tensor.new_empty, torch.frombuffer = empty, new_empty, frombuffer
+        torch.empty, Tensor.new_empty, Tensor.set_ = empty, new_empty, set_storage

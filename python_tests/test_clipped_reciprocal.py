@@ -94,3 +94,10 @@ def test_unsupported_input_is_named():
         ValueError, match=r"dy is \(2,\) torch.float32 on cpu, x is \(3,\) torch.float32 on cpu"
     ):
         torch.ops.mathkernels.clipped_reciprocal_backward(torch.ones(2), torch.ones(3), LIMIT)
+
+
+def test_a_limit_that_no_float32_is_stays_itself_in_float64(isa):
+    x = torch.tensor([0.0, -0.01, 0.05], dtype=torch.float64)
+    limit = 10.1
+    for function in (clipped_reciprocal, reference.clipped_reciprocal):
+        assert function(x, limit).tolist() == [limit, -limit, limit]

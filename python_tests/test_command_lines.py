@@ -143,7 +143,10 @@ def test_an_unwritable_folder_ends_with_one_clear_error_before_training(trainer,
         (["--seeds", "14-10"], "--seeds: got '14-10', needs FIRST-LAST"),
         (["--iterations", "100000000000"], "iterations: got 100000000000, needs"),
         (["--resume", "--overwrite"], "--overwrite: not allowed with argument --resume"),
-        (["--threads", "99999"], "threads: got 99999, needs a positive integer or None, at least 1 and at most 1,024"),
+        (
+            ["--threads", "99999"],
+            "threads: got 99999, needs a positive integer or None, at least 1 and at most 1,024",
+        ),
     ],
 )
 def test_wrong_arguments_of_two_layers_end_before_training(tmp_path, capsys, arguments, message):

@@ -56,8 +56,7 @@ GOLD = {
 GOLD |= {(name, "npu exact"): GOLD[name, "npu"] for name in TASKS}
 MODULES = {"npu": RealNPU(), "npu exact": RealNPU(epsilon=0.0), "nru": NRU(), "nmru": NMRU()}
 
-# Error of a power in csrc/common/math.h in ULP, at most 2^-23 each. The larger error stated without FMA comes
-# from the product of exponent and logarithm, which is exact for the exponents 1, 0 and -1.
+# Error of a power in csrc/common/math.h in ULP, at most 2^-23 each.
 POWER_ERROR = 1.6
 ULP = 2.0**-23
 

@@ -1,4 +1,4 @@
-"""Memory for large tensors that is kept between calls: who owns a block when, and how much is kept."""
+"""Memory for large tensors that is kept between calls: when it serves again, and how much is kept."""
 
 import gc
 import os
@@ -7,9 +7,10 @@ import signal
 import pytest
 import torch
 
-from mathkernels import _C, backends, ops
+from mathkernels import backends, ops
 from mathkernels.nn import LSTM
-from mathkernels.ops._memory import LARGE, empty
+from mathkernels.ops import _memory
+from mathkernels.ops._memory import LARGE, empty, kept_memory, scratch
 from mathkernels.testing import poisoned_memory
 
 MEGABYTE = 1 << 20
@@ -32,15 +33,15 @@ def block(pages):
 def test_small_tensors_come_from_torch():
     tensor = empty((LARGE // 4 - 1,), torch.float32)
     del tensor
-    assert _C.kept_memory() == 0
+    assert kept_memory() == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.uint8], ids=str)
-def test_a_large_tensor_is_whole_aligned_and_writable(dtype):
+def test_a_large_tensor_is_whole_and_writable_and_its_storage_no_larger(dtype):
     tensor = empty((3, LARGE), dtype)
     assert (tensor.shape, tensor.dtype) == ((3, LARGE), dtype)
     assert tensor.is_contiguous()
-    assert tensor.data_ptr() % PAGE == 0
+    assert tensor.untyped_storage().nbytes() == tensor.nbytes
     assert tensor.fill_(1).sum(dtype=torch.float64) == 3 * LARGE
 
 
@@ -52,10 +53,10 @@ def test_a_block_serves_again_once_its_last_tensor_has_gone():
     other = block(2)
     assert other.data_ptr() != place, "a view still lies in the block"
     del view, other
-    assert _C.kept_memory() == 4 * PAGE
+    assert kept_memory() == 4 * PAGE
     again = block(2), block(2)
     assert place in {tensor.data_ptr() for tensor in again}
-    assert _C.kept_memory() == 0
+    assert kept_memory() == 0
 
 
 def test_kept_and_used_are_never_more_than_was_used_at_once():
@@ -63,18 +64,38 @@ def test_kept_and_used_are_never_more_than_was_used_at_once():
     for pages in (1, 6, 2, 9, 3, 4, 12, 5):
         held = [block(pages), block(1)]
         most = max(most, (pages + 1) * PAGE)
-        assert _C.kept_memory() + (pages + 1) * PAGE <= most
+        assert kept_memory() + (pages + 1) * PAGE <= most
         del held
-        assert _C.kept_memory() <= most
+        assert kept_memory() <= most
 
 
-def test_a_block_much_larger_than_asked_for_is_not_spent():
-    large, spare = block(8), block(2)
+def test_a_storage_serves_tensors_of_its_own_size_alone():
+    """What is saved or resized is the storage."""
+    spare, large = block(2), block(8)
     place = large.data_ptr()
-    del spare, large  # in this order: to make room, the spare goes first
-    small = block(1)
+    del large
+    small = block(7)
     assert small.data_ptr() != place
-    assert _C.kept_memory() == 8 * PAGE
+    assert small.untyped_storage().nbytes() == 7 * PAGE
+    assert kept_memory() == 0, "with what is in use it would be more than ever was"
+    del spare, small
+    place = block(2).data_ptr()
+    assert block(2).data_ptr() == place
+    assert kept_memory() == 9 * PAGE
+
+
+def test_scratch_may_lie_in_a_storage_half_as_large_again_but_no_larger():
+    large = block(6)
+    place = large.data_ptr()
+    del large
+    small = scratch(3 * PAGE)
+    assert small.data_ptr() != place
+    del small
+    backends.release_memory()
+    large = block(6)
+    place = large.data_ptr()
+    del large
+    assert scratch(4 * PAGE).data_ptr() == place
 
 
 def test_release_gives_everything_back():
@@ -82,7 +103,7 @@ def test_release_gives_everything_back():
     assert backends.release_memory() == 0
     del held
     assert backends.release_memory() == 3 * PAGE
-    assert _C.kept_memory() == 0
+    assert kept_memory() == 0
 
 
 def test_what_cannot_be_had_is_a_memory_error():
@@ -98,11 +119,11 @@ def test_training_steps_reuse_their_memory_and_repeat_their_bits():
         return [y.detach().clone(), *torch.autograd.grad(y.square().sum(), list(layer.parameters()))]
 
     first = step()
-    kept = _C.kept_memory()
+    kept = kept_memory()
     assert kept > 0
     with poisoned_memory():  # old content of a block must not show
         second = step()
-    assert _C.kept_memory() <= 2 * kept
+    assert kept_memory() <= 2 * kept
     assert all(map(torch.equal, first, second))
 
 
@@ -124,7 +145,8 @@ def test_every_large_tensor_of_a_sequence_lies_in_kept_memory(kind, gates, large
     y = getattr(ops, kind)(**given)[0]
     made = dict(zip(given, torch.autograd.grad(y.sum(), list(given.values())), strict=True)) | {"y": y}
     assert made[large].nbytes >= LARGE
-    assert made[large].data_ptr() % PAGE == 0
+    kept = {storage.identity for storage in _memory._pool.storages}
+    assert made[large].untyped_storage()._cdata in kept
 
 
 def test_a_forked_child_has_blocks_of_its_own():

@@ -298,7 +298,7 @@ def test_the_gate_functions_err_as_their_header_says(isa):
     for index, exact in enumerate([x.double().sigmoid()] * 2 + [x.double().tanh(), x.double().sigmoid()]):
         ulp = torch.finfo(torch.float32).eps * 2.0 ** exact.abs().log2().floor()
         error = (kept[index].double() - exact).abs() / ulp
-        limit = 4 + (x < 0) * x.abs() * (index != 2)
+        limit = 7 + (x < 0) * x.abs() * (index != 2)
         assert (error <= limit).all(), (
             f"gate {index}: {(error - limit).max().item():.2f} ULP beyond what is stated"
         )

@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from mathkernels import backends
 from mathkernels.data.arithmetic import RANGES
 from mathkernels.data.distributions import Range
 from mathkernels.data.thresholds import (
@@ -156,13 +155,13 @@ SMALL_NUMBERS = {
 def test_division_by_small_numbers_equals_the_published_thresholds(tmp_path):
     """Real NPU: the epsilon in |x| + 2^-23 makes the error, rounding of exp and log only its last digits.
     NMRU: products and reciprocals round alike everywhere; the sum of 10,000 float32 errors does not.
-    NRU: the error is rounding alone, that of the power function: at most 1.6 ULP with FMA, 70 without (see
-    csrc/common/math.h), against the half ULP of a good library; squared, and doubled as these are bounds.
+    NRU: the error is rounding alone, that of the power function: at most 1.6 ULP (see csrc/common/math.h),
+    against the half ULP of a good library; squared, and doubled as these are bounds.
     """
     out = tmp_path / "small.csv"
     assert thresholds.main(["division_by_small_numbers", "--out", str(out)]) == 0
     rows = read(out)
-    factor = 2 * ((1.6 if backends.fused() else 70.0) / 0.5) ** 2
+    factor = 2 * (1.6 / 0.5) ** 2
     assert tuple(rows[0]) == thresholds.SMALL_NUMBER_COLUMNS
     printed = [float(value) for text in SMALL_NUMBERS.values() for value in re.split(r"\s+", text)]
     for row, published in zip(rows, printed, strict=True):

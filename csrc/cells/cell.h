@@ -18,7 +18,8 @@
 // first ones, these are, so that a layer makes them once for all of its outputs:
 //
 //   int of_inputs(n)
-//   inputs<inverted>(n, options, x, d, s)           writes them; inverted: as backward<Dx, true> reads them
+//   inputs<inverted>(n, options, x, d, s)           writes them; inverted: quotients of r in place of r itself, as
+//                                                   backward<Dx, true> reads them
 //   output(n, x, d, s) -> z                         the rest of forward
 //
 // `signs` is read only by the one-sided variants: per input 1 if every sample of it is negative, 0 if none is.
@@ -67,6 +68,27 @@ MK_INLINE V clamp(V v, V low, V high) {
 template <class V>
 MK_INLINE V sign(V v) {
   return select(v > constant<V>(0), constant<V>(1), select(v < constant<V>(0), constant<V>(-1), v));
+}
+
+template <class V>
+MK_INLINE auto is_finite(V v) {
+  return abs(v) < constant<V>(__builtin_inf());
+}
+
+// a b c and a b / c.  Where a b leaves the range of numbers, which the result need not do, b c or b / c is taken first.
+template <class V>
+MK_INLINE V product_of(V a, V b, V c) {
+  const V ab = a * b;
+  const auto fits = is_finite(ab);
+  const V last = select(fits, ab, b) * c;
+  return select(fits, last, a * last);
+}
+template <class V>
+MK_INLINE V quotient_of(V a, V b, V c) {
+  const V ab = a * b;
+  const auto fits = is_finite(ab);
+  const V last = select(fits, ab, b) / c;
+  return select(fits, last, a * last);
 }
 
 constexpr double pi = 3.14159265358979323846;

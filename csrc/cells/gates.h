@@ -1,9 +1,13 @@
 // The two functions of recurrent gates, made cheap: no special cases, and two gates share one division.
 //
-// Errors are against the exact value, with FMA and without; python_tests/test_sequence_kernels.py asserts them.
+// Errors are against the exact value, in ULP of it, with FMA and without; python_tests/test_math.py reads this table
+// and asserts it.  A gate is measured alone and beside the other of its division, which may be of any size.
 //
-//   tanh     4 ULP everywhere (near 0 as well); 1 beyond |x| = 10.4
-//   sigmoid  4 ULP, and another |x| ULP where x < 0, as the rounded exponent allows; below -41.6 it stays at 2^-60
+//   gate_sigmoid           7     7   and another |x| where x < 0, as the rounded exponent allows; below -41.5 it stays
+//                                    at 2^-60
+//   gate_sigmoid_by_tanh   7     7   likewise
+//   gate_tanh_by_sigmoid   7     7   all x, near 0 as well; 1 beyond |x| = 10.4
+//   gate_tanh              6     6   likewise
 //
 // For double both are those of common/math.h.
 #pragma once

@@ -64,7 +64,7 @@ struct Inalu : PlainWeights {
       const V others = suffix * s[2 * n + i], w = d[n + i];
       g[i] = fma(da, x[i], g[i]);
       g[n + i] = fma(dpower, s[i], g[n + i]) + others * (sign(x[i]) - one) * sign(w);
-      if constexpr (Dx) dx[i] = fma(da, d[i], select(abs(x[i]) < epsilon, zero, dpower * w / x[i]));
+      if constexpr (Dx) dx[i] = fma(da, d[i], select(abs(x[i]) < epsilon, zero, quotient_of(dpower, w, x[i])));
       suffix = suffix * s[n + i];
     }
     g[2 * n] = fma(dz, s[3 * n + 2], g[2 * n]);

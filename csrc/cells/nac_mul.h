@@ -41,7 +41,7 @@ struct NacMul : PlainWeights {
     const V epsilon = splat<V>(options.epsilon), dpower = dz * s[n];
     for (int i = 0; i < n; ++i) {
       g[i] = fma(dpower, s[i], g[i]);
-      if constexpr (Dx) dx[i] = dpower * d[i] * sign(x[i]) / (abs(x[i]) + epsilon);
+      if constexpr (Dx) dx[i] = quotient_of(dpower, d[i] * sign(x[i]), abs(x[i]) + epsilon);
     }
   }
 

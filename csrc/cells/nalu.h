@@ -89,7 +89,7 @@ struct Nalu : PlainWeights {
         suffix = suffix * s[i];
       } else {
         dw[i] = fma(dpower, s[i], dw[i]);
-        if constexpr (Dx) slope = dpower * w[i] * sign(x[i]) / (abs(x[i]) + epsilon);
+        if constexpr (Dx) slope = quotient_of(dpower, w[i] * sign(x[i]), abs(x[i]) + epsilon);
       }
       if constexpr (Dx) dx[i] = fma(da, d[i], fma(dq, gate[i], slope));
     }

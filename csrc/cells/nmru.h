@@ -50,7 +50,11 @@ struct Nmru : OneGroup {
     for (int i = 0; i < n; ++i) v[i] = one / (mode == Mode::training ? x[i] + splat<V>(options.epsilon) : x[i]);
     for (int k = 0; k < 2 * n; ++k) {
       const V u = k < n ? x[k] : v[k - n];
-      s[k] = fma(strength(u), d[k], one) - d[k];
+      V product = fma(strength(u), d[k], one);
+      // in training eps keeps 1 / (x + eps) in the range of numbers; 1 / x may be beyond it where w / x is not
+      if constexpr (mode == Mode::evaluation)
+        if (k >= n) product = select(is_finite(u), product, d[k] / strength(x[k - n]) + one);
+      s[k] = product - d[k];
       s[2 * n + k] = z;
       z = z * s[k];
       if constexpr (retrieval && mixed) turns = turns + select(u < zero, d[k], zero);
@@ -85,7 +89,7 @@ struct Nmru : OneGroup {
       if constexpr (Dx) {
         V du = others * d[k];
         if constexpr (retrieval) du = du * sign(u);
-        dx[i] = k < n ? dx[i] + du : -(du * v[i] * v[i]);
+        dx[i] = k < n ? dx[i] + du : select(du == zero, zero, -(du * v[i] * v[i]));
       }
       suffix = suffix * s[k];
     }

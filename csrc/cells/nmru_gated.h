@@ -55,7 +55,7 @@ struct NmruGated : PlainWeights {
       g[2 * n + k] = fma(along, u, g[2 * n + k]);
       if constexpr (Dx) {
         const V du = along * d[2 * n + k];
-        dx[i] = k < n ? dx[i] + du : -(du * v[i] * v[i]);
+        dx[i] = k < n ? dx[i] + du : select(du == zero, zero, -(du * v[i] * v[i]));
       }
       suffix = suffix * s[k];
     }

@@ -18,8 +18,9 @@ struct Npu : PlainWeights {
   static constexpr int groups = 3;
   static constexpr int group(int n, int k) { return k / n; }
   static constexpr int parameters(int n) { return 3 * n; }
-  static constexpr int derived(int n) { return 5 * n; }    // w, v, h, w h, pi v h
-  static constexpr int saved(int n) { return 2 * n + 2; }  // ln r, r (or 1 / r, see inputs), then E cos B, E sin B
+  static constexpr int derived(int n) { return 5 * n; }  // w, v, h, w h, pi v h
+  // ln r, r and n unused (or q and h sign(x) / r, see inputs), then E cos B, E sin B
+  static constexpr int saved(int n) { return 3 * n + 2; }
   static constexpr int gradients(int n) { return 3 * n; }
 
   template <Mode, class V>
@@ -49,9 +50,9 @@ struct Npu : PlainWeights {
     MK_INLINE V finished(int n, V* s) const {
       const V e = exp(power);
       const auto direction = sincospi(fma(angle, constant<V>(1 / pi), turns));
-      s[2 * n] = e * direction.cos;
-      s[2 * n + 1] = e * direction.sin;
-      return s[2 * n];
+      s[3 * n] = e * direction.cos;
+      s[3 * n + 1] = e * direction.sin;
+      return s[3 * n];
     }
   };
 
@@ -66,13 +67,14 @@ struct Npu : PlainWeights {
     return sums.finished(n, s);
   }
 
-  static constexpr int of_inputs(int n) { return 2 * n; }
+  static constexpr int of_inputs(int n) { return 3 * n; }
   template <bool inverted, class V>
   static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     for (int i = 0; i < n; ++i) {
       const V r = ratio(options, x[i], d[2 * n + i]);
       s[i] = logarithm<domain>(r);
-      s[n + i] = inverted ? constant<V>(1) / r : r;
+      s[n + i] = inverted ? (abs(x[i]) + splat<V>(options.epsilon - 1)) / r : r;
+      if constexpr (inverted) s[2 * n + i] = d[2 * n + i] * sign(x[i]) / r;
     }
   }
   template <class V>
@@ -86,15 +88,19 @@ struct Npu : PlainWeights {
   static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
                                  V* dx) {
     const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
-    const V cosine = dz * s[2 * n], sine = dz * s[2 * n + 1];
+    const V cosine = dz * s[3 * n], sine = dz * s[3 * n + 1];
     for (int i = 0; i < n; ++i) {
-      const V half_turn = select(x[i] < zero, constant<V>(pi), zero), turn = d[2 * n + i] * half_turn;
-      const V inverse = inverted ? s[n + i] : constant<V>(1) / s[n + i], steep = (abs(x[i]) + shift) * inverse;
+      const V w = d[i], v = d[n + i], half_turn = select(x[i] < zero, constant<V>(pi), zero);
+      const V turn = d[2 * n + i] * half_turn, inverse = inverted ? zero : constant<V>(1) / s[n + i];
+      const V steep = inverted ? s[n + i] : (abs(x[i]) + shift) * inverse;  // q
       g[i] = g[i] + fma(cosine, s[i], -(sine * turn));
       g[n + i] = g[n + i] - fma(cosine, turn, sine * s[i]);
-      const V along = fma(d[i], steep, -(d[n + i] * half_turn)), across = fma(d[i], half_turn, d[n + i] * steep);
-      g[2 * n + i] = g[2 * n + i] + fma(cosine, along, -(sine * across));
-      if constexpr (Dx) dx[i] = fma(cosine, d[i], -(sine * d[n + i])) * d[2 * n + i] * sign(x[i]) * inverse;
+      const V real = fma(cosine, w, -(sine * v)), imaginary = fma(cosine, v, sine * w);
+      const V by_real = fma(real, steep, -(imaginary * half_turn));  // v q leaves the range where v sin B q does not
+      const V by_steep = fma(cosine, fma(w, steep, -(v * half_turn)), -(sine * fma(w, half_turn, v * steep)));
+      g[2 * n + i] = g[2 * n + i] + select(is_finite(by_steep), by_steep, by_real);
+      if constexpr (Dx && inverted) dx[i] = real * s[2 * n + i];
+      if constexpr (Dx && !inverted) dx[i] = product_of(real, d[2 * n + i] * sign(x[i]), inverse);
     }
   }
 

@@ -88,11 +88,30 @@ struct Nru : OneGroup {
         moving = select(d[n + i] == constant<V>(0), constant<V>(0), moving);
       g[i] = fma(others, slope + moving, g[i]);
       if constexpr (Dx) {
-        const V steep = others * d[n + i] * d[i] * (power / x[i]);
+        const V steep = input_slope(others, x[i], d[i], d[n + i], power, s[3 * n + i]);
         dx[i] = select(x[i] == constant<V>(0), constant<V>(0), steep);
       }
       suffix = suffix * s[i];
     }
+  }
+
+  // others T w |x|^(w - 1), w and T of the gate; `power` is |x|^w, signed as in forward.  By the quotient power / x
+  // where its parts are in the range of normal numbers; else by what is.
+  template <class V>
+  static MK_INLINE V input_slope(V others, V x, V w, V gate, V power, V logarithm) {
+    const V first = others * gate * w, usual = first * (power / x);
+    if constexpr (domain == Domain::normal) return usual;
+    const V one = constant<V>(1), magnitude = abs(x);
+    V grown = select(is_finite(magnitude), exp((w - one) * logarithm), power_of_zero(one - w));
+    if constexpr (separate) grown = grown * sign(x);
+    const V by_power = w * power / x, slope = select(normal(power), by_power, w * grown);
+    const V rare = select(is_finite(slope), others * gate * slope, first * power / x);
+    return select(normal(first) & normal(power) & normal(power / x), usual, rare);
+  }
+  template <class V>
+  static MK_INLINE auto normal(V v) {
+    constexpr double smallest = is_float<V> ? 0x1p-126 : 0x1p-1022;
+    return (abs(v) >= constant<V>(smallest)) & is_finite(v);
   }
 
   template <class V>

@@ -20,9 +20,8 @@ struct RealNpu : PlainWeights {
   static constexpr int group(int n, int k) { return k < n ? 0 : 1; }
   // mixed: w, h, w h;  constant: w, h, [x < 0], then cos B, sin B
   static constexpr int derived(int n) { return mixed ? 3 * n : 3 * n + 2; }
-  static constexpr int saved(int n) {
-    return 2 * n + 2;
-  }  // ln r, r (or 1 / r, see inputs), then E cos B, E sin B (mixed) or E (constant)
+  // ln r, r and n unused (or q and h sign(x) / r, see inputs), then E cos B, E sin B (mixed) or E (constant)
+  static constexpr int saved(int n) { return 3 * n + 2; }
   static constexpr int gradients(int n) { return mixed ? 2 * n : 2 * n + 1; }
 
   template <Mode, class V>
@@ -59,11 +58,11 @@ struct RealNpu : PlainWeights {
     const V e = exp(power);
     if constexpr (mixed) {
       const auto angle = sincospi(turns);
-      s[2 * n] = e * angle.cos;
-      s[2 * n + 1] = e * angle.sin;
-      return s[2 * n];
+      s[3 * n] = e * angle.cos;
+      s[3 * n + 1] = e * angle.sin;
+      return s[3 * n];
     } else {
-      s[2 * n] = e;
+      s[3 * n] = e;
       return e * d[3 * n];
     }
   }
@@ -79,13 +78,14 @@ struct RealNpu : PlainWeights {
     return finished(n, d, s, power, turns);
   }
 
-  static constexpr int of_inputs(int n) { return 2 * n; }
+  static constexpr int of_inputs(int n) { return 3 * n; }
   template <bool inverted, class V>
   static MK_INLINE void inputs(int n, CellOptions<Real<V>> options, const V* x, const V* d, V* s) {
     for (int i = 0; i < n; ++i) {
       const V r = ratio(options, x[i], d[n + i]);
       s[i] = logarithm<domain>(r);
-      s[n + i] = inverted ? constant<V>(1) / r : r;
+      s[n + i] = inverted ? (abs(x[i]) + splat<V>(options.epsilon - 1)) / r : r;
+      if constexpr (inverted) s[2 * n + i] = d[n + i] * sign(x[i]) / r;
     }
   }
   template <class V>
@@ -98,16 +98,26 @@ struct RealNpu : PlainWeights {
   template <bool Dx, bool inverted = false, class V>
   static MK_INLINE void backward(int n, CellOptions<Real<V>> options, const V* x, const V* d, const V* s, V dz, V* g,
                                  V* dx) {
-    const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0);
-    const V cosine = dz * s[2 * n];
+    const V shift = splat<V>(options.epsilon - 1), zero = constant<V>(0), half_turn = constant<V>(pi);
+    const V cosine = dz * s[3 * n];
     if constexpr (mixed) {
-      const V sine = dz * s[2 * n + 1] * constant<V>(pi);
+      const V across = dz * s[3 * n + 1], sine = across * half_turn;
       for (int i = 0; i < n; ++i) {
-        const V down = select(x[i] < zero, sine, zero);
-        const V inverse = inverted ? s[n + i] : constant<V>(1) / s[n + i];
-        g[i] = fma(cosine, s[i], g[i]) - d[n + i] * down;
-        g[n + i] = fma(cosine * (abs(x[i]) + shift), inverse, g[n + i]) - down;
-        if constexpr (Dx) dx[i] = cosine * d[2 * n + i] * sign(x[i]) * inverse;
+        const auto negative = x[i] < zero;
+        // pi E is perhaps beyond the largest number where pi h E is not
+        const V turn = select(is_finite(sine), d[n + i] * sine, half_turn * d[n + i] * across);
+        g[i] = fma(cosine, s[i], g[i]) - select(negative, turn, zero);
+        if constexpr (inverted) {
+          g[n + i] = fma(cosine, s[n + i], g[n + i]);
+          if constexpr (Dx) dx[i] = product_of(cosine, d[i], s[2 * n + i]);
+        } else {
+          const V inverse = constant<V>(1) / s[n + i], excess = abs(x[i]) + shift, ahead = cosine * excess;
+          const auto fits =
+              is_finite(ahead);  // E (|x| - 1) is perhaps beyond the largest number, E (|x| - 1) / r hardly
+          g[n + i] = fma(select(fits, ahead, cosine), select(fits, inverse, excess * inverse), g[n + i]);
+          if constexpr (Dx) dx[i] = product_of(cosine, d[2 * n + i] * sign(x[i]), inverse);
+        }
+        g[n + i] = g[n + i] - select(negative, sine, zero);
       }
     } else {
       static_assert(!Dx, "layers use mixed signs");
@@ -117,6 +127,13 @@ struct RealNpu : PlainWeights {
       }
       g[2 * n] = g[2 * n] + cosine;
     }
+  }
+
+  // Of a sum that is beyond the largest number a weight of 0 takes 0.
+  template <class V>
+  static MK_INLINE V weighted(V w, V sum) {
+    const V zero = constant<V>(0);
+    return select(is_finite(sum), w * sum, select(w == zero, select(sum == sum, zero, sum), w * sum));
   }
 
   // The clamp of the gate passes gradient inside [0, 1], its ends included, and none outside.
@@ -130,8 +147,9 @@ struct RealNpu : PlainWeights {
         dh = fma(d[3 * n], dh, -sine);
       }
       const V gate = p[n + i];
-      const V inside = select(gate >= constant<V>(0), select(gate <= constant<V>(1), d[i] * dh, constant<V>(0)),
-                              select(gate == gate, constant<V>(0), gate));
+      const V inside =
+          select(gate >= constant<V>(0), select(gate <= constant<V>(1), weighted(d[i], dh), constant<V>(0)),
+                 select(gate == gate, constant<V>(0), gate));
       dp[i] = dw;
       dp[n + i] = inside;
     }

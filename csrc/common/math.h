@@ -6,7 +6,8 @@
 //   exp            1.1   1.1   all x; underflows through the denormals to 0, overflows to inf
 //   log            1.0   1.0   all x; log(0) = -inf, log(x < 0) = NaN
 //   log_normal     1.0   1.0   positive normal finite x only: no special cases, any other x gives a wrong number
-//   pow_positive   1.6    70   positive x, |w| <= 3: with FMA the logarithm is carried in two floats; 5 up to |w| = 50
+//   pow_positive   1.6   1.6   positive x, |w| <= 3: the logarithm is carried in two floats; 5 up to |w| = 50, 32 for
+//                              any w; infinite or 0 only where x^w, in these bounds, is beyond the range of floats
 //   sinpi          1.7   1.8   sin of pi x: of half turns, so that whole numbers are exact
 //   cospi          1.7   1.8   cos of pi x, likewise
 //   tanh           1.6   1.6   all x
@@ -71,20 +72,30 @@ MK_INLINE V polynomial(V x, const float (&c)[N]) {
   }
 }
 
-// Without `limit` x is taken to be in [-105, 90].
-template <bool limit = true, class V>
+// exp(x) = y 2^n, y in [0.7, 1.5].  Without `limit` x is taken to be in [-105, 90].
+template <class V>
+struct ExpParts {
+  V y;
+  Rounded<V> n;
+  MK_INLINE V scaled(V v) const { return times_power_of_two(v, n.real, n.integer); }
+};
+template <bool limit, class V>
+MK_INLINE ExpParts<V> exp_parts(V x) {
+  constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f, 0.0013950535794720054f};
+  const V limited = limit ? greater(splat<V>(-105.0f), lesser(splat<V>(90.0f), x)) : x;
+  const auto n = round_even(limited * splat<V>(1.44269504088896341f));
+  V r = fma(n.real, splat<V>(-0.693359375f), limited);
+  r = fma(n.real, splat<V>(2.12194440e-4f), r);
+  return {fma(r * r, polynomial(r, c), r) + splat<V>(1.0f), n};
+}
+
+template <class V>
 MK_INLINE V exp(V x) {
   if constexpr (!is_float<V>) {
     return map(x, [](double lane) { return ::exp(lane); });
   } else {
-    constexpr float c[] = {0.5f, 0.166665181517601f, 0.04166620597243309f, 0.008368918672204018f,
-                           0.0013950535794720054f};
-    const V limited = limit ? greater(splat<V>(-105.0f), lesser(splat<V>(90.0f), x)) : x;
-    const auto n = round_even(limited * splat<V>(1.44269504088896341f));
-    V r = fma(n.real, splat<V>(-0.693359375f), limited);
-    r = fma(n.real, splat<V>(2.12194440e-4f), r);
-    const V y = fma(r * r, polynomial(r, c), r) + splat<V>(1.0f);
-    return times_power_of_two(y, n.real, n.integer);
+    const auto e = exp_parts<true>(x);
+    return e.scaled(e.y);
   }
 }
 
@@ -133,13 +144,27 @@ MK_INLINE V log(V x) {
   }
 }
 
+// What rounding a * b to `product` leaves.
+template <class V>
+MK_INLINE V product_error(V a, V b, V product) {
+#ifdef MK_HAS_FMA
+  return fma(a, b, -product);
+#else
+  // halves of 12 bits, whose products are exact (Dekker 1971)
+  const auto upper = [](V v) { return from_bits<V>(bits(v) & ~0xfff); };
+  const V a_high = upper(a), a_low = a - a_high, b_high = upper(b), b_low = b - b_high;
+  return ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low;
+#endif
+}
+
 template <class V>
 struct PowLog {
   V power, logarithm;
 };
 // x^w and log x for positive x.  log x is carried as high + low so that the error of the power does not grow with
-// |w log x|.  At x = 0 and infinity the power is its limit; the logarithm is then a finite number.  `normal` leaves the
-// special cases out: x is then a normal finite number and |w| <= 1.
+// |w log x|; what is low corrects the power before it is scaled, because high alone may be beyond the largest number.
+// At x = 0 and infinity the power is its limit; the logarithm is then a finite number.  `normal` leaves the special
+// cases out: x is then a normal finite number and |w| <= 1.
 template <bool normal, class V>
 MK_INLINE PowLog<V> pow_log(V x, V w) {
   if constexpr (!is_float<V>) {
@@ -150,21 +175,21 @@ MK_INLINE PowLog<V> pow_log(V x, V w) {
     const V exponent = normal ? p.exponent : p.exponent - select(tiny, splat<V>(23 * 0x1p23f), splat<V>(0.0f));
     const V f = p.fraction;
     // -f^2/2 = square + square_low exactly; e ln2 is exact in its high part because that has 10 bits
-    const V half = f * splat<V>(-0.5f), square = half * f, square_low = fma(half, f, -square);
+    const V half = f * splat<V>(-0.5f), square = half * f, square_low = product_error(half, f, square);
     const V whole = exponent * splat<V>(ln2_high);
     const V a = whole + f, a_low = (whole - a) + f;  // |whole| >= |f| or whole = 0
     const V b = a + square, b_back = b - a, b_low = (a - (b - b_back)) + (square - b_back);
     const V rest = fma(exponent, splat<V>(ln2_low), p.tail) + (a_low + (b_low + square_low));
     const V high = b + rest, low = (b - high) + rest;
-    const V y = w * high, y_low = fma(w, high, -y) + w * low;
-    const V e = exp<!normal>(y);
-    if constexpr (normal) return {fma(e, y_low, e), high};
+    const V y = w * high, y_low = product_error(w, high, y) + w * low;
+    const auto e = exp_parts<!normal>(y);
+    if constexpr (normal) return {e.scaled(fma(e.y, y_low, e.y)), high};
     const V limited = select(abs(y) < splat<V>(104.0f), y_low, splat<V>(0.0f));
-    V z = fma(select(e < splat<V>(__builtin_inff()), e, splat<V>(0.0f)), limited, e);
-    const V zero = splat<V>(0.0f), infinite = splat<V>(__builtin_inff());
+    V z = e.scaled(fma(e.y, limited, e.y));
+    const V zero = splat<V>(0.0f), one = splat<V>(1.0f), infinite = splat<V>(__builtin_inff());
     z = select(x == zero, select(w > zero, zero, select(w < zero, infinite, w)), z);
     z = select(x == infinite, select(w > zero, infinite, select(w < zero, zero, w)), z);
-    return {select(w == zero, splat<V>(1.0f), z), high};
+    return {select(w == zero, one, select(x == one, one, z)), high};
   }
 }
 

@@ -56,8 +56,23 @@ LayerShape shape_of(const LayerCall& call) {
   return {call.models, call.batch, call.in, call.out, blocks, block_rows};
 }
 
-int team(const LayerCall& call) {
-  return call.models * call.batch * call.in * call.out < worth_threads || call.threads < 1 ? 1 : call.threads;
+// Threads for `items` of work of `count` weight applications in all; a product of sizes may be beyond int64_t.
+int team(int threads, double count, int64_t items) {
+  if (count < worth_threads || threads < 1 || items < 1) return 1;
+  return static_cast<int>(threads < items ? threads : items);
+}
+int team(const LayerCall& call, const LayerShape& shape) {
+  const double rows = static_cast<double>(call.models) * static_cast<double>(call.batch);
+  return team(call.threads, rows * static_cast<double>(call.in) * static_cast<double>(call.out),
+              shape.models * shape.blocks);
+}
+
+// Whether there is nothing to write: then sizes that are left may be anything, and no model is looked at.
+bool nothing_forward(const LayerCall& call) { return call.models == 0 || call.batch == 0 || call.out == 0; }
+template <class T>
+bool nothing_backward(const LayerCall& call, const LayerKernels<T>& layer) {
+  const bool dx = call.batch > 0 && call.in > 0, dweight = call.out > 0 && layer.gradients(call.in) > 0;
+  return call.models == 0 || !(dx || dweight || (call.in > 0 && layer.gates > 0));
 }
 
 template <class T>
@@ -75,12 +90,16 @@ const LayerKernels<T>& layer_of(const LayerCall& call) {
 }  // namespace
 
 int64_t layer_forward_workspace(const LayerCall& call) {
-  return with_type(call.dtype,
-                   [&](auto zero) { return alignment + team(call) * layer_of<decltype(zero)>(call).scratch(call.in); });
+  if (nothing_forward(call)) return alignment;
+  return with_type(call.dtype, [&](auto zero) {
+    const LayerShape shape = shape_of(call);
+    return alignment + team(call, shape) * layer_of<decltype(zero)>(call).forward_scratch(shape);
+  });
 }
 
 void layer_forward(const LayerCall& call, const void* x, const void* weight, const void* gate, void* y,
                    void* workspace) {
+  if (nothing_forward(call)) return;
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const LayerKernels<T>& layer = layer_of<T>(call);
@@ -92,8 +111,8 @@ void layer_forward(const LayerCall& call, const void* x, const void* weight, con
     tensors.y = static_cast<T*>(y);
     tensors.epsilon = static_cast<T>(call.epsilon);
     char* scratch = aligned(workspace);
-    const int64_t bytes = layer.scratch(call.in);
-    parallel_for(shape.models * shape.blocks, team(call), [&](int worker, int64_t item) {
+    const int64_t bytes = layer.forward_scratch(shape);
+    parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
       layer.forward[call.training ? 0 : 1](shape, tensors, item, scratch + worker * bytes);
     });
   });
@@ -102,7 +121,9 @@ void layer_forward(const LayerCall& call, const void* x, const void* weight, con
 int64_t layer_backward_workspace(const LayerCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     const auto& layer = layer_of<decltype(zero)>(call);
-    return layer_forward_workspace(call) + partial_bytes(call, shape_of(call), layer);
+    if (nothing_backward(call, layer)) return alignment;
+    const LayerShape shape = shape_of(call);
+    return alignment + team(call, shape) * layer.backward_scratch(shape) + partial_bytes(call, shape, layer);
   });
 }
 
@@ -111,6 +132,7 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const LayerKernels<T>& layer = layer_of<T>(call);
+    if (nothing_backward(call, layer)) return;
     const LayerShape shape = shape_of(call);
     char* memory = aligned(workspace);
     LayerTensors<T> tensors{};
@@ -124,13 +146,13 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
     tensors.partial = reinterpret_cast<T*>(memory);
     tensors.epsilon = static_cast<T>(call.epsilon);
     char* scratch = memory + partial_bytes(call, shape, layer);
-    const int64_t bytes = layer.scratch(call.in);
+    const int64_t bytes = layer.backward_scratch(shape);
     const int mode = call.training ? 0 : 1;
-    parallel_for(shape.models * shape.blocks, team(call), [&](int worker, int64_t item) {
+    parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
       layer.backward[mode](shape, tensors, item, scratch + worker * bytes);
     });
     if (shape.blocks > 1)
-      parallel_for(shape.models, team(call), [&](int worker, int64_t model) {
+      parallel_for(shape.models, team(call, shape), [&](int worker, int64_t model) {
         layer.finish[mode](shape, tensors, model, scratch + worker * bytes);
       });
   });
@@ -138,13 +160,17 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
 
 namespace {
 
+int64_t blocks_of(int64_t count) { return count / block_values + (count % block_values > 0 ? 1 : 0); }
+
 RecurrentShape shape_of(const RecurrentCall& call) {
   const int64_t blocks = (call.batch + recurrent_rows - 1) / recurrent_rows;
-  return {call.models, call.steps, call.batch, blocks > 0 ? blocks : 1};
+  const int64_t steps = call.batch > 0 ? call.steps : 0;  // of no rows none is worth a look
+  return {call.models, steps, call.batch, blocks > 0 ? blocks : 1};
 }
 
-int team(const RecurrentCall& call) {
-  return call.models * call.steps * call.batch * 2 < worth_threads || call.threads < 1 ? 1 : call.threads;
+int team(const RecurrentCall& call, const RecurrentShape& shape) {
+  const double rows = static_cast<double>(call.models) * static_cast<double>(call.batch);
+  return team(call.threads, rows * static_cast<double>(shape.steps) * 2, shape.models * shape.blocks);
 }
 
 template <class T>
@@ -160,6 +186,7 @@ int64_t partial_bytes(const RecurrentShape& shape, const RecurrentKernels<T>& un
 }  // namespace
 
 void recurrent_forward(const RecurrentCall& call, const void* l, const void* weight, const void* initial, void* h) {
+  if (call.steps == 0 || call.batch == 0) return;
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const RecurrentKernels<T>& unit = unit_of<T>(call);
@@ -170,7 +197,7 @@ void recurrent_forward(const RecurrentCall& call, const void* l, const void* wei
     tensors.initial = static_cast<const T*>(initial);
     tensors.h = static_cast<T*>(h);
     tensors.epsilon = static_cast<T>(call.epsilon);
-    parallel_for(shape.models * shape.blocks, team(call),
+    parallel_for(shape.models * shape.blocks, team(call, shape),
                  [&](int, int64_t item) { unit.forward(shape, tensors, item, nullptr); });
   });
 }
@@ -178,7 +205,8 @@ void recurrent_forward(const RecurrentCall& call, const void* l, const void* wei
 int64_t recurrent_backward_workspace(const RecurrentCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     const auto& unit = unit_of<decltype(zero)>(call);
-    return alignment + team(call) * unit.scratch + partial_bytes(shape_of(call), unit);
+    const RecurrentShape shape = shape_of(call);
+    return alignment + team(call, shape) * unit.scratch + partial_bytes(shape, unit);
   });
 }
 
@@ -201,11 +229,12 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
     tensors.partial = reinterpret_cast<T*>(memory);
     tensors.epsilon = static_cast<T>(call.epsilon);
     char* scratch = memory + partial_bytes(shape, unit);
-    parallel_for(shape.models * shape.blocks, team(call), [&](int worker, int64_t item) {
+    parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
       unit.backward(shape, tensors, item, scratch + worker * unit.scratch);
     });
     if (shape.blocks > 1)
-      parallel_for(shape.models, team(call), [&](int, int64_t model) { unit.finish(shape, tensors, model, nullptr); });
+      parallel_for(shape.models, team(call, shape),
+                   [&](int, int64_t model) { unit.finish(shape, tensors, model, nullptr); });
   });
 }
 
@@ -213,7 +242,7 @@ void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const 
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     auto* const kernel = kernels<T>().clipped_reciprocal_forward;
-    parallel_for((count + block_values - 1) / block_values, threads, [&](int, int64_t block) {
+    parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(limit), static_cast<T>(1 / limit),
              static_cast<const T*>(x) + first, static_cast<T*>(y) + first);
@@ -226,7 +255,7 @@ void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     auto* const kernel = kernels<T>().clipped_reciprocal_backward;
-    parallel_for((count + block_values - 1) / block_values, threads, [&](int, int64_t block) {
+    parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(1 / limit), static_cast<const T*>(dy) + first,
              static_cast<const T*>(x) + first, static_cast<T*>(dx) + first);
@@ -236,7 +265,7 @@ void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const
 
 int64_t discretisation_workspace(Dtype dtype, int64_t models, int64_t count) {
   const int64_t size = dtype == Dtype::float32 ? sizeof(float) : sizeof(double);
-  return alignment + models * ((count + block_values - 1) / block_values) * size;
+  return alignment + models * (blocks_of(count)) * size;
 }
 
 void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count, const void* weight, void* y,
@@ -244,7 +273,7 @@ void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     auto* const kernel = kernels<T>().discretisation_sum;
-    const int64_t blocks = (count + block_values - 1) / block_values;
+    const int64_t blocks = blocks_of(count);
     T* sums = reinterpret_cast<T*>(aligned(workspace));
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
       const int64_t model = item / blocks, first = item % blocks * block_values, left = count - first;
@@ -264,7 +293,7 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     auto* const kernel = kernels<T>().discretisation_backward;
-    const int64_t blocks = (count + block_values - 1) / block_values;
+    const int64_t blocks = blocks_of(count);
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
       const int64_t model = item / blocks, first = item % blocks * block_values, left = count - first;
       const T scale = static_cast<const T*>(dy)[model] / static_cast<T>(count);

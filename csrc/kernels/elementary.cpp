@@ -1,4 +1,6 @@
-// The functions of common/math.h over arrays, so that tests can measure them as each instruction set computes them.
+// The functions of common/math.h and cells/gates.h over arrays, so that tests can measure them as each instruction set
+// computes them.
+#include "cells/gates.h"
 #include "common/lanes.h"
 #include "common/math.h"
 #include "kernels/table.h"
@@ -24,8 +26,16 @@ MK_INLINE V evaluate(int function, V x, V w) {
       return sincospi(x).cos;
     case 6:
       return tanh(x);
-    default:
+    case 7:
       return sigmoid(x);
+    case 8:
+      return gate_sigmoids(x, w).first;
+    case 9:
+      return gate_sigmoid_and_tanh(x, w).first;
+    case 10:
+      return gate_sigmoid_and_tanh(w, x).second;
+    default:
+      return gate_tanh(x);
   }
 }
 

@@ -15,7 +15,6 @@ struct Layer {
   using V = Pack<T>;
   static constexpr int width = Number<V>::width;
   static constexpr int sets = columns / width;  // packs that one row of 32 columns takes
-  static constexpr int64_t chunk_packs = chunk_rows / width;
   static constexpr int64_t widest = 64;  // bytes of a pack on the widest machine: sizes do not depend on the choice
   static constexpr int64_t panel_outputs = 16;  // outputs whose results change between rows and packs together
   static constexpr bool shares = Cell::of_inputs(1) > 0;  // saved numbers that all outputs use
@@ -23,40 +22,57 @@ struct Layer {
   static constexpr int weights(int n) { return Cell::parameters(n) - gates * n; }
   static int64_t gradients(int64_t in) { return Cell::gradients(static_cast<int>(in)); }
 
+  // Rows of a chunk that are really there, in whole packs of the widest machine.
+  static int64_t rows_at_once(const LayerShape& s) {
+    constexpr int64_t lanes = widest / int64_t{sizeof(T)};
+    return s.batch < chunk_rows ? (s.batch + lanes - 1) / lanes * lanes : chunk_rows;
+  }
+  static int64_t outputs_at_once(const LayerShape& s) { return s.out < panel_outputs ? s.out : panel_outputs; }
+
+  enum class Pass { forward, backward };
   struct Scratch {
-    V *x, *dx;               // chunk_packs x n: samples and their gradients
+    int64_t rows;            // of a chunk
+    V *x, *dx;               // rows x n, in packs: samples and, in backward, their gradients
     V* saved;                // of the pack in hand; where outputs share some of it, of all packs
     V *derived, *dx_output;  // of the output in hand
     V *sums, *kept;          // sets x gradients; one set
-    T* panel;                // panel_outputs x chunk_rows: results of outputs, or their gradients
+    T* panel;                // outputs_at_once x rows: results of outputs, or their gradients
     T *parameters, *scalars, *totals;
 
-    Scratch(void* memory, int n) {
+    Scratch(void* memory, const LayerShape& s, Pass pass) : rows(rows_at_once(s)) {
+      const int n = static_cast<int>(s.in);
+      const int64_t packs = rows / width, in_backward = pass == Pass::backward ? 1 : 0;
       V* next = static_cast<V*>(memory);
-      const auto take = [&next](int64_t packs) {
+      const auto take = [&next](int64_t count) {
         V* taken = next;
-        next += packs;
+        next += count;
         return taken;
       };
-      x = take(chunk_packs * n);
-      dx = take(chunk_packs * n);
-      saved = take((shares ? chunk_packs : 1) * Cell::saved(n));
+      x = take(packs * n);
+      dx = take(in_backward * packs * n);
+      saved = take((shares ? packs : 1) * Cell::saved(n));
       derived = take(Cell::derived(n));
-      dx_output = take(n);
-      sums = take(sets * Cell::gradients(n));
-      kept = take(Cell::gradients(n));
-      panel = reinterpret_cast<T*>(take(panel_outputs * chunk_packs));
+      dx_output = take(in_backward * n);
+      sums = take(in_backward * sets * Cell::gradients(n));
+      kept = take(in_backward * Cell::gradients(n));
+      panel = reinterpret_cast<T*>(take(packs * outputs_at_once(s)));
       parameters = reinterpret_cast<T*>(next);
       scalars = parameters + Cell::parameters(n);
       totals = scalars + Cell::derived(n);
     }
   };
   // An upper bound of what Scratch takes on any machine: columns and rows in numbers, the rest in the widest packs.
-  static int64_t scratch(int64_t in) {
-    const int n = static_cast<int>(in);
-    const int64_t numbers = chunk_rows * (2 * n + panel_outputs + (shares ? Cell::saved(n) : 0)) +
-                            columns * Cell::gradients(n) + Cell::parameters(n) + Cell::derived(n) + Cell::gradients(n);
-    const int64_t packs = Cell::derived(n) + Cell::saved(n) + n + Cell::gradients(n);
+  // docs/memory.md states it.
+  template <Pass pass>
+  static int64_t scratch(const LayerShape& s) {
+    const int n = static_cast<int>(s.in);
+    const int64_t rows = rows_at_once(s), of_rows = (shares ? rows : 0) * Cell::saved(n);
+    int64_t numbers = rows * (s.in + outputs_at_once(s)) + of_rows + Cell::parameters(n) + Cell::derived(n);
+    int64_t packs = Cell::derived(n) + (shares ? 0 : Cell::saved(n));
+    if (pass == Pass::backward) {
+      numbers += rows * s.in + int64_t{columns + 1} * Cell::gradients(n);
+      packs += s.in + Cell::gradients(n);
+    }
     return (numbers * int64_t{sizeof(T)} + packs * widest + widest - 1) / widest * widest;
   }
 
@@ -117,7 +133,7 @@ struct Layer {
     const int n = static_cast<int>(s.in);
     const CellOptions<T> options{t.epsilon};
     const Rows block(s, item);
-    Scratch m(memory, n);
+    Scratch m(memory, s, Pass::forward);
     for (int64_t row = block.begin; row < block.end; row += chunk_rows) {
       const int64_t first = block.model * s.batch + row, rows = block.count(row);
       gather_rows(t.x + first * n, rows, n, m.x);
@@ -125,13 +141,13 @@ struct Layer {
         const int64_t column = output % panel_outputs, from = output - column;
         prepare<mode>(s, t, block.model, output, m);
         spread(n, m);
-        T* z = m.panel + column * chunk_rows;
+        T* z = m.panel + column * m.rows;
         for (int64_t done = 0; done < rows; done += width) {
           V* const saved = saved_of(n, done / width, m);
           forward_pack<mode, false>(n, options, m.x + done / width * n, output == 0, m, saved).store(z + done);
         }
         if (column + 1 == outputs_from(s, from))
-          transpose(m.panel, chunk_rows, column + 1, rows, t.y + first * s.out + from, s.out);
+          transpose(m.panel, m.rows, column + 1, rows, t.y + first * s.out + from, s.out);
       }
     }
   }
@@ -157,26 +173,27 @@ struct Layer {
   }
 
   // Adds the 32 columns of every gradient as a balanced tree.
-  static void fold_columns(int count, V* sums, T* partial) {
-    for (int half = sets / 2; half > 0; half /= 2)
-      for (int k = 0; k < half * count; ++k) sums[k] = sums[k] + sums[half * count + k];
-    for (int k = 0; k < count; ++k) partial[k] = partial[k] + lane_sum(sums[k]);
+  static void fold_columns(int64_t count, V* sums, T* partial) {
+    for (int64_t half = sets / 2; half > 0; half /= 2)
+      for (int64_t k = 0; k < half * count; ++k) sums[k] = sums[k] + sums[half * count + k];
+    for (int64_t k = 0; k < count; ++k) partial[k] = partial[k] + lane_sum(sums[k]);
   }
 
   // Gradients of some outputs of a chunk's rows into the panel, zeros behind the last row.
   static void load_gradients(const LayerShape& s, const LayerTensors<T>& t, int64_t row, int64_t rows, int64_t first,
                              Scratch& m) {
     const int64_t outputs = outputs_from(s, first);
-    transpose(t.dy + row * s.out + first, s.out, rows, outputs, m.panel, chunk_rows);
+    transpose(t.dy + row * s.out + first, s.out, rows, outputs, m.panel, m.rows);
     for (int64_t column = 0; column < outputs; ++column)
-      for (int64_t r = rows; r % width != 0; ++r) m.panel[column * chunk_rows + r] = T(0);
+      for (int64_t r = rows; r % width != 0; ++r) m.panel[column * m.rows + r] = T(0);
   }
 
   template <Mode mode>
   static void backward(const LayerShape& s, const LayerTensors<T>& t, int64_t item, void* memory) {
-    const int n = static_cast<int>(s.in), count = Cell::gradients(n);
+    const int n = static_cast<int>(s.in);
+    const int64_t count = Cell::gradients(n);
     const Rows block(s, item);
-    Scratch m(memory, n);
+    Scratch m(memory, s, Pass::backward);
     T* partial = t.partial + item * s.out * count;
     for (int64_t k = 0; k < s.out * count; ++k) partial[k] = T(0);
     for (int64_t row = block.begin; row < block.end; row += chunk_rows) {
@@ -188,10 +205,10 @@ struct Layer {
         if (column == 0) load_gradients(s, t, first, rows, output, m);
         prepare<mode>(s, t, block.model, output, m);
         spread(n, m);
-        for (int k = 0; k < sets * count; ++k) m.sums[k] = splat<V>(T(0));
+        for (int64_t k = 0; k < sets * count; ++k) m.sums[k] = splat<V>(T(0));
         for (int64_t done = 0; done < rows; done += width) {
           const int64_t pack = done / width;
-          const V dz = V::load(m.panel + column * chunk_rows + done);
+          const V dz = V::load(m.panel + column * m.rows + done);
           backward_pack<mode>(n, CellOptions<T>{t.epsilon}, dz, rows - done, m.x + pack * n, output == 0,
                               saved_of(n, pack, m), m.sums + pack % sets * count, m.dx + pack * n, m);
         }
@@ -206,7 +223,7 @@ struct Layer {
   template <Mode mode>
   static void finish(const LayerShape& s, const LayerTensors<T>& t, int64_t model, void* memory) {
     const int n = static_cast<int>(s.in), count = Cell::gradients(n);
-    Scratch m(memory, n);
+    Scratch m(memory, s, Pass::backward);
     T* gradient = reinterpret_cast<T*>(m.saved);  // of weights and gates; free here, and large enough in a gated cell
     if constexpr (gated)
       for (int i = 0; i < gates * n; ++i) t.dgate[model * gates * n + i] = T(0);
@@ -237,8 +254,10 @@ constexpr LayerKernels<T> layer_kernels() {
   return {{L::template forward<first>, L::template forward<second>},
           {L::template backward<first>, L::template backward<second>},
           {L::template finish<first>, L::template finish<second>},
-          L::scratch,
-          L::gradients};
+          L::template scratch<L::Pass::forward>,
+          L::template scratch<L::Pass::backward>,
+          L::gradients,
+          gates};
 }
 
 }  // namespace mk::MK_ISA

@@ -60,8 +60,10 @@ struct SequenceTensors {
   const T *dy, *dhn, *dcn, *dcells, *saved_y, *saved_gates, *saved_cells;
   T *dx, *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh, *dh0, *dc0;
   // the caller's scratch
-  T* packed;   // weights as the products read them: (E,D,packed numbers)
-  T* partial;  // (E,D,groups, partial numbers)
+  T* packed;                  // weights as the products read them: (E,D,packed numbers)
+  T* partial;                 // (items, directions of an item, partial numbers) of some items of backward:
+  int64_t first_item, items;  // which ones,
+  int64_t first_sequence;     // and the first (model, direction) that they belong to
 };
 
 template <class T>
@@ -72,9 +74,9 @@ struct SequenceMemory {
   int64_t shared, own;  // numbers that a team and each of its members need
 };
 
-// Items, the last varies fastest: pack and finish take a (model, direction, piece) each, forward a (model, direction,
-// block), backward a (model, first of item_directions, group).  Sizes are in numbers of type T and the same on every
-// machine; all are multiples of 16.
+// Items, the last varies fastest: pack takes a (model, direction, piece) each, forward a (model, direction, block),
+// backward a (model, first of item_directions, group), finish as pack from first_sequence on.  Sizes are in numbers of
+// type T and the same on every machine; all are multiples of 16.
 template <class T>
 struct SequenceKernels {
   SequenceItem<T>*pack_forward, *forward, *pack_backward, *backward, *finish;

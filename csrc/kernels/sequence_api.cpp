@@ -10,6 +10,7 @@ namespace {
 constexpr int64_t alignment = 64;
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
+constexpr int64_t partial_bytes = 1 << 24;     // of partial sums that are in memory at once, where threads need no more
 constexpr int64_t few_rows = 8;                // rows up to which lanes are units
 constexpr int64_t few_steps = 2;               // steps up to which they are with up to most_few_rows
 constexpr int64_t input_rows = 16;             // rows whose products with x are made together, where they are few
@@ -41,7 +42,10 @@ int64_t steps_of(const SequenceCall& call, int64_t rows) {
   return steps < call.steps ? steps : at_least_1(call.steps);
 }
 
-SequenceShape shape_of(const SequenceCall& call, bool dx) {
+enum class Pass { forward, backward };
+
+// All that bits depend on follows from the shape of one direction of one model.
+SequenceShape shape_of(const SequenceCall& call, Pass pass, bool dx) {
   SequenceShape s{};
   s.models = call.models;
   s.directions = call.directions;
@@ -56,13 +60,14 @@ SequenceShape shape_of(const SequenceCall& call, bool dx) {
   s.chain_x = rounded_up(s.columns, unit);
   s.chain_h = rounded_up(call.hidden, unit);
   s.pairs = call.bfloat16 && bfloat16_pairs();
-  // small panels where the batch does not fill large ones, or where they would leave a second thread without work
-  const int64_t sequences = call.models * call.directions;
-  s.panel_rows = call.batch <= 16 || (call.batch <= 32 && sequences == 1) ? 16 : 32;
+  // small panels where large ones would leave a second thread without work
+  s.panel_rows = call.batch <= 32 ? 16 : 32;
   s.panels = parts(call.batch, s.panel_rows);
   const int64_t size = call.dtype == Dtype::float32 ? sizeof(float) : sizeof(double);
   const int64_t weights = gates(call) * call.hidden * (s.columns + call.hidden) * size;
-  const int64_t shared = weights > weights_of_cache ? at_least_1(s.panels * sequences / 2) : 1;
+  // at least two blocks, for two threads; in forward, where rows do not meet, of all sequences together
+  const int64_t panels = pass == Pass::forward ? s.panels * call.models * call.directions : s.panels;
+  const int64_t shared = weights > weights_of_cache ? at_least_1(panels / 2) : 1;
   s.block_panels = shared < most_block_panels ? shared : most_block_panels;
   s.blocks = parts(s.panels, s.block_panels);
   s.group_blocks = at_least_1(parts(s.blocks, most_groups));
@@ -83,9 +88,16 @@ SequenceShape shape_of(const SequenceCall& call, bool dx) {
 }
 
 int team(const SequenceCall& call) {
-  const int64_t work = call.models * call.directions * call.steps * call.batch * call.hidden * gates(call) *
-                       (call.hidden + (call.symbols ? 0 : call.inputs));
+  const auto product = [](double a, int64_t b) { return a * static_cast<double>(b); };  // of integers it may overflow
+  const double rows = product(product(static_cast<double>(call.models * call.directions), call.steps), call.batch);
+  const double work =
+      product(product(rows, call.hidden), gates(call) * (call.hidden + (call.symbols ? 0 : call.inputs)));
   return work < worth_threads || call.threads < 1 ? 1 : call.threads;
+}
+// How many of them get an item.
+int64_t workers(const SequenceCall& call, int64_t items) {
+  const int64_t threads = team(call);
+  return items < threads ? items : threads;
 }
 
 template <class T>
@@ -111,18 +123,31 @@ struct ForwardSizes {
   ForwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_forward(s) * int64_t{sizeof(T)}),
         scratch(rounded_up(kernels.forward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
-  int64_t total(int threads) const { return alignment + rounded_up(packed, alignment) + threads * scratch; }
+  int64_t total(const SequenceCall& call, const SequenceShape& s) const {
+    return alignment + rounded_up(packed, alignment) + workers(call, s.models * s.directions * s.blocks) * scratch;
+  }
 };
 
+// Not all partial sums are in memory at once: the items of backward are taken in waves, of as many as threads need or a
+// fixed memory holds.  Groups are added in their order all the same.
 template <class T>
 struct BackwardSizes {
-  int64_t packed, partial, scratch;
-  BackwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
+  int64_t packed, partial, scratch;  // bytes, `partial` of one
+  int64_t slots;                     // partial sums in memory, a whole number of items with one direction or two
+  int64_t threads;
+  BackwardSizes(const SequenceKernels<T>& kernels, const SequenceCall& call, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_backward(s) * int64_t{sizeof(T)}),
-        partial(s.models * s.directions * s.groups * kernels.partial(s) * int64_t{sizeof(T)}),
-        scratch(rounded_up(kernels.backward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
-  int64_t total(int threads) const {
-    return alignment + rounded_up(packed, alignment) + rounded_up(partial, alignment) + threads * scratch;
+        partial(kernels.partial(s) * int64_t{sizeof(T)}),
+        scratch(rounded_up(kernels.backward_scratch(s) * int64_t{sizeof(T)}, alignment)),
+        slots(s.models * s.directions * s.groups),
+        threads(workers(call, slots)) {
+    const int64_t needed = threads * s.directions,
+                  fit = partial_bytes / at_least_1(partial) / s.directions * s.directions;
+    const int64_t wanted = needed > fit ? needed : fit;
+    if (wanted < slots) slots = wanted;
+  }
+  int64_t total() const {
+    return alignment + rounded_up(packed, alignment) + rounded_up(slots * partial, alignment) + threads * scratch;
   }
 };
 
@@ -137,7 +162,9 @@ struct FewTeams {
         shared(rounded_up(memory.shared * int64_t{sizeof(T)}, alignment)),
         own(rounded_up(memory.own * int64_t{sizeof(T)}, alignment)),
         threads(team(call)),
-        together(sequences < threads && s.batch * gates(call) * s.hidden * s.hidden >= worth_waiting) {}
+        together(sequences < threads && s.batch * gates(call) * s.hidden * s.hidden >= worth_waiting) {
+    if (!together) threads = static_cast<int>(workers(call, sequences));
+  }
   int64_t total() const { return alignment + (together ? 1 : threads) * shared + threads * own; }
 
   void run(SequenceTeam<T>* work, const SequenceShape& s, const SequenceTensors<T>& t, void* workspace) const {
@@ -177,9 +204,9 @@ int64_t sequence_forward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, false);
+    const SequenceShape shape = shape_of(call, Pass::forward, false);
     if (shape.few_rows) return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1).total();
-    return ForwardSizes<T>(sequence, shape).total(team(call));
+    return ForwardSizes<T>(sequence, shape).total(call, shape);
   });
 }
 
@@ -187,7 +214,7 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, false);
+    const SequenceShape shape = shape_of(call, Pass::forward, false);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.y = static_cast<T*>(out.y);
@@ -202,8 +229,8 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
     Workspace memory(workspace);
     tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
     const int threads = team(call);
-    char* const scratch = memory.take(threads * sizes.scratch);
     const int64_t sequences = shape.models * shape.directions;
+    char* const scratch = memory.take(workers(call, sequences * shape.blocks) * sizes.scratch);
     parallel_for(sequences * pack_pieces, threads,
                  [&](int, int64_t item) { sequence.pack_forward(shape, tensors, item, nullptr); });
     parallel_for(sequences * shape.blocks, threads, [&](int worker, int64_t item) {
@@ -216,10 +243,10 @@ int64_t sequence_backward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, true);
+    const SequenceShape shape = shape_of(call, Pass::backward, true);
     if (shape.few_rows)  // of single directions: enough for those that are taken together, too
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), 1).total();
-    return BackwardSizes<T>(sequence, shape).total(team(call));
+    return BackwardSizes<T>(sequence, call, shape).total();
   });
 }
 
@@ -228,7 +255,7 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, out.dx != nullptr);
+    const SequenceShape shape = shape_of(call, Pass::backward, out.dx != nullptr);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.dy = static_cast<const T*>(gradients.dy);
@@ -248,21 +275,30 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
     if (shape.few_rows)
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), shape.item_directions)
           .run(sequence.few_backward, shape, tensors, workspace);
-    const BackwardSizes<T> sizes(sequence, shape);
+    const BackwardSizes<T> sizes(sequence, call, shape);
     Workspace memory(workspace);
     tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
-    tensors.partial = reinterpret_cast<T*>(memory.take(sizes.partial));
+    tensors.partial = reinterpret_cast<T*>(memory.take(sizes.slots * sizes.partial));
+    char* const scratch = memory.take(sizes.threads * sizes.scratch);
     const int threads = team(call);
-    char* const scratch = memory.take(threads * sizes.scratch);
-    const int64_t sequences = shape.models * shape.directions;
-    parallel_for(sequences * pack_pieces, threads,
+    const bool finishes = out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr;
+    parallel_for(shape.models * shape.directions * pack_pieces, threads,
                  [&](int, int64_t item) { sequence.pack_backward(shape, tensors, item, nullptr); });
-    parallel_for(sequences / shape.item_directions * shape.groups, threads, [&](int worker, int64_t item) {
-      sequence.backward(shape, tensors, item, scratch + worker * sizes.scratch);
-    });
-    if (out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr)
-      parallel_for(sequences * pack_pieces, threads,
-                   [&](int, int64_t item) { sequence.finish(shape, tensors, item, nullptr); });
+    const int64_t items = shape.models * shape.directions / shape.item_directions * shape.groups;
+    const int64_t at_once = finishes ? sizes.slots / shape.item_directions : items;  // nothing else needs partial sums
+    for (int64_t first = 0; first < items; first += at_once) {
+      const int64_t last = (first + at_once < items ? first + at_once : items) - 1;
+      const int64_t pair = first / shape.groups, pairs = last / shape.groups + 1 - pair;
+      tensors.first_item = first;
+      tensors.items = last + 1 - first;
+      tensors.first_sequence = pair * shape.item_directions;
+      parallel_for(tensors.items, static_cast<int>(sizes.threads), [&](int worker, int64_t item) {
+        sequence.backward(shape, tensors, first + item, scratch + worker * sizes.scratch);
+      });
+      if (finishes)
+        parallel_for(pairs * shape.item_directions * pack_pieces, threads,
+                     [&](int, int64_t item) { sequence.finish(shape, tensors, item, nullptr); });
+    }
   });
 }
 

@@ -13,15 +13,16 @@ struct SequenceBackward {
   // A panel on its way back through the steps; all [hidden][rows] but the last.
   struct Panel {
     int64_t number, rows_used, longest;
-    T* outputs;   // [outputs of products][rows]: the gradient of h, then of x
-    T* dcarried;  // LSTM: the gradient of c
-    T* after;     // LSTM: c after the step
-    T* before;    // the carried state before the step
-    T* dy;        // what arrives at h from outside, and
-    T* dcells;    // at c
-    T* limits;    // [rows]: lengths
-    T* factors;   // of the step's products, where they are of bfloat16
-    bool fresh;   // no step has been taken yet
+    T* outputs;         // [outputs of products][rows]: the gradient of h, then of x
+    T* dcarried;        // LSTM: the gradient of c
+    T* after;           // LSTM: c after the step
+    T* before;          // the carried state before the step
+    T* dy;              // what arrives at h from outside, and
+    T* dcells;          // at c
+    T* factors;         // of the step's products, where they are of bfloat16
+    RowMask<T>* valid;  // [rows]: which rows have not ended at the step
+    bool ended;         // whether one has
+    bool fresh;         // no step has been taken yet
   };
 
   static int64_t panel_numbers(const SequenceShape& s) {
@@ -38,19 +39,19 @@ struct SequenceBackward {
   WeightGradients<Cell, T, rows> gradients;
   T* const memory;
 
-  SequenceBackward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t model, int64_t direction,
-                   int64_t group, T* scratch_memory)
+  SequenceBackward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t index, int64_t slot,
+                   T* scratch_memory)
       : s(shape),
         t(tensors),
-        at(shape, tensors, model, direction),
+        at(shape, tensors, index / shape.directions, index % shape.directions),
         products(shape, tensors.packed + at.index * Back::packed_numbers(shape), tensors.dx != nullptr),
-        gradients(at, group, scratch_memory + shape.block_panels * panel_numbers(shape)),
+        gradients(at, slot, scratch_memory + shape.block_panels * panel_numbers(shape)),
         memory(scratch_memory) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
     const int64_t group = item % s.groups, first = item / s.groups * s.item_directions;
     for (int64_t k = 0; k < s.item_directions; ++k) {
-      SequenceBackward b(s, t, (first + k) / s.directions, (first + k) % s.directions, group,
+      SequenceBackward b(s, t, first + k, (item - t.first_item) * s.item_directions + k,
                          static_cast<T*>(scratch_memory));
       const int64_t end = smaller((group + 1) * s.group_blocks, s.blocks);
       for (int64_t block = group * s.group_blocks; block < end; ++block) b.take_block(block);
@@ -72,6 +73,8 @@ struct SequenceBackward {
         factors[p] = products.factors(entry, panels[p].factors);
       }
       products.take(factors, count, [&](int64_t p) { return panels[p].outputs; });
+      for (int64_t p = 0; p < count; ++p)
+        if (factors[p] != nullptr && panels[p].ended) keep_ended(panels[p]);
       for (int64_t p = 0; p < count; ++p) write_dx(panels[p], step, factors[p] != nullptr);
       if (gradients.full(count)) gradients.flush();
     }
@@ -88,11 +91,13 @@ struct SequenceBackward {
     p.number = number;
     p.rows_used = rows_of(s, number);
     p.outputs = place;
-    T** const arrays[] = {&p.dcarried, &p.after, &p.before, &p.dy, &p.dcells, &p.limits};
-    for (int k = 0; k < 6; ++k) *arrays[k] = place + outputs + k * panel;
-    p.factors = p.limits + rows;
+    T** const arrays[] = {&p.dcarried, &p.after, &p.before, &p.dy, &p.dcells};
+    for (int k = 0; k < 5; ++k) *arrays[k] = place + outputs + k * panel;
+    p.valid = reinterpret_cast<RowMask<T>*>(place + outputs + 5 * panel);
+    p.factors = place + outputs + 5 * panel + rows;
+    p.ended = false;
     p.fresh = true;
-    p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
+    p.longest = longest_of(s, t.lengths, at.model, number);
     const int64_t offset = at.state_row(row(p));
     fill(p.outputs, outputs, T(0));
     to_panel(t.dhn == nullptr ? nullptr : t.dhn + offset, s.hidden, p.rows_used, s.hidden, p.outputs, rows);
@@ -108,7 +113,7 @@ struct SequenceBackward {
     to_panel(carried() + at.y_row(before, row(p)), at.y_step(), p.rows_used, s.hidden, p.before, rows);
     if (t.lengths == nullptr || !at.backwards()) return;
     for (int64_t r = 0; r < p.rows_used; ++r)
-      if (static_cast<T>(before) >= p.limits[r])
+      if (before >= length_of(s, t.lengths, at.model, row(p) + r))
         for (int64_t j = 0; j < s.hidden; ++j)
           p.before[j * rows + r] = states == nullptr ? T(0) : states[r * s.hidden + j];
   }
@@ -116,6 +121,7 @@ struct SequenceBackward {
   void take_step(Panel& p, int64_t step, T* entry) {
     const int64_t place = at.y_row(step, row(p));
     load_before(p, step);
+    if (t.lengths != nullptr) p.ended = mark_valid<T>(s, t.lengths, at.model, p.number, step, p.valid);
     if (!Cell::carries_h && p.fresh) to_panel(t.saved_cells + place, at.y_step(), p.rows_used, s.hidden, p.after, rows);
     to_panel(t.dy == nullptr ? nullptr : t.dy + place, at.y_step(), p.rows_used, s.hidden, p.dy, rows);
     if (t.dcells != nullptr) to_panel(t.dcells + place, at.y_step(), p.rows_used, s.hidden, p.dcells, rows);
@@ -203,9 +209,10 @@ struct SequenceBackward {
                                      dh + V::load(p.dy + place + r), dc, dsums);
           V direct = Cell::carries_h ? next.carried : zero;
           if (masked) {
-            const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+            const auto valid = load_mask<V>(p.valid + r);
             for (int slot = 0; slot < 4; ++slot) dsums[slot] = select(valid, dsums[slot], zero);
-            direct = select(valid, direct, dh);
+            direct = select(valid, direct, zero);
+            dh.store(p.dy + place + r);  // for keep_ended
             next.carried = select(valid, next.carried, dcarried);
           }
           direct.store(p.outputs + place + r);
@@ -218,6 +225,19 @@ struct SequenceBackward {
         }
         gradients.add_bias(unit, column, bias);
       }
+    }
+  }
+
+  // Rows that have ended keep the gradient of h, and have none of x: 0 times a weight is not 0 for every weight.
+  void keep_ended(Panel& p) const {
+    T* const dx = p.outputs + Back::input_output(s) * rows;
+    const int64_t h_numbers = s.hidden * rows, x_numbers = t.dx == nullptr ? 0 : s.columns * rows;
+    for (int r = 0; r < rows; r += width) {
+      const auto valid = load_mask<V>(p.valid + r);
+      for (int64_t place = r; place < h_numbers; place += rows)
+        select(valid, V::load(p.outputs + place), V::load(p.dy + place)).store(p.outputs + place);
+      for (int64_t place = r; place < x_numbers; place += rows)
+        select(valid, V::load(dx + place), splat<V>(0)).store(dx + place);
     }
   }
 

@@ -1,6 +1,7 @@
 // A sequence of few rows backward: a team takes it back through its steps, each member its own tiles of units.
 #pragma once
 #include "kernels/sequence_few_rows.h"
+#include "kernels/sequence_symbols.h"
 
 namespace mk::MK_ISA {
 
@@ -74,18 +75,20 @@ struct FewRowsBackward {
   };
   // Of a member.
   struct Own {
-    T *biases, *chunk;  // [slot][unit]: sums of all flushed entries and of those to come
-    T* space;           // of weights laid out on the way
-    T* columns;         // of what the gradients of weights are made with, and of dx
-    T* factors;         // entries as products of bfloat16 read them
+    T *biases, *lost;  // [slot][unit]: sums, and what their rounding took away
+    T* space;          // of weights laid out on the way
+    T* columns;        // of what the gradients of weights are made with, and of dx
+    T* factors;        // entries as products of bfloat16 read them
+    T* symbols;        // of the entries
     int64_t numbers;
     Own(const SequenceShape& s, T* memory) {
       FewPieces<T> m(memory);
       biases = m.take(sequence_sums * padded(s));
-      chunk = m.take(sequence_sums * padded(s));
+      lost = m.take(sequence_sums * padded(s));
       space = m.take(few_streams * few_depth * few_tile);
       columns = m.take(most_entries(s) * few_streams * few_tile);
       factors = m.take(s.bfloat16 ? most_entries(s) * factor_numbers(s) : 0);
+      symbols = m.take(s.symbols ? SymbolPlaces::words(most_entries(s)) * SymbolSums<T>::numbers_of_word : 0);
       numbers = m.used;
     }
   };
@@ -149,7 +152,7 @@ struct FewRowsBackward {
         shared.dcarried[place] = t.dcn == nullptr || unit >= s.hidden ? T(0) : t.dcn[from];
       }
     fill(own.biases, sequence_sums * padded(s), T(0));
-    fill(own.chunk, sequence_sums * padded(s), T(0));
+    fill(own.lost, sequence_sums * padded(s), T(0));
     for (int slot = 0; slot < sequence_sums; ++slot) {
       if (t.dweight_hh != nullptr && Cell::recurrent_sums[slot] >= 0)
         fill(weight_rows(t.dweight_hh, Cell::recurrent_sums[slot], begin, s.hidden), (end - begin) * s.hidden, T(0));
@@ -224,8 +227,8 @@ struct FewRowsBackward {
       (Cell::carries_h ? next.carried : zero).store(shared.dh + state + unit);
       if (!Cell::carries_h) next.carried.store(shared.dcarried + state + unit);
       for (int slot = 0; slot < 4; ++slot) {
-        T* const bias = own.chunk + slot * padded(s) + unit;
-        (V::load(bias) + dsums[slot]).store(bias);
+        const int64_t bias = slot * padded(s) + unit;
+        add_exactly(dsums[slot], own.biases + bias, own.lost + bias);
         store_part(s.bfloat16 ? bfloat16_rounded(dsums[slot]) : dsums[slot], sums + slot * s.hidden + unit, left);
       }
     }
@@ -240,8 +243,6 @@ struct FewRowsBackward {
       if (t.dweight_hh != nullptr) add_weights(t.dweight_hh, s.hidden, Cell::recurrent_sums, h);
       if (t.dweight_ih != nullptr && s.columns > 0) add_weights(t.dweight_ih, s.inputs, Cell::input_sums, x);
       if (t.dweight_ih != nullptr && s.symbols) add_symbols();
-      for (int64_t k = 0; k < sequence_sums * padded(s); ++k) own.biases[k] = own.biases[k] + own.chunk[k];
-      fill(own.chunk, sequence_sums * padded(s), T(0));
     }
     count = 0;
   }
@@ -294,15 +295,29 @@ struct FewRowsBackward {
     }
   }
 
+  // As over panels, the entries of a symbol are added up first.
   void add_symbols() const {
-    for (int64_t n = 0; n < count; ++n) {
-      const int64_t symbol = t.symbols[at.symbol_row(places[n].step, places[n].row)];
-      for (int slot = first_input; slot < sequence_sums; ++slot) {
-        T* const out = weight_rows(t.dweight_ih, Cell::input_sums[slot], 0, s.inputs) + symbol;
-        for (int64_t unit = begin; unit < end; ++unit)
-          out[unit * s.inputs] = out[unit * s.inputs] + entry(n)[slot * s.hidden + unit];
+    const SymbolPlaces symbols(own.symbols, most_entries(s));
+    int64_t place_of[most_few_rows];
+    symbols.clear();
+    for (int64_t n = 0; n < count; ++n)
+      place_of[n] = symbols.place(t.symbols[at.symbol_row(places[n].step, places[n].row)]);
+    for (int slot = first_input; slot < sequence_sums; ++slot)
+      for (int64_t first = begin; first < end; first += few_tile) {
+        const int64_t units = smaller(few_tile, end - first);
+        fill(own.columns, symbols.count() * few_tile, T(0));
+        for (int64_t n = 0; n < count; ++n) {
+          const T* const sums = entry(n) + slot * s.hidden + first;
+          T* const sum = own.columns + place_of[n] * few_tile;
+          for (int64_t k = 0; k < units; ++k) sum[k] = sum[k] + sums[k];
+        }
+        T* const out = weight_rows(t.dweight_ih, Cell::input_sums[slot], first, s.inputs);
+        for (int64_t place = 0; place < symbols.count(); ++place)
+          for (int64_t k = 0; k < units; ++k) {
+            T* const number = out + k * s.inputs + symbols.symbol(place);
+            *number = *number + own.columns[place * few_tile + k];
+          }
       }
-    }
   }
 
   void finish() const {
@@ -314,7 +329,7 @@ struct FewRowsBackward {
       }
     for (int slot = 0; slot < sequence_sums; ++slot)
       for (int64_t unit = begin; unit < end; ++unit) {
-        const T sum = own.biases[slot * padded(s) + unit];
+        const T sum = with_lost(own.biases[slot * padded(s) + unit], own.lost[slot * padded(s) + unit]);
         const int gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
         if (t.dbias_hh != nullptr && gate_h >= 0) *weight_rows(t.dbias_hh, gate_h, unit, 1) = sum;
         if (t.dbias_ih != nullptr && gate_x >= 0) *weight_rows(t.dbias_ih, gate_x, unit, 1) = sum;

@@ -16,12 +16,13 @@ struct SequenceForward {
     T *x_h, *x_h_next;  // [columns + hidden][rows]: x of the step, h before it
     T* factors;         // x_h as products of bfloat16 read it
     T* carried;         // [hidden][rows]: the state of the cell besides
-    T* limits;          // [rows]: lengths
+    RowMask<T>* valid;  // [rows]: which rows have not ended at the step
     int32_t* symbols;   // [rows]: of the step
+    int64_t* far;       // [rows]: the same where there are more symbols than symbols holds
   };
 
   static int64_t panel_numbers(const SequenceShape& s) {
-    return (2 * (s.columns + s.hidden) + (s.bfloat16 ? s.chain_x + s.chain_h : 0) + s.hidden + 2) * rows;
+    return (2 * (s.columns + s.hidden) + (s.bfloat16 ? s.chain_x + s.chain_h : 0) + s.hidden + 4) * rows;
   }
   static int64_t scratch(const SequenceShape& s) {
     return s.block_panels * panel_numbers(s) + sequence_sums * s.tile * rows;
@@ -75,10 +76,12 @@ struct SequenceForward {
     p.x_h = memory;
     p.x_h_next = memory + depth;
     p.carried = memory + 2 * depth;
-    p.limits = p.carried + s.hidden * rows;
-    p.factors = p.limits + 2 * rows;
-    p.symbols = reinterpret_cast<int32_t*>(p.limits + rows);
-    p.longest = load_lengths(s, t.lengths, at.model, number, p.limits);
+    T* const masks = p.carried + s.hidden * rows;
+    p.far = reinterpret_cast<int64_t*>(masks);  // of a number's size, or two numbers
+    p.valid = reinterpret_cast<RowMask<T>*>(masks + 2 * rows);
+    p.symbols = reinterpret_cast<int32_t*>(masks + 3 * rows);
+    p.factors = masks + 4 * rows;
+    p.longest = longest_of(s, t.lengths, at.model, number);
     const int64_t offset = at.state_row(row(p));
     const T* carried = Cell::carries_h ? t.h0 : t.c0;
     to_panel(t.h0 == nullptr ? nullptr : t.h0 + offset, s.hidden, p.rows_used, s.hidden, h_before(p), rows);
@@ -86,9 +89,13 @@ struct SequenceForward {
   }
 
   void load_step(Panel& p, int64_t step) const {
+    if (t.lengths != nullptr) mark_valid<T>(s, t.lengths, at.model, p.number, step, p.valid);
     if (s.symbols)
-      for (int64_t r = 0; r < rows; ++r)
-        p.symbols[r] = r < p.rows_used ? static_cast<int32_t>(t.symbols[at.symbol_row(step, row(p) + r)]) : 0;
+      for (int64_t r = 0; r < rows; ++r) {  // what stands behind a row's end need not be a symbol
+        const bool is_there = r < p.rows_used && (t.lengths == nullptr || p.valid[r] != 0);
+        p.far[r] = is_there ? t.symbols[at.symbol_row(step, row(p) + r)] : 0;
+        p.symbols[r] = static_cast<int32_t>(p.far[r]);
+      }
     if (s.columns > 0) to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
     if (!s.bfloat16) return;
     to_pairs(s.pairs, s.columns, rows, p.x_h, p.factors);
@@ -107,7 +114,7 @@ struct SequenceForward {
         for (int r = 0; r < rows; r += width) {
           V sum = splat<V>(bias[slot * s.tile + j]);
           if (gathered) {
-            V w = gather<V>(weights, s.inputs, p.symbols + r);
+            V w = s.inputs <= INT32_MAX ? gather<V>(weights, s.inputs, p.symbols + r) : gather<V>(weights, p.far + r);
             sum = sum + (s.bfloat16 ? bfloat16_rounded(w) : w);
           }
           sum.store(out + r);
@@ -171,7 +178,7 @@ struct SequenceForward {
               store_part(kept[slot], saved + slot * used + r, used - r);
           }
         if (masked) {
-          const auto valid = splat<V>(static_cast<T>(step)) < V::load(p.limits + r);
+          const auto valid = load_mask<V>(p.valid + r);
           next.carried = select(valid, next.carried, carried);
           next.h = select(valid, next.h, V::load(h_old + r));
         }
@@ -194,7 +201,7 @@ struct SequenceForward {
       if (any) from_panel(in, rows, p.rows_used, s.hidden, out, at.y_step());
       if (t.lengths != nullptr)
         for (int64_t r = 0; r < p.rows_used; ++r)
-          if (static_cast<T>(step) >= p.limits[r]) fill(out + r * at.y_step(), s.hidden, T(0));
+          if (!any || p.valid[r] == 0) fill(out + r * at.y_step(), s.hidden, T(0));
     }
     if (!any) return;
     T* used = p.x_h;

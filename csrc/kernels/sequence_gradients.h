@@ -1,6 +1,7 @@
 // The products of backward: gradients of h and x from those of the sums, and weight gradients.
 #pragma once
 #include "kernels/sequence_layout.h"
+#include "kernels/sequence_symbols.h"
 
 namespace mk::MK_ISA {
 
@@ -135,21 +136,28 @@ struct WeightGradients {
   static int64_t most_entries(const SequenceShape& s) { return s.chunk_steps * s.block_panels; }
   static int64_t scratch(const SequenceShape& s) {
     const int64_t widest = 64 * rows * most_entries(s);  // one register block of columns
-    const int64_t row_major = s.symbols ? sequence_sums * s.hidden * rows : 0;
-    return most_entries(s) * (entry_numbers(s) + 4) + (widest > row_major ? widest : row_major) + 16;
+    const int64_t row_major = s.symbols ? symbol_sums(s) * rows : 0;
+    return up_to(most_entries(s) * (entry_numbers(s) + 4) + (widest > row_major ? widest : row_major), 16) +
+           bias_numbers(s) + flush_symbols(s);
   }
 
-  // Partial sums: of the weights against h (and x, if together), against x, of the biases, against the symbols.
+  // Partial sums: of the weights against h (and x, if together), against x, of the biases twice, against the symbols.
   static int64_t sums_of_products(const SequenceShape& s) { return up_to(Cell::gates * s.hidden, gradient_outputs); }
   static int64_t h_columns(const SequenceShape& s) { return up_to(s.hidden + (together ? s.columns : 0), 16); }
   static int64_t x_columns(const SequenceShape& s) { return together ? 0 : up_to(s.columns, 16); }
   static int64_t x_begin(const SequenceShape& s) { return sums_of_products(s) * h_columns(s); }
   static int64_t bias_begin(const SequenceShape& s) { return x_begin(s) + sums_of_products(s) * x_columns(s); }
-  static int64_t symbols_begin(const SequenceShape& s) {
-    return bias_begin(s) + sequence_sums * s.hidden * row_columns;
+  static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * row_columns; }
+  static int64_t symbols_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
+  static int64_t symbol_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
+  static int64_t most_symbols(const SequenceShape& s) {  // that a group can meet
+    return smaller(s.inputs, s.steps * smaller(s.batch, s.group_blocks * s.block_panels * s.panel_rows));
   }
   static int64_t partial(const SequenceShape& s) {
-    return up_to(symbols_begin(s) + (s.symbols ? s.inputs * sequence_sums * s.hidden : 0), 16);
+    return up_to(symbols_begin(s) + (s.symbols ? SymbolSums<T>::numbers(most_symbols(s), symbol_sums(s)) : 0), 16);
+  }
+  static int64_t flush_symbols(const SequenceShape& s) {
+    return s.symbols ? SymbolSums<T>::numbers(most_entries(s) * rows, symbol_sums(s)) : 0;
   }
 
   struct Entry {
@@ -162,20 +170,26 @@ struct WeightGradients {
   const bool wanted;
   T *const sums, *const biases, *const entries, *const columns;
   Entry* const places;
+  T* const flush_biases;  // of the entries since the last flush
   int64_t count;
 
-  WeightGradients(const Direction<Cell, T>& of, int64_t group, T* memory)
+  // `slot`: which of the partial sums in memory is this group's.
+  WeightGradients(const Direction<Cell, T>& of, int64_t slot, T* memory)
       : s(of.s),
         t(of.t),
         at(of),
         wanted(of.t.dweight_ih != nullptr || of.t.dweight_hh != nullptr || of.t.dbias_ih != nullptr),
-        sums(of.t.partial + (of.index * of.s.groups + group) * partial(of.s)),
+        sums(of.t.partial + slot * partial(of.s)),
         biases(sums + bias_begin(of.s)),
         entries(memory),
         columns(memory + most_entries(of.s) * entry_numbers(of.s)),
-        places(reinterpret_cast<Entry*>(memory + scratch(of.s) - most_entries(of.s) * 4)),
+        places(reinterpret_cast<Entry*>(memory + scratch(of.s) - flush_symbols(of.s) - bias_numbers(of.s) -
+                                        most_entries(of.s) * 4)),
+        flush_biases(memory + scratch(of.s) - flush_symbols(of.s) - bias_numbers(of.s)),
         count(0) {
-    if (wanted) fill(sums, partial(s), T(0));
+    if (wanted) fill(sums, symbols_begin(s), T(0));
+    if (wanted && s.symbols) group_symbols().places.clear();
+    fill(flush_biases, bias_numbers(s), T(0));
     const int64_t used = sequence_sums * s.hidden * rows;
     for (int64_t k = 0; k < most_entries(s); ++k)
       fill(entries + k * entry_numbers(s) + used, entry_numbers(s) - used, T(0));
@@ -190,12 +204,13 @@ struct WeightGradients {
 
   MK_INLINE void add_bias(int64_t unit, int column, const V (&values)[4]) {
     if (!wanted) return;
-    T* place = biases + unit * row_columns + column;
+    T* place = flush_biases + unit * row_columns + column;
     for (int slot = 0; slot < 4; ++slot, place += s.hidden * row_columns) (V::load(place) + values[slot]).store(place);
   }
 
   void flush() {
     if (wanted && count > 0) {
+      add_biases();
       if (s.symbols) add_symbols();
       if (s.bfloat16)
         for (int64_t k = 0; k < count; ++k)
@@ -253,20 +268,31 @@ struct WeightGradients {
       store_part(load_part<V>(in + begin, end - begin), out, end - begin);
   }
 
+  SymbolSums<T> group_symbols() const { return {sums + symbols_begin(s), most_symbols(s), symbol_sums(s)}; }
+
   // Against symbols: a row's gradients are added to those of its symbol.
   void add_symbols() {
-    const int64_t wide = (sequence_sums - first_input) * s.hidden;
+    const int64_t wide = symbol_sums(s);
+    const SymbolSums<T> of_flush(flush_biases + bias_numbers(s), most_entries(s) * rows, wide),
+        of_group = group_symbols();
+    of_flush.places.clear();
     for (int64_t k = 0; k < count; ++k) {
-      const int64_t used = rows_of(s, places[k].panel);
+      const int64_t used = rows_of(s, places[k].panel), first = places[k].panel * rows, step = places[k].step;
       from_panel(entries + k * entry_numbers(s) + first_input * s.hidden * rows, rows, used, wide, columns, wide);
-      for (int64_t r = 0; r < used; ++r) {
-        const int64_t row = places[k].panel * rows + r;
-        const int64_t symbol = t.symbols[at.symbol_row(places[k].step, row)];
-        T* out = sums + symbols_begin(s) + symbol * wide;
-        int64_t j = 0;
-        for (; j + width <= wide; j += width) (V::load(out + j) + V::load(columns + r * wide + j)).store(out + j);
-        for (; j < wide; ++j) out[j] = out[j] + columns[r * wide + j];
-      }
+      for (int64_t r = 0; r < used; ++r)
+        if (step < length_of(s, t.lengths, at.model, first + r))
+          of_flush.add(t.symbols[at.symbol_row(step, first + r)], columns + r * wide);
+    }
+    for (int64_t place = 0; place < of_flush.places.count(); ++place)
+      of_group.add(of_flush.places.symbol(place), of_flush.sums + place * wide);
+  }
+
+  // The sums of long sequences would lose what single steps add to them: what rounding takes away is summed besides.
+  void add_biases() const {
+    const int64_t numbers = bias_numbers(s);
+    for (int64_t k = 0; k < numbers; k += width) {
+      add_exactly(V::load(flush_biases + k), biases + k, biases + numbers + k);
+      splat<V>(0).store(flush_biases + k);
     }
   }
 };

@@ -3,80 +3,10 @@
 #include "kernels/sequence_backward.h"
 #include "kernels/sequence_few_rows_backward.h"
 #include "kernels/sequence_few_rows_forward.h"
+#include "kernels/sequence_finish.h"
 #include "kernels/sequence_forward.h"
 
 namespace mk::MK_ISA {
-
-// Adds the groups' partial sums in their order and writes them as the tensors' gradients; a piece is a range of units.
-template <class Cell, class T>
-struct SequenceFinish {
-  using G = WeightGradients<Cell, T, 16>;  // the layout of partial sums does not depend on the panels
-  const Direction<Cell, T> at;
-  const SequenceShape& s;
-  const T* const partial;
-  const int64_t step;
-
-  SequenceFinish(const SequenceShape& shape, const SequenceTensors<T>& t, int64_t index)
-      : at(shape, t, index / shape.directions, index % shape.directions),
-        s(shape),
-        partial(t.partial + index * shape.groups * G::partial(shape)),
-        step(G::partial(shape)) {}
-
-  static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
-    const SequenceFinish f(s, t, item / pack_pieces);
-    const int64_t piece = item % pack_pieces;
-    for (int64_t unit = piece * s.hidden / pack_pieces; unit < (piece + 1) * s.hidden / pack_pieces; ++unit)
-      for (int64_t slot = 0; slot < sequence_sums; ++slot) f.finish_sum(t, slot, unit);
-  }
-
-  void finish_sum(const SequenceTensors<T>& t, int64_t slot, int64_t unit) const {
-    const int64_t gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
-    const int64_t rows = at.index * Cell::gates * s.hidden, row_h = rows + gate_h * s.hidden + unit;
-    const int64_t row_x = rows + gate_x * s.hidden + unit;
-    const T bias = bias_sum(slot * s.hidden + unit);
-    if (gate_h >= 0) {
-      const int64_t begin = (slot * s.hidden + unit) * G::h_columns(s);
-      if (t.dweight_hh != nullptr) add_groups(begin, 1, s.hidden, t.dweight_hh + row_h * s.hidden);
-      if (t.dbias_hh != nullptr) t.dbias_hh[row_h] = bias;
-      if (t.dweight_ih != nullptr && G::together && !s.symbols)
-        add_groups(begin + s.hidden, 1, s.inputs, t.dweight_ih + row_x * s.inputs);
-    }
-    if (gate_x >= 0) {
-      const int64_t sum = (slot - G::first_input) * s.hidden + unit;
-      if (t.dbias_ih != nullptr) t.dbias_ih[row_x] = bias;
-      if (t.dweight_ih == nullptr) return;
-      if (s.symbols)
-        add_groups(G::symbols_begin(s) + sum, (sequence_sums - G::first_input) * s.hidden, s.inputs,
-                   t.dweight_ih + row_x * s.inputs);
-      else if (!G::together)
-        add_groups(G::x_begin(s) + sum * G::x_columns(s), 1, s.inputs, t.dweight_ih + row_x * s.inputs);
-    }
-  }
-
-  void add_groups(int64_t begin, int64_t stride, int64_t count, T* out) const {
-    for (int64_t k = 0; k < count; ++k) {
-      T total = 0;
-      for (int64_t group = 0; group < s.groups; ++group) {
-        const T value = partial[group * step + begin + k * stride];
-        total = group == 0 ? value : total + value;
-      }
-      out[k] = total;
-    }
-  }
-
-  T bias_sum(int64_t sum) const {
-    T total = 0;
-    for (int64_t group = 0; group < s.groups; ++group) {
-      T columns_of_sum[row_columns];
-      for (int64_t c = 0; c < row_columns; ++c)
-        columns_of_sum[c] = partial[group * step + G::bias_begin(s) + sum * row_columns + c];
-      for (int64_t half = row_columns / 2; half > 0; half /= 2)
-        for (int64_t c = 0; c < half; ++c) columns_of_sum[c] = columns_of_sum[c] + columns_of_sum[c + half];
-      total = group == 0 ? columns_of_sum[0] : total + columns_of_sum[0];
-    }
-    return total;
-  }
-};
 
 template <class Cell, class T>
 struct Sequence {

@@ -65,17 +65,54 @@ MK_INLINE int64_t rows_of(const SequenceShape& s, int64_t panel) {
   return smaller(s.panel_rows, s.batch - panel * s.panel_rows);
 }
 
-// Rows of lengths as numbers, so that packs of them can be compared with a step: 0 for rows beyond the batch.
-template <class T>
-inline int64_t load_lengths(const SequenceShape& s, const int64_t* lengths, int64_t model, int64_t panel, T* limits) {
+MK_INLINE int64_t length_of(const SequenceShape& s, const int64_t* lengths, int64_t model, int64_t row) {
+  return lengths == nullptr ? s.steps : lengths[model * s.batch + row];
+}
+inline int64_t longest_of(const SequenceShape& s, const int64_t* lengths, int64_t model, int64_t panel) {
   int64_t longest = 0;
-  for (int64_t r = 0; r < s.panel_rows; ++r) {
-    const int64_t row = panel * s.panel_rows + r;
-    const int64_t length = row >= s.batch ? 0 : lengths == nullptr ? s.steps : lengths[model * s.batch + row];
+  for (int64_t r = 0; r < rows_of(s, panel); ++r) {
+    const int64_t length = length_of(s, lengths, model, panel * s.panel_rows + r);
     if (length > longest) longest = length;
-    limits[r] = static_cast<T>(length);
   }
   return longest;
+}
+
+// Masks for packs of a panel's rows: all bits where `step` comes before the row's end, none for rows beyond the batch.
+// Lengths are compared as the integers that they are: a float holds no more than 2^24 of them.  Returns whether a row
+// of the batch has ended.
+template <class T>
+using RowMask = typename IntOf<T>::type;
+template <class T>
+inline bool mark_valid(const SequenceShape& s, const int64_t* lengths, int64_t model, int64_t panel, int64_t step,
+                       RowMask<T>* valid) {
+  bool ended = false;
+  const int64_t used = rows_of(s, panel);
+  for (int64_t r = 0; r < s.panel_rows; ++r) {
+    const bool is_valid = r < used && step < length_of(s, lengths, model, panel * s.panel_rows + r);
+    valid[r] = is_valid ? -1 : 0;
+    ended = ended || (r < used && !is_valid);
+  }
+  return ended;
+}
+template <class V>
+MK_INLINE auto load_mask(const RowMask<Real<V>>* valid) {
+  typename Number<V>::Mask mask;
+  __builtin_memcpy(&mask, valid, sizeof mask);
+  return mask;
+}
+
+// Adds to a sum, and to `lost` what its rounding takes away (the larger of the two numbers tells exactly how much).
+template <class V>
+MK_INLINE void add_exactly(V value, Real<V>* sum_place, Real<V>* lost_place) {
+  const V sum = V::load(sum_place), next = sum + value;
+  const V lost = select(abs(sum) >= abs(value), (sum - next) + value, (value - next) + sum);
+  next.store(sum_place);
+  (V::load(lost_place) + lost).store(lost_place);
+}
+// Where the sum is infinite, what was lost is not a number.
+template <class T>
+MK_INLINE T with_lost(T sum, T lost) {
+  return lost == lost ? sum + lost : sum;
 }
 
 // What the cells' sums are made of.  A part of a tile is the sums that one product makes: `gates` slots of `tile`

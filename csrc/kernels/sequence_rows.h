@@ -82,6 +82,13 @@ MK_INLINE V gather(const Real<V>* p, [[maybe_unused]] int64_t count, const int32
   return v;
 }
 
+template <class V>
+MK_INLINE V gather(const Real<V>* p, const int64_t* index) {
+  V v;
+  for (int lane = 0; lane < Number<V>::width; ++lane) v.raw[lane] = p[index[lane]];
+  return v;
+}
+
 // Rounded to the nearest bfloat16, halves to even, and kept as a float; a NaN stays one.
 template <class V>
 MK_INLINE V bfloat16_rounded(V v) {

@@ -31,8 +31,10 @@ using LayerItem = void(const LayerShape&, const LayerTensors<T>&, int64_t item, 
 template <class T>
 struct LayerKernels {
   LayerItem<T>*forward[2], *backward[2], *finish[2];
-  int64_t (*scratch)(int64_t in);  // bytes that one thread needs, a multiple of 64
+  int64_t (*forward_scratch)(const LayerShape&);  // bytes that one thread needs, a multiple of 64
+  int64_t (*backward_scratch)(const LayerShape&);
   int64_t (*gradients)(int64_t in);
+  int gates;  // per input, which the outputs of a model share
 };
 
 // A unit along a sequence.  An item of forward and backward is a block of recurrent_rows rows of a model, models

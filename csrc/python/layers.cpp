@@ -62,8 +62,9 @@ void bind_kinds(py::module_& m) {
   for (int k = 0; k < mk::layer_kinds; ++k) kinds[names[k]] = k;
   m.attr("layer_kinds") = kinds;
   py::dict functions;
-  const char* elementary[mk::elementary_functions] = {"exp",   "log",   "log_normal", "pow_positive",
-                                                      "sinpi", "cospi", "tanh",       "sigmoid"};
+  const char* elementary[mk::elementary_functions] = {
+      "exp",     "log",          "log_normal",           "pow_positive",         "sinpi",    "cospi", "tanh",
+      "sigmoid", "gate_sigmoid", "gate_sigmoid_by_tanh", "gate_tanh_by_sigmoid", "gate_tanh"};
   for (int k = 0; k < mk::elementary_functions; ++k) functions[elementary[k]] = k;
   m.attr("elementary_functions") = functions;
 }

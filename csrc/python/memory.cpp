@@ -1,32 +1,15 @@
-// Binds common/memory.h: a Memory is a buffer of bytes that goes back to be kept when the last tensor on it has gone.
+// Binds what mathkernels/ops/_memory.py needs to keep torch's storages.
 #include "common/memory.h"
 
 #include "python/bind.h"
 
-namespace {
-
-class Memory {
- public:
-  explicit Memory(int64_t bytes) : asked_(bytes), block_(mk::take_block(bytes)) {
-    if (!block_.address) throw std::bad_alloc();
-  }
-  ~Memory() { mk::return_block(block_); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-
-  py::buffer_info buffer() const {
-    return {block_.address, 1, py::format_descriptor<uint8_t>::format(), 1, {asked_}, {1}};
-  }
-
- private:
-  int64_t asked_;
-  mk::Block block_;
-};
-
-}  // namespace
-
 void bind_memory(py::module_& m) {
-  py::class_<Memory>(m, "Memory", py::buffer_protocol()).def(py::init<int64_t>()).def_buffer(&Memory::buffer);
-  m.def("release_memory", &mk::release_blocks);
-  m.def("kept_memory", &mk::kept_bytes);
+  m.def("prefer_huge_pages",
+        [](std::uintptr_t address, int64_t bytes) { mk::prefer_huge_pages(reinterpret_cast<void*>(address), bytes); });
+  // What use_count(identity) says, and Python's count of references to an object: both at one time, because no other
+  // thread runs Python code between them.
+  m.def("holders", [](const py::function& use_count, std::uintptr_t identity, py::handle object) {
+    const auto held = use_count(identity).cast<int64_t>();
+    return py::make_tuple(held, static_cast<int64_t>(Py_REFCNT(object.ptr())));
+  });
 }

@@ -11,8 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mathkernels.data import ranges
+
 BASELINE = 1 / 6  # the variance of a sum of two U[0,1)
 RIGHT = 0.04  # Hochreiter & Schmidhuber count a sequence as right below this absolute error
+_WORDING = "adding problem: {name} is {given}; needs {right}"
 _STREAMS = {"train": 0, "validate": 1}
 
 
@@ -54,12 +57,13 @@ def generate(
         one_per_half: one mark in the first T // 2 steps and one in the others, instead of anywhere.
 
     Raises:
-        ValueError: count < 1, steps < 2, a negative seed, or an unknown part.
+        ValueError: a count outside 1 to 10**9, steps outside 2 to 10**9, a seed outside 0 to 2**64 - 1, or an
+            unknown part.
     """
-    for name, given, least in (("count", count, 1), ("steps", steps, 2), ("seed", seed, 0)):
-        if given < least:
-            raise ValueError(f"adding problem: {name} is {given!r}; needs at least {least}")
-    if part not in _STREAMS:
+    count = ranges.whole("count", count, 1, ranges.MOST, _WORDING)
+    steps = ranges.whole("steps", steps, 2, ranges.MOST, _WORDING)
+    seed = ranges.whole("seed", seed, 0, ranges.LAST_SEED, _WORDING)
+    if not isinstance(part, str) or part not in _STREAMS:
         raise ValueError(f"adding problem: part is {part!r}; needs one of {', '.join(map(repr, _STREAMS))}")
     streams = np.random.SeedSequence([seed, _STREAMS[part]]).spawn(2)
     of_numbers, of_marks = (np.random.Generator(np.random.PCG64(stream)) for stream in streams)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import permutations, product
 
 import numpy as np
@@ -19,6 +21,8 @@ from mathkernels.data.equations import Equation, Equations
 
 PADDING = -1  # the symbol of a position after the end of a text, which networks see as a row of zeros
 LARGEST_LIST = 2_000_000  # choices that are listed and shuffled; from more, equations are drawn
+PATIENCE = 100_000  # draws without a new equation after which there are none left
+RARE = 0.01  # share of distinct draws below which they are drawn one by one
 SMALL = 100  # most equations that the article's network gets wrong have an operand below
 
 
@@ -117,12 +121,6 @@ def _choices(kind: Equations) -> int:
     return math.prod(size - index for index, size in enumerate(ranges))
 
 
-def _defined(equation: Equation) -> bool:
-    """Whether no number is divided by 0."""
-    pairs = zip(equation.operators, equation.numbers[1:], strict=True)
-    return not any(operator == "/" and number == 0 for operator, number in pairs)
-
-
 def _with_operators(kind: Equations, source: random.Random, numbers: tuple[int, ...]) -> Equation:
     return Equation(numbers, tuple(source.choice(kind.operations) for _ in numbers[1:]))
 
@@ -135,29 +133,59 @@ def _listed(kind: Equations, source: random.Random) -> Iterator[Equation]:
     else:
         choices = list(permutations(range(kind.min_number, kind.max_number + 1), kind.n_operations + 1))
     source.shuffle(choices)
-    yield from filter(_defined, (_with_operators(kind, source, numbers) for numbers in choices))
+    drawn = (_with_operators(kind, source, numbers) for numbers in choices)
+    yield from (one for one in drawn if not one.divides_by_zero)
 
 
 def _drawn(kind: Equations, source: random.Random) -> Iterator[Equation]:
     """Yield distinct equations of distinct numbers, where there are too many to list."""
     numbers, seen = range(kind.min_number, kind.max_number + 1), set()
-    while True:
+    missed = 0  # draws since the last new equation
+    while missed < PATIENCE:
+        missed += 1
         if kind.max_numbers:
             own = _distinct(kind, source, kind.n_operations + 1)
         else:
             own = tuple(source.sample(numbers, kind.n_operations + 1))
         equation = _with_operators(kind, source, own)
-        if equation not in seen and _defined(equation):
+        if equation not in seen and not equation.divides_by_zero:
             seen.add(equation)
+            missed = 0
             yield equation
 
 
 def _distinct(kind: Equations, source: random.Random, n: int) -> tuple[int, ...]:
     """Draw the numbers of the first n places."""
+    highest = kind.highest[:n]
+    if _share_distinct(kind.min_number, highest) < RARE:
+        return _one_by_one(kind.min_number, highest, source)
     while True:
-        numbers = tuple(source.randint(kind.min_number, high) for high in kind.highest[:n])
+        numbers = tuple(source.randint(kind.min_number, high) for high in highest)
         if len({*numbers}) == n:
             return numbers
+
+
+@cache
+def _share_distinct(lowest: int, highest: tuple[int, ...]) -> float:
+    """Return which share of independent draws are distinct numbers."""
+    sizes = sorted(high - lowest + 1 for high in highest)
+    return math.prod((size - taken) / size for taken, size in enumerate(sizes))
+
+
+def _one_by_one(lowest: int, highest: tuple[int, ...], source: random.Random) -> tuple[int, ...]:
+    """Draw distinct numbers, all choices equally likely, where independent draws seldom are distinct.
+
+    The narrowest place is drawn first: every number that is taken is then one of each later place's.
+    """
+    numbers = [0] * len(highest)
+    taken: list[int] = []  # ascending
+    for place in sorted(range(len(highest)), key=highest.__getitem__):
+        number = source.randint(lowest, highest[place] - len(taken))
+        for one in taken:
+            number += one <= number
+        numbers[place] = number
+        insort(taken, number)
+    return tuple(numbers)
 
 
 def _shorter(kind: Equations, source: random.Random, n: int) -> list[Equation]:
@@ -166,7 +194,7 @@ def _shorter(kind: Equations, source: random.Random, n: int) -> list[Equation]:
     while len(found) < n:
         operators = source.randint(1, kind.n_operations - 1)
         equation = _with_operators(kind, source, _distinct(kind, source, operators + 1))
-        if _defined(equation):
+        if not equation.divides_by_zero:
             found.append(equation)
     return found
 
@@ -187,7 +215,7 @@ def _small(kind: Equations, source: random.Random, n: int, taken: set[Equation])
         if min(lengths) == digits or len({*numbers}) != len(lengths):
             continue
         equation = _with_operators(kind, source, numbers)
-        if equation not in taken and _defined(equation):
+        if equation not in taken and not equation.divides_by_zero:
             taken.add(equation)
             found.append(equation)
     if len(found) < n:

@@ -6,15 +6,17 @@ program, which has reversed and padded texts, several operators and decimals.
 
 from __future__ import annotations
 
-import itertools
 import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
+from mathkernels.data import ranges
+
 OPERATIONS = ("+", "-", "*", "/")
 END = "\0"  # ends a text
+LARGEST_NUMBER, MOST_OPERATIONS, MOST_EQUATIONS, WIDEST = 10**18, 64, 10**8, 10_000
 
 
 class Equation(NamedTuple):
@@ -40,6 +42,11 @@ class Equation(NamedTuple):
         return min(map(abs, self.numbers))
 
     @property
+    def divides_by_zero(self) -> bool:
+        pairs = zip(self.operators, self.numbers[1:], strict=True)
+        return any(operator == "/" and number == 0 for operator, number in pairs)
+
+    @property
     def value(self) -> int | Fraction:
         """What the equation comes to, products before sums; ZeroDivisionError where it is not defined."""
         terms: list[int | Fraction] = [self.numbers[0]]
@@ -51,6 +58,14 @@ class Equation(NamedTuple):
             else:
                 terms.append(number if operator == "+" else -number)
         return sum(terms)
+
+
+def _largest_value(numbers: tuple[int, ...]) -> int:
+    """Return the most that numbers from 0 on come to with + or * between them."""
+    most = [0]  # of the first n numbers
+    for end in range(1, len(numbers) + 1):
+        most.append(max(most[begin] + math.prod(numbers[begin:end]) for begin in range(end)))
+    return most[-1]
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,7 @@ class Equations:
     shorter_share: float = 0.0
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         wrong = [one for one in self.operations if one not in OPERATIONS]
         if wrong or not self.operations:
             given = wrong[0] if wrong else "none"
@@ -111,9 +127,6 @@ class Equations:
             what = f"max_number: got {self.max_number} with min_number {self.min_number}"
             raise ValueError(f"{what}, needs room for {self.n_operations + 1} distinct numbers")
         self._check_max_numbers()
-        for name, least in (("n_operations", 1), ("n_examples", 2), ("new_equations", 0), ("decimals", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least {least}")
         if not 0 < self.n_test < self.n_examples:
             raise ValueError(f"split: got {self.split}, needs to leave equations on both sides")
         if self.answer == "remainder" and (self.operations, self.n_operations) != (("/",), 1):
@@ -121,9 +134,6 @@ class Equations:
             raise ValueError(f"answer: got remainder for {what}, needs a single division")
         if self.answer == "remainder" and self.min_number < 0:
             raise ValueError(f"min_number: got {self.min_number}, an answer with remainder needs at least 0")
-        for name in ("small_share", "shorter_share"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs 0 to 1")
         if self.small_share + self.shorter_share > 1:
             raise ValueError(f"shorter_share: got {self.shorter_share} with small_share {self.small_share}")
         if self.shorter_share and self.n_operations == 1:
@@ -136,6 +146,30 @@ class Equations:
             given = getattr(self, name)
             if given is not None and given < needed:
                 raise ValueError(f"{name}: got {given}, needs at least {needed} characters")
+
+    def _check_numbers(self) -> None:
+        """Refuse a number that is out of the range of its field, whatever the others are."""
+        bounds = {
+            "n_operations": (1, MOST_OPERATIONS),
+            "n_examples": (2, MOST_EQUATIONS),
+            "new_equations": (0, MOST_EQUATIONS),
+            "decimals": (0, 100),
+            "min_number": (-LARGEST_NUMBER, LARGEST_NUMBER),
+            "max_number": (-LARGEST_NUMBER, LARGEST_NUMBER),
+            "seed": (0, ranges.LAST_SEED),
+        }
+        for name, (low, high) in bounds.items():
+            ranges.set_fields(self, **{name: ranges.whole(name, getattr(self, name), low, high)})
+        for name in ("question_width", "answer_width"):
+            if (width := getattr(self, name)) is not None:
+                ranges.set_fields(self, **{name: ranges.whole(name, width, 1, WIDEST)})
+        for name in ("split", "small_share", "shorter_share"):
+            ranges.set_fields(self, **{name: ranges.share(name, getattr(self, name))})
+        low, high = bounds["max_number"]
+        numbers = (
+            ranges.whole(f"max_numbers[{i}]", one, low, high) for i, one in enumerate(self.max_numbers)
+        )
+        ranges.set_fields(self, max_numbers=tuple(numbers))
 
     def _check_max_numbers(self) -> None:
         if not self.max_numbers:
@@ -172,16 +206,22 @@ class Equations:
         largest = max(abs(self.min_number), abs(self.max_number))
         if self.answer == "remainder":
             return 2 * len(str(largest)) + 1 + self.end_char
-        if "*" in self.operations and self.max_numbers:
-            numbers = tuple(max(abs(self.min_number), abs(high)) for high in self.max_numbers)
-            ways = itertools.product("*" if {*self.operations} == {"*"} else "+*", repeat=self.n_operations)
-            largest = max(int(Equation(numbers, way).value) for way in ways)
-        elif "*" in self.operations:
-            largest = math.prod(range(largest - self.n_operations, largest + 1))
+        if "*" in self.operations:
+            numbers = self._largest_amounts
+            largest = math.prod(numbers) if {*self.operations} == {"*"} else _largest_value(numbers)
         elif "+" in self.operations or self.n_operations > 1 or self.min_number < 0:
             largest *= self.n_operations + 1
         places = self.decimals + 1 if self.decimals else 0
         return len(str(largest)) + places + self._negative + self.end_char
+
+    @property
+    def _largest_amounts(self) -> tuple[int, ...]:
+        """The largest amounts, without signs, that an equation's numbers can have together."""
+        if self.max_numbers:
+            return tuple(max(abs(self.min_number), abs(high)) for high in self.max_numbers)
+        places = range(self.n_operations + 1)
+        ends = {self.min_number + i for i in places} | {self.max_number - i for i in places}
+        return tuple(sorted(map(abs, ends), reverse=True)[: len(places)])
 
     @property
     def _negative(self) -> bool:
@@ -259,6 +299,8 @@ class Equations:
             raise ValueError(f"equation: got {text!r}, needs {what}")
         if any(one < self.min_number for one in equation.numbers):
             raise ValueError(f"equation: got {text!r}, needs numbers from {self.min_number}")
+        if equation.divides_by_zero:
+            raise ValueError(f"equation: got {text!r}, which divides by 0; needs another number behind /")
         return equation
 
     @property

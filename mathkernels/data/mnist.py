@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from mathkernels.data import ranges
+
 TASKS = {"product": np.cumprod, "sum": np.cumsum}  # what the targets are of a sequence of labels
 TRAIN_LENGTHS = {"product": 2, "sum": 10}
 TEST_LENGTHS = {"product": tuple(range(1, 21)), "sum": (1, 10, *range(100, 1001, 100))}
@@ -44,7 +46,7 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     path = Path(path)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:  # ValueError: the path holds NUL
         raise ValueError(f"IDX file: '{path}' cannot be read ({error}); needs a file of MNIST") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _TYPES:
         begin = content[:4].hex(" ")
@@ -171,11 +173,14 @@ def sequences(digits: Digits, part: str, task: str, length: int) -> tuple[np.nda
         ValueError: the part or task is unknown, or the part has too few images for one sequence.
     """
     for name, given, known in (("part", part, PARTS), ("task", task, TASKS)):
-        if given not in known:
+        if not isinstance(given, str) or given not in known:
             raise ValueError(f"sequences: {name} is {given!r}; needs one of {', '.join(map(repr, known))}")
     labels, usable = digits.labels[part], _usable(digits, part, task)
-    if not 1 <= length <= usable.size:
-        raise ValueError(f"sequences: length is {length!r}; needs 1 to {usable.size}, the images of {part!r}")
+    whole = isinstance(length, (int, np.integer)) and not isinstance(length, bool)
+    if not whole or not 1 <= length <= usable.size:
+        right = f"needs 1 to {usable.size}, the images of {part!r}"
+        raise ValueError(f"sequences: length is {ranges.shown(length)}; {right}")
+    length = int(length)
     order = np.random.RandomState(STREAM_SEEDS[part]).permutation(usable)
     count = order.size // length
     numbers = order[: count * length].reshape(count, length)

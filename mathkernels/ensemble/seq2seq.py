@@ -6,24 +6,46 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mathkernels import _C, backends
+from mathkernels.data import ranges
 from mathkernels.ensemble import seq2seq_tensors as tensors
-from mathkernels.ensemble.checks import count, flag, is_number, plain, require, valid_threads
+from mathkernels.ensemble.checks import flag, require
 from mathkernels.ensemble.training import CALL_SECONDS, deferred_interrupt
 
 DTYPES = (torch.float32, torch.float64)
 BETA1, BETA2 = 0.9, 0.999
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
 MOST_SYMBOLS = 127  # a symbol is an int8
-MOST_STEPS, MOST_UNITS = 65_536, 4_096
+LONGEST, MOST_UNITS, MOST_THREADS = 10**6, 16_384, 4096
+MOST_UPDATES = 2**53  # whole numbers of float64, from which Adam's steps are computed
+INTEGER = "{name}: got {given}, needs an integer, {right}"
 
 
 def _bounds(values: Tensor) -> tuple[int, int]:
     array = values.numpy()
     return int(array.min()), int(array.max())
+
+
+def _count(what: str, given: Any, high: int, unit: str = "") -> int:
+    right = f"at most {high}{f' {unit}' if unit else ''}"
+    number = ranges.whole(what, given, 1, ranges.LAST_SEED, INTEGER)
+    require(number <= high, what, number, right)
+    return number
+
+
+def _positive(what: str, given: Any) -> float:
+    right = f"a positive number, from {ranges.SMALLEST:g} to {ranges.LARGEST:g}"
+    return ranges.real(what, given, ranges.SMALLEST, ranges.LARGEST, right)
+
+
+def _not_negative(what: str, tensor: Tensor) -> None:
+    """NaN may stand: models that have diverged have a state, too."""
+    low = tensor[tensor < 0]
+    require(low.numel() == 0, what, low[:1].tolist(), "numbers from 0")
 
 
 class Seq2SeqEnsemble:
@@ -64,22 +86,27 @@ class Seq2SeqEnsemble:
         threads: int | None = None,
     ) -> None:
         steps_in, steps_out = (
-            count("steps_in", steps_in, 1, MOST_STEPS),
-            count("steps_out", steps_out, 1, MOST_STEPS),
+            _count(what, given, LONGEST) for what, given in (("steps_in", steps_in), ("steps_out", steps_out))
         )
-        hidden = count("hidden", hidden, 1, MOST_UNITS)
-        alphabet = count("alphabet", alphabet, 1)
-        require(alphabet <= MOST_SYMBOLS, "alphabet", alphabet, f"at most {MOST_SYMBOLS} symbols")
+        hidden = _count("hidden", hidden, MOST_UNITS)
+        alphabet = _count("alphabet", alphabet, MOST_SYMBOLS, "symbols")
+        batch_norm = bool(batch_norm) if isinstance(batch_norm, np.bool_) else batch_norm
         flag("batch_norm", batch_norm)
-        require(is_number(eps) and eps > 0, "eps", eps, "a positive number")
         fits = isinstance(dtype, torch.dtype) and dtype in DTYPES
         require(fits, "dtype", dtype, "torch.float32 or torch.float64")
+        if threads is not None:
+            threads = _count("threads", threads, MOST_THREADS)
+        if isinstance(seeds, np.ndarray) and seeds.ndim == 1:
+            seeds = seeds.tolist()
         listed = isinstance(seeds, Sequence) and not isinstance(seeds, (str, bytes))
         require(listed and len(seeds) > 0, "seeds", seeds, "at least one integer, in a list")
-        seeds = [count(f"seeds[{index}]", seed, 0, 2**63 - 1) for index, seed in enumerate(seeds)]
+        seeds = [
+            ranges.whole(f"seeds[{i}]", seed, 0, ranges.LAST_SEED, INTEGER) for i, seed in enumerate(seeds)
+        ]
         self.alphabet, self.steps_in, self.steps_out, self.hidden = alphabet, steps_in, steps_out, hidden
-        self.seeds, self.batch_norm, self.eps, self.dtype = tuple(seeds), batch_norm, plain(eps), dtype
-        self.threads, self.updates = valid_threads(threads), 0
+        self.seeds, self.batch_norm, self.dtype = tuple(seeds), batch_norm, dtype
+        self.eps = _positive("eps", eps)
+        self.threads, self.updates = threads, 0
         self.learning_rate = learning_rate
         self._shapes = tensors.shapes(alphabet, hidden, batch_norm)
         self._running_shapes = tensors.running_shapes(hidden, batch_norm)
@@ -110,8 +137,7 @@ class Seq2SeqEnsemble:
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        require(is_number(value) and value > 0, "learning_rate", value, "a positive number")
-        self._learning_rate = plain(value)
+        self._learning_rate = _positive("learning_rate", value)
 
     def train_epoch(self, inputs: Tensor, targets: Tensor, order: Tensor, batch: int) -> Tensor:
         """Take one pass over the samples in the given order, one update for each minibatch.
@@ -132,7 +158,7 @@ class Seq2SeqEnsemble:
         inputs, targets = self._inputs(inputs), self._targets(targets, len(inputs))
         order = self._order(order, len(inputs))
         samples = order.shape[1]
-        batch = min(count("batch", batch, 1), samples)  # memory is of a whole minibatch
+        batch = min(_count("batch", batch, ranges.MOST), samples)  # memory is of a whole minibatch
         loss = torch.zeros(self.models, dtype=torch.float64)
         program = self._program(batch, samples)
         program.inputs, program.targets, program.order = (t.data_ptr() for t in (inputs, targets, order))
@@ -199,24 +225,31 @@ class Seq2SeqEnsemble:
         Raises:
             ValueError, TypeError: a tensor is missing, unknown, or has another shape or dtype.
         """
+        require(isinstance(state, Mapping), "state", state, "a dict of tensors by name")
+        for name in state:
+            require(isinstance(name, str), "state: a name", name, "a text")
         parts: dict[str, dict[str, Tensor]] = {"": {}, "first_moment.": {}, "second_moment.": {}}
         for name, tensor in state.items():
             prefix = next((p for p in parts if p and name.startswith(p)), "")
             parts[prefix][name.removeprefix(prefix)] = tensor
         updates = parts[""].pop("updates", None)
         whole = isinstance(updates, Tensor) and updates.dtype == torch.int64 and updates.shape == (1,)
+        whole = whole and updates.device.type == "cpu"
         steps = int(updates) if isinstance(updates, Tensor) and whole else -1
-        require(steps >= 0, "state['updates']", updates, "int64 (1,), not negative")
+        right = f"int64 (1,), not negative, at most {MOST_UPDATES}"
+        require(0 <= steps <= MOST_UPDATES, "state['updates']", updates, right)
         for prefix, needed in (
             ("", self._shapes | self._running_shapes),
             ("first_moment.", self._shapes),
             ("second_moment.", self._shapes),
         ):
             self._check_tensors(parts[prefix], needed, f"state, {prefix or 'parameters'}", self.dtype)
+        for name, tensor in parts["second_moment."].items():
+            _not_negative(f"state['second_moment.{name}']", tensor)
         self._set_parameters(parts[""], "state")
         for values, prefix in ((self._first, "first_moment."), (self._second, "second_moment.")):
             for name, place in self._places.items():
-                values.numpy()[:, place] = parts[prefix][name].numpy()
+                values.numpy()[:, place] = parts[prefix][name].detach().numpy()
         self.updates = steps
 
     # -- what a compiled call is given
@@ -289,6 +322,9 @@ class Seq2SeqEnsemble:
         if second_biases:
             needed = {name.replace("bias_ih", "bias_hh"): shape for name, shape in biases.items()}
             self._check_tensors(second_biases, needed, what, None)
+        for name, value in (*given.items(), *second_biases.items()):
+            lost = torch.isfinite(value) & ~torch.isfinite(value.to(self.dtype))
+            require(not lost.any(), f"{what}[{name!r}]", value[lost][:1].tolist(), f"numbers of {self.dtype}")
         for name, place in self._places.items():
             value = given[name]
             if second_biases and name in biases:
@@ -314,6 +350,11 @@ class Seq2SeqEnsemble:
             require(tuple(tensor.shape) == right, f"{what}[{name!r}]: shape", tuple(tensor.shape), str(right))
             kind = tensor.dtype == dtype if dtype else tensor.is_floating_point()
             require(kind, f"{what}[{name!r}]: dtype", tensor.dtype, str(dtype or "a floating-point dtype"))
+            dense = tensor.device.type == "cpu" and tensor.layout == torch.strided
+            given_as = f"{tensor.layout} on {tensor.device}"
+            require(dense, f"{what}[{name!r}]", given_as, "a dense tensor on the CPU")
+            if name.endswith("running_var"):
+                _not_negative(f"{what}[{name!r}]", tensor)
 
     # -- data
 

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from mathkernels.data import ranges
+
 # chrono-forget and chrono-input have only its forget biases, or only its input biases
 Initial = Literal["keras", "chrono", "chrono-forget", "chrono-input"]
 
 
-def _at_least(least: int, **values: int | None) -> None:
-    for name, value in values.items():
-        if value is not None and value < least:
-            raise ValueError(f"{name}: got {value}; needs at least {least}")
+WORDING = "{name}: got {given}; needs {right}"
+MOST_SEQUENCES, LONGEST, MOST_CELLS = 10**9, 10**6, 16_384
+MOST_RATE = 1e6
+MOST_COMBINATIONS = 10_000
+_SECTIONS = ("dataset", "train", "model", "optim")
 
 
-def _positive(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name}: got {value}; needs a finite number above 0")
+def _count(name: str, value: int, least: int, most: int = ranges.MOST) -> int:
+    return ranges.whole(name, value, least, most, WORDING)
+
+
+def _positive(name: str, value: float, most: float = ranges.LARGEST) -> float:
+    return ranges.positive(name, value, most, WORDING)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,11 @@ class Dataset:
     one_per_half: bool = False  # one mark in each half of a sequence, instead of two anywhere
 
     def __post_init__(self) -> None:
-        _at_least(2, dt_length=self.dt_length, t=self.t)
+        ranges.set_fields(
+            self,
+            dt_length=_count("dt_length", self.dt_length, 2, MOST_SEQUENCES),
+            t=_count("t", self.t, 2, LONGEST),
+        )
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,11 @@ class Train:
     stop_below: float | None = None  # a model stops as soon as its val_loss is below
 
     def __post_init__(self) -> None:
-        _at_least(
-            1,
-            epochs=self.epochs,
-            batch=self.batch,
-            es_patience=self.es_patience,
-            steps_per_epoch=self.steps_per_epoch,
-        )
-        _positive(stop_below=self.stop_below)
+        for name in ("epochs", "batch", "es_patience", "steps_per_epoch"):
+            if (value := getattr(self, name)) is not None:
+                ranges.set_fields(self, **{name: _count(name, value, 1)})
+        if self.stop_below is not None:
+            ranges.set_fields(self, stop_below=_positive("stop_below", self.stop_below))
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,12 @@ class Model:
     forget_bias: float = 1.0  # of initial: keras and chrono-input
 
     def __post_init__(self) -> None:
-        _at_least(1, cells=self.cells)
-        if not math.isfinite(self.forget_bias):
-            raise ValueError(f"forget_bias: got {self.forget_bias}; needs a finite number")
+        right = "a finite number, from -1e+06 to 1e+06"
+        ranges.set_fields(
+            self,
+            cells=_count("cells", self.cells, 1, MOST_CELLS),
+            forget_bias=ranges.real("forget_bias", self.forget_bias, -1e6, 1e6, right, WORDING),
+        )
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,17 @@ class Optim:
     seed: int = 0  # of the first model; others count up
 
     def __post_init__(self) -> None:
-        _positive(learning_rate=self.learning_rate, clip_norm=self.clip_norm)
-        if not 0 < self.validation_split < 1:
-            raise ValueError(f"validation_split: got {self.validation_split}; needs a number between 0 and 1")
-        _at_least(0, seed=self.seed)
+        if self.clip_norm is not None:
+            ranges.set_fields(self, clip_norm=_positive("clip_norm", self.clip_norm))
+        between = "a number between 0 and 1"
+        ranges.set_fields(
+            self,
+            learning_rate=_positive("learning_rate", self.learning_rate, MOST_RATE),
+            validation_split=ranges.real(
+                "validation_split", self.validation_split, 1e-9, 1 - 1e-9, between, WORDING
+            ),
+            seed=_count("seed", self.seed, 0, ranges.LAST_SEED),
+        )
 
 
 @dataclass(frozen=True)
@@ -108,14 +123,15 @@ class Config:
         if not 1 <= self.rows_to_train() < self.dataset.dt_length:
             given = f"dt_length {self.dataset.dt_length} with validation_split {self.optim.validation_split}"
             raise ValueError(f"dataset: got {given}; needs a sequence for training and one for validation")
+        self._check_sweep()
 
     def rows_to_train(self) -> int:
         """Return how many sequences train; the others, at the end, validate, as in Keras."""
         return int(self.dataset.dt_length * (1 - self.optim.validation_split))
 
     def combinations(self) -> Iterator[tuple[dict[str, Any], Config]]:
-        """Yield each combination of the sweep: the values varied, and the configuration of its training."""
-        varied = {name: values for name, values in vars(self.sweep).items() if values}
+        """Yield each combination of the sweep once: values varied, and its training's configuration."""
+        varied = {name: [*dict.fromkeys(values)] for name, values in vars(self.sweep).items() if values}
         for values in itertools.product(*varied.values()):
             chosen = dict(zip(varied, values, strict=True))
             parts = [
@@ -123,12 +139,29 @@ class Config:
                 for name, value in chosen.items()
             ]
             config = dataclasses.replace(self, artifacts=self.artifacts / "-".join(parts), sweep=Sweep(()))
-            for section in ("dataset", "train", "model", "optim"):
+            for section in _SECTIONS:
                 old = getattr(config, section)
                 own = {name: value for name, value in chosen.items() if hasattr(old, name)}
                 config = dataclasses.replace(config, **{section: dataclasses.replace(old, **own)})
             yield chosen, config
 
+    def _check_sweep(self) -> None:
+        """Refuse here what would end a sweep in its middle."""
+        combinations = 1
+        for name, values in vars(self.sweep).items():
+            combinations *= max(len(set(values)), 1)
+            section = next(s for s in map(self.__getattribute__, _SECTIONS) if hasattr(s, name))
+            for index, value in enumerate(values):
+                try:
+                    dataclasses.replace(section, **{name: value})
+                except ValueError as error:
+                    raise ValueError(f"sweep.{name}[{index}]: {error}") from error
+        _count("sweep: the number of combinations", combinations, 1, MOST_COMBINATIONS)
+
 
 def _tagged(name: str, value: float | None) -> str:
-    return f"{name}{'none' if value is None else format(value, 'g')}"
+    """Return the part of a folder's name; values that differ in any digit have different ones."""
+    if value is None:
+        return f"{name}none"
+    short = format(value, "g")
+    return f"{name}{short if float(short) == value else repr(value)}"

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
-
+from mathkernels.experiment import tensor_files
 from mathkernels.experiment.adding_training import Plan, Training
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder, replacing
+from mathkernels.experiment.run_folder import RunFolder
 
 SAVE_SECONDS = 10.0
+STATE = "state"  # of a checkpoint: its JSON text
 
 
 def train(plan: Plan, folder: RunFolder, log: Callable[[Training], None] | None = None) -> Training:
@@ -73,23 +73,21 @@ def _best(run: Training) -> dict[str, str]:
 def save(run: Training, folder: RunFolder) -> None:
     """Write the checkpoint of a folder: one safetensors file, whole or absent."""
     tensors, values = run.state()
-    dense = {name: value.contiguous() for name, value in tensors.items()}
-    with replacing(folder.checkpoint) as temporary:
-        load("safetensors.torch").save_file(dense, temporary, {"state": json.dumps(values)})
+    tensor_files.write(folder.checkpoint, tensors, {STATE: json.dumps(values)})
 
 
 def resume(run: Training, folder: RunFolder) -> None:
     """Let a new training go on from the checkpoint of a folder.
 
     Raises:
-        ValueError: it is damaged or of another model.
+        ValueError: it is damaged or of another model; the message names the file and the key.
     """
-    held: dict[str, Tensor] = {}
     try:
-        with load("safetensors").safe_open(folder.checkpoint, "pt") as file:
-            held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            values = json.loads(file.metadata()["state"])
-    except (OSError, KeyError, TypeError, ValueError, load("safetensors").SafetensorError) as error:
+        held, texts = tensor_files.read(folder.checkpoint)
+        values = tensor_files.facts(texts, STATE)
+        if not values:
+            raise ValueError("its metadata lacks 'state'")
+    except ValueError as error:
         what = f"is damaged or no checkpoint of this trainer ({error}); --overwrite starts anew"
         raise ValueError(f"checkpoint: '{folder.checkpoint}' {what}") from error
     try:

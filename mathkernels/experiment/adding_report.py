@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mathkernels.data import adding
-from mathkernels.experiment import plots
+from mathkernels.data import adding, ranges
+from mathkernels.experiment import plots, run_files, tensor_files
 from mathkernels.experiment.adding_figures import SOLVED, loss_figure
 from mathkernels.experiment.adding_training import Plan, Progress, Training
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import STATUS, RunFolder, replacing
+from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder, replacing
 from mathkernels.experiment.statistics import gamma_mean, wilson
 from mathkernels.experiment.timing import in_words
 
@@ -31,7 +32,9 @@ SUMMARY_COLUMNS = (
     *("runs", "solved", "rate", "rate_low", "rate_high", "updates", "updates_low", "updates_high"),
     *("updates_min", "updates_max", "val_loss_median", "val_loss_min", "val_loss_max", "within_median"),
 )
-OUTPUTS = ("loss.csv", "loss.png", "runs.csv", "config_copy.yaml")
+OUTPUTS = run_files.ADDING
+_SEED = re.compile(r"seed(\d+)")
+_DIVERGED = "their loss is infinite or NaN, and weights are those of the best epoch before, if there is one"
 Row = Mapping[str, Any]
 
 
@@ -87,14 +90,7 @@ def write(folder: RunFolder, run: Training) -> str:
     rows, runs = loss_rows(plan.seeds, progress), run_rows(plan.seeds, progress)
     folder.write_csv("loss.csv", rows, LOSS_COLUMNS)
     folder.write_csv("runs.csv", runs, RUN_COLUMNS)
-    (folder.path / MODELS).mkdir(exist_ok=True)
-    for index, seed in enumerate(plan.seeds):
-        tensors = {name: value[index].contiguous() for name, value in run.best.items()}
-        about = {"seed": seed, "t": plan.config.dataset.t, "epoch": progress[index].best_epoch}
-        with replacing(folder.path / MODELS / f"seed{seed}.safetensors") as temporary:
-            load("safetensors.torch").save_file(
-                tensors, temporary, {key: str(value) for key, value in about.items()}
-            )
+    _write_models(folder, run)
     if rows:
         plots.save(loss_figure(rows), [folder.path / "loss.png"], dpi=150)
     rate = run.sequences / run.seconds if run.seconds else 0.0
@@ -104,17 +100,39 @@ def write(folder: RunFolder, run: Training) -> str:
         "sequences": run.sequences,
         "sequences_per_second": round(rate, 1),
     }
-    folder.write_json(STATUS, {"status": "finished" if run.finished else "interrupted", **cost, **machine})
+    diverged = sum(one.stopped == "diverged" for one in progress)
+    status = "finished" if run.finished else "interrupted"
+    folder.write_json(STATUS, {"status": status, "diverged": diverged, **cost, **machine})
     lines = [_line(plan.config.dataset.t, row) for row in runs]
+    if diverged:
+        lines.append(f"{diverged} of {len(progress)} models diverged: {_DIVERGED}")
     return "\n".join(
         [*lines, f"{rate:,.0f} sequences/s with {plan.layer}, {in_words(run.seconds)} of training"]
     )
+
+
+def _write_models(folder: RunFolder, run: Training) -> None:
+    """Write the best weights of every model that has some; before a first finite loss there are none."""
+    (folder.path / MODELS).mkdir(exist_ok=True)
+    for index, seed in enumerate(run.plan.seeds):
+        path, epoch = folder.path / MODELS / f"seed{seed}.safetensors", run.progress[index].best_epoch
+        if not epoch:
+            path.unlink(missing_ok=True)
+            continue
+        about = {"seed": seed, "t": run.plan.config.dataset.t, "epoch": epoch}
+        tensors = tensor_files.row_of(run.best, index)
+        tensor_files.write(path, tensors, {key: str(value) for key, value in about.items()})
 
 
 def _line(t: int, row: Row) -> str:
     reached = f"best validation MSE {row.get('best_val_loss', math.nan):.3g}, baseline {adding.BASELINE:.3g}"
     end = f"{row['stopped']} at epoch {row['epochs']} ({row['updates']:,} updates)"
     return f"T {t}, seed {row['seed']}: {end}, {reached}"
+
+
+def log_names(plan: Plan) -> list[str]:
+    """Return the folders of TensorBoard's logs, one for each model."""
+    return [f"{plan.config.artifacts.name}-seed{seed}" for seed in plan.seeds]
 
 
 class TensorBoard:
@@ -126,12 +144,9 @@ class TensorBoard:
 
     def __call__(self, run: Training) -> None:
         if not self._writers:  # after a resume, what was logged beyond the checkpoint is hidden
-            load("tensorboard")  # or a message that names the extra
             writer = load("torch.utils.tensorboard").SummaryWriter
-            name = self._plan.config.artifacts.name
             self._writers = [
-                writer(str(self._folder / f"{name}-seed{seed}"), purge_step=run.epoch)
-                for seed in self._plan.seeds
+                writer(str(self._folder / name), purge_step=run.epoch) for name in log_names(self._plan)
             ]
         for writer, one in zip(self._writers, run.progress, strict=True):
             if one.rows[-1]["epoch"] == run.epoch:
@@ -141,35 +156,64 @@ class TensorBoard:
 
 
 def read_models(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[list[int], dict[str, Tensor]]:
-    """Return the seeds of the models of a folder and their weights, stacked as (E,...).
+    """Return the seeds of the models of a folder's run and their weights, stacked as (E,...).
 
     Args:
-        folder: the artefacts of a training.
+        folder: the artefacts of a training. Weights of other seeds than its configuration's are not its.
         shapes: of one model's tensors.
 
     Raises:
         ValueError: there is no model, or one is damaged or of other shapes.
     """
-    paths = sorted((folder / MODELS).glob("seed*.safetensors"))
+    own = run_seeds(folder)
+    paths = {
+        seed: path
+        for path in sorted((folder / MODELS).glob("seed*.safetensors"))
+        if (match := _SEED.fullmatch(path.stem)) and (own is None or int(match[1]) in own)
+        for seed in [int(match[1])]
+    }
     if not paths:
-        raise ValueError(
-            f"artifacts: '{folder}' has no {MODELS}/seed*.safetensors; train it with --mode train"
-        )
-    held = {int(path.stem.removeprefix("seed")): _read_model(path, shapes) for path in paths}
-    return sorted(held), {name: torch.stack([held[seed][name] for seed in sorted(held)]) for name in shapes}
+        what = "train it with --mode train" if own is None else "its models diverged, or train it anew"
+        raise ValueError(f"artifacts: '{folder}' has no {MODELS}/seed*.safetensors; {what}")
+    needed = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    held = {seed: _read_model(path, needed) for seed, path in sorted(paths.items())}
+    return [*held], {name: torch.stack([held[seed][name] for seed in held]) for name in shapes}
 
 
-def _read_model(path: Path, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+def run_seeds(folder: Path) -> range | None:
+    """Return the seeds of the models of a folder's run, None if the folder has no configuration.
+
+    Raises:
+        ValueError: the configuration does not say them.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        return None
     try:
-        tensors: dict[str, Tensor] = load("safetensors.torch").load_file(path)
-    except (OSError, load("safetensors").SafetensorError) as error:
+        held = json.loads(path.read_text())
+        if not isinstance(held, dict) or not isinstance(held.get("optim"), dict):
+            raise ValueError("it lacks optim")
+        first = tensor_files.whole(held["optim"], "seed", 0, ranges.LAST_SEED)
+        return range(first, first + tensor_files.whole(held, "models", 1, ranges.MOST))
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"artifacts: '{path}' is damaged ({error}); train it anew") from error
-    for name, shape in shapes.items():
+
+
+def _read_model(path: Path, needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    try:
+        tensors, _ = tensor_files.read(path)
+    except ValueError as error:
+        raise ValueError(f"artifacts: '{path}' is damaged ({error}); train it anew") from error
+    for name, value in needed.items():
         found = tensors.get(name)
-        if found is None or found.shape != shape:
+        if found is None or found.shape != value.shape:
             what = f"{name} {'lacks' if found is None else tuple(found.shape)}"
-            needs = f"the configuration needs {tuple(shape)}"
+            needs = f"the configuration needs {tuple(value.shape)}"
             raise ValueError(f"artifacts: '{path}' is of another model, {what}; {needs}")
+    try:
+        tensor_files.match(tensors, needed)
+    except ValueError as error:
+        raise ValueError(f"artifacts: '{path}' {error}") from error
     return tensors
 
 

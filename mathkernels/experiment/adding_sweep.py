@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from mathkernels.experiment import configuration, plots
+from mathkernels import files
+from mathkernels.data import ranges
+from mathkernels.experiment import plots, run_files
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.adding_figures import SOLVED, loss_vs_t_figure, losses_figure
 from mathkernels.experiment.adding_report import LOSS_COLUMNS, RUN_COLUMNS, SUMMARY_COLUMNS, summary_row
+from mathkernels.experiment.adding_training import described
 from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder
 
-OUTPUTS = ("sweep.csv", "summary.csv", "losses.png", "loss_vs_t.png")
+OUTPUTS = run_files.ADDING_SWEEP
+_TEXTS = ("stopped",)  # columns that are no numbers
+_VALUE = (
+    r"(?:t|forget_bias|learning_rate|clip_norm|es_patience)(?:none|[\d.+-]+(?:e[+-]?\d+)?)|initial[a-z-]+"
+)
+_COMBINATION = re.compile(rf"(?:{_VALUE})(?:-(?:{_VALUE}))*")  # names of folders, see Config.combinations
 
 
 def read_finished(config: Config, **place: Any) -> tuple[list[dict[str, Any]], list[dict[str, Any]]] | None:
@@ -29,27 +39,66 @@ def read_finished(config: Config, **place: Any) -> tuple[list[dict[str, Any]], l
     if not config.artifacts.is_dir():
         return None
     folder = RunFolder(config.artifacts)
-    expected = {**configuration.plain(config), **place}
+    expected = {**described(config), **place}
     held = folder.read(CONFIG) or {}
     same = all(held.get(name) == value for name, value in json.loads(json.dumps(expected)).items())
     if not same or (folder.read(STATUS) or {}).get("status") != "finished":
         return None
-    losses, runs = folder.read_csv("loss.csv", LOSS_COLUMNS), folder.read_csv("runs.csv", RUN_COLUMNS)
-    return [_numbers(row) for row in losses], [_numbers(row) for row in runs]
+    return _numbers(folder, "loss.csv", LOSS_COLUMNS), _numbers(folder, "runs.csv", RUN_COLUMNS)
 
 
-def _numbers(row: Mapping[str, str]) -> dict[str, Any]:
-    """Return the cells that hold something, numbers as numbers."""
-    return {key: _number(text) for key, text in row.items() if text}
+def _numbers(folder: RunFolder, name: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the rows of a table with the cells that hold something, numbers as numbers."""
+    rows = folder.read_csv(name, columns)
+    if not rows:
+        raise ValueError(f"'{folder.path / name}' has no rows; train it anew")
+    return [
+        {key: text if key in _TEXTS else _number(text, folder.path / name, key) for key, text in row.items()}
+        for row in ({key: text for key, text in row.items() if text} for row in rows)
+    ]
 
 
-def _number(text: str) -> Any:
+def _number(text: str, path: Path, column: str) -> int | float:
     for kind in (int, float):
         try:
             return kind(text)
         except ValueError:
             continue
-    return text
+    raise ValueError(
+        f"'{path}' has {ranges.shown(text)} in its column {column}, needs a number; train it anew"
+    )
+
+
+def drop(folder: Path) -> None:
+    """Remove what an earlier sweep or training has written into a folder and into those of combinations.
+
+    A folder below is one of a sweep if its name and its configuration say so. Status files go first, so that
+    nothing passes for finished if this is interrupted.
+
+    Raises:
+        ValueError: another process is training there, or a file cannot be removed.
+    """
+    if not folder.is_dir():
+        return
+    trainings = [path for path in sorted(folder.iterdir()) if _is_training(path)]
+    locks = [files.FolderLock.take(path, "output folder") for path in (folder, *trainings)]
+    for path in trainings:
+        run_files.drop(path, (STATUS, *run_files.ADDING, *run_files.RUN))
+    run_files.drop(folder, (STATUS, *run_files.EVERY, CONFIG))
+    del locks  # which are files, too
+    for path in trainings:
+        if not any(path.iterdir()):
+            path.rmdir()
+
+
+def _is_training(folder: Path) -> bool:
+    if folder.is_symlink() or not _COMBINATION.fullmatch(folder.name):
+        return False
+    try:
+        held = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(held, dict) and {"dataset", "train", "model", "optim", "layer", "models"} <= held.keys()
 
 
 def write(folder: RunFolder, config: Config) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,14 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mathkernels.data import adding
-from mathkernels.experiment import configuration
+from mathkernels.data import adding, ranges
+from mathkernels.experiment import configuration, tensor_files
 from mathkernels.experiment.adding_config import Config
 from mathkernels.experiment.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment.command_line import uninterrupted
 from mathkernels.experiment.lstm_initial import initial
+from mathkernels.experiment.memory import memory_of_machine
+from mathkernels.experiment.tensor_files import below, prefixed
 
 EVALUATED_AT_ONCE = 500  # sequences
 INPUTS = 2
+PLACE = "artifacts"  # the key of the configuration that says where, not what
+STOPS = ("solved", "diverged", "patience", "epochs")
+_ROW = {"epoch": int, "updates": int, "loss": float, "val_loss": float, "within": float, "seconds": float}
 _ORDER = 2  # of the streams of a seed: those of the data are 0 and 1
 
 
@@ -50,7 +56,31 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """What decides the result, as JSON values."""
         place = {"models": len(self.seeds), "layer": self.layer, "device": self.device.type}
-        return {**configuration.plain(self.config), **place}
+        return {**described(self.config), **place}
+
+    def check(self) -> None:
+        """Refuse, before anything is allocated, what this machine's memory cannot hold or seeds cannot be.
+
+        Raises:
+            ValueError: the message names the keys.
+        """
+        dataset, cells, models = self.config.dataset, self.config.model.cells, len(self.seeds)
+        ranges.whole("optim.seed of the last model", self.seeds[-1], 0, ranges.LAST_SEED)
+        data = models * dataset.dt_length * (4 * dataset.t + 20)  # numbers, two marks, the sum
+        weights = models * 16 * cells * (cells + INPUTS + 1) * 6  # values, gradients, two moments, best, new
+        held = memory_of_machine()
+        if held is not None and data + weights > held:
+            size = (
+                f"{dataset.dt_length} sequences of {dataset.t} numbers and {cells} cells for {models} models"
+            )
+            what = f"got {size}, which take {(data + weights) / 2**30:,.0f} GiB"
+            right = f"needs no more than this machine's {held / 2**30:,.0f} GiB"
+            raise ValueError(f"dataset.dt_length, dataset.t, model.cells: {what}; {right}")
+
+
+def described(config: Config) -> dict[str, Any]:
+    """Return what of a configuration decides the result, as JSON values: all but the place of the folder."""
+    return {name: value for name, value in configuration.plain(config).items() if name != PLACE}
 
 
 @dataclass
@@ -172,6 +202,10 @@ class Training:
         """Note the losses, keep weights that are the best so far, and let models stop."""
         losses = (self.squares / self.rows).tolist()
         errors, right = self.evaluate()
+        with uninterrupted():
+            self._note(losses, errors, right)
+
+    def _note(self, losses: list[float], errors: list[float], right: list[float]) -> None:
         weights = {name: value.detach() for name, value in self.net.state_dict().items()}
         for index, model in enumerate(self.active):
             one = self.progress[model]
@@ -212,10 +246,10 @@ class Training:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return all that training goes on from, as tensors and as JSON values."""
-        tensors = {"squares": self.squares, **_prefixed("best.", self.best)}
+        tensors = {"squares": self.squares, **prefixed("best.", self.best)}
         if self.active:
-            tensors |= _prefixed("net.", self.net.state_dict())
-            tensors |= _prefixed("moments.", self.optimizer.moments)
+            tensors |= prefixed("net.", self.net.state_dict())
+            tensors |= prefixed("moments.", self.optimizer.moments)
         at = {name: getattr(self, name) for name in ("updates", "seconds", "sequences", "rows", "active")}
         progress = [vars(one) for one in self.progress]
         return tensors, {**at, "steps": self.optimizer.steps, "progress": progress}
@@ -224,30 +258,65 @@ class Training:
         """Go on from a state.
 
         Raises:
-            ValueError: it is of another model; the message names the tensor.
+            ValueError: it is of another model, or holds what no training leaves; the message names the key.
         """
-        best = _below("best.", tensors)
-        for name, value in self.best.items():
-            found = tuple(best[name].shape) if name in best else "lacks"
-            if found != tuple(value.shape):
-                raise ValueError(f"is of another model, {name} {found}; needs {tuple(value.shape)}")
-        self.best = best
-        self.progress = [Progress(**one) for one in values["progress"]]
-        self.updates, self.seconds, self.sequences = (
-            values[name] for name in ("updates", "seconds", "sequences")
+        best = below("best.", tensors)
+        tensor_files.match(best, self.best)
+        tensor_files.only(tensors, ("best.", "net.", "moments.", "squares"))
+        updates = tensor_files.whole(values, "updates", 0, self.config.train.epochs * self.per_epoch)
+        epoch, within = divmod(updates, self.per_epoch)
+        active, progress = self._checked_progress(values, epoch)
+        # at the end of an epoch the sums are empty, within one they are not
+        rows = tensor_files.whole(values, "rows", min(within, 1), self.config.train.batch * within)
+        tensor_files.whole(values, "steps", updates, updates)
+        sequences = tensor_files.whole(values, "sequences", 0, 2**63)
+        seconds = ranges.real("seconds", values.get("seconds"), 0, 1e15)
+        squares = {"squares": torch.zeros(len(active), dtype=torch.float64)}
+        tensor_files.match(
+            {name: own for name, own in tensors.items() if name.startswith("squares")}, squares
         )
-        self.active = values["active"]
-        if self.active:
-            self._build(self.active, _below("net.", tensors), _below("moments.", tensors), values["steps"])
-        self.squares, self.rows = tensors["squares"], values["rows"]
+        net, moments = below("net.", tensors), below("moments.", tensors)
+        lead = len(active)
+        needed = tensor_files.empty_like(self.net.state_dict(), lead) if active else {}
+        tensor_files.match(net, needed, "net.")
+        needed = tensor_files.empty_like(self.optimizer.moments, lead) if active else {}
+        tensor_files.match(moments, needed, "moments.")
+        tensor_files.not_negative(prefixed("second.", below("second.", moments)), "moments.")
+        self.best, self.progress, self.active = best, progress, active
+        self.updates, self.seconds, self.sequences = updates, seconds, sequences
+        if active:
+            self._build(active, net, moments, updates)
+        self.squares, self.rows = tensors["squares"], rows
 
-
-def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: value.detach() for name, value in tensors.items()}
-
-
-def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    def _checked_progress(self, values: dict[str, Any], epoch: int) -> tuple[list[int], list[Progress]]:
+        """Return the models that go on and the progress of all as a state has them."""
+        progress, active = [], []
+        for model, held in enumerate(tensor_files.listed(values, "progress", len(self.plan.seeds))):
+            key = f"progress[{model}]"
+            if not isinstance(held, dict) or held.keys() != vars(Progress()).keys():
+                given = ranges.shown(held)
+                raise ValueError(f"{key}: got {given}, needs {', '.join(vars(Progress()))}")
+            if held["stopped"] not in ("", *STOPS):
+                raise ValueError(f"{key}.stopped: got {ranges.shown(held['stopped'])}, needs one of {STOPS}")
+            if not held["stopped"]:
+                active.append(model)
+            rows = tensor_files.rows(held["rows"], f"{key}.rows", _ROW)
+            numbers = [(row["epoch"], row["updates"]) for row in rows]
+            if numbers != [(n, n * self.per_epoch) for n in range(1, len(rows) + 1)]:
+                raise ValueError(
+                    f"{key}.rows: got {ranges.shown(numbers)}, needs every epoch and its updates"
+                )
+            most = f"{key}.rows, how many"
+            ranges.whole(most, len(rows), 1 if held["stopped"] else epoch, epoch)
+            ranges.whole(f"{key}.best_epoch", held["best_epoch"], 0, len(rows))
+            if math.isnan(tensor_files.number(held["best"], f"{key}.best")):
+                raise ValueError(f"{key}.best: got nan, needs a number")
+            progress.append(Progress(**held))
+        if values.get("active") != active:
+            raise ValueError(
+                f"active: got {ranges.shown(values.get('active'))}, needs {ranges.shown(active)}"
+            )
+        return active, progress
 
 
 @torch.no_grad()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mathkernels.data import ranges
+
 # Keras' defaults; the published runs were Keras'
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
@@ -25,7 +27,7 @@ class BatchedOptimizer:
         parameters: leaf tensors (E,...) with gradients when `step` is called.
 
     Raises:
-        ValueError: another name.
+        ValueError: another name, or a number that is not positive and finite.
     """
 
     def __init__(
@@ -33,7 +35,11 @@ class BatchedOptimizer:
     ) -> None:
         if name not in ("adam", "sgd"):
             raise ValueError(f"optimizer: name is {name!r}; needs 'adam' or 'sgd'")
-        self.learning_rate, self.clip_norm = learning_rate, clip_norm
+        wording = "optimizer: {name} is {given}; needs {right}"
+        self.learning_rate = ranges.positive("learning_rate", learning_rate, wording=wording)
+        self.clip_norm = None
+        if clip_norm is not None:
+            self.clip_norm = ranges.positive("clip_norm", clip_norm, wording=wording)
         self.parameters = dict(parameters)
         self.moments: dict[str, Tensor] = {}
         if name == "adam":

@@ -19,12 +19,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mathkernels.data import ranges
 from mathkernels.experiment.optional import load as library
 from mathkernels.experiment.run_folder import replacing
 
@@ -59,7 +61,7 @@ def load(kind: type[T], path: Path | None = None, overrides: Sequence[str] = ())
     build(kind, content, source)  # so that what is wrong in the file is not blamed on an override
     for text in overrides:
         content = override(content, text)
-    return build(kind, content, source if not overrides else f"{source} with {' '.join(overrides)}")
+    return build(kind, content, source if not overrides else f"{source} with {_short(' '.join(overrides))}")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -70,9 +72,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: it is no UTF-8, or the path holds NUL
         reason = error.strerror if isinstance(error, OSError) else error
-        raise ConfigurationError(f"configuration: '{path}' cannot be read ({reason})") from error
+        raise ConfigurationError(f"configuration: {str(path)!r} cannot be read ({reason})") from error
     content = parse(text, f"'{path}'")
     if content is None:
         return {}
@@ -86,8 +88,10 @@ def override(content: Mapping[str, Any], text: str) -> dict[str, Any]:
     key, equals, value = text.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise ConfigurationError(f"override: got {text!r}, needs KEY=VALUE such as train.epochs=5")
-    return _replaced(content, parts, parse(value, f"override {text!r}"), text)
+        raise ConfigurationError(
+            f"override: got {_short(repr(text))}, needs KEY=VALUE such as train.epochs=5"
+        )
+    return _replaced(content, parts, parse(value, f"override {_short(repr(text))}"), text)
 
 
 def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text: str) -> dict[str, Any]:
@@ -96,7 +100,9 @@ def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text
         return {**content, first: value}
     inner = content.get(first)
     if inner is not None and not isinstance(inner, Mapping):
-        raise ConfigurationError(f"override: got {text!r}, but {first} is {_shown(inner)} and has no keys")
+        raise ConfigurationError(
+            f"override: got {_short(repr(text))}, but {first} is {_shown(inner)} and has no keys"
+        )
     return {**content, first: _replaced(inner or {}, rest, value, text)}
 
 
@@ -122,8 +128,14 @@ def parse(text: str, where: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f" in line {mark.line + 1}"
-        problem = getattr(error, "problem", None) or str(error)
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
         raise ConfigurationError(f"configuration: {where} is not valid YAML{line}: {problem}") from error
+    except RecursionError as error:
+        raise ConfigurationError(f"configuration: {where} is nested too deeply") from error
+    except ConfigurationError:
+        raise
+    except ValueError as error:  # a number of thousands of digits, or a date that does not exist
+        raise ConfigurationError(f"configuration: {where} holds a value that cannot be: {error}") from error
 
 
 def build(kind: type[T], content: Mapping[str, Any], source: str = "configuration") -> T:
@@ -179,7 +191,12 @@ def _value(hint: Any, value: Any, source: str, at: str) -> Any:
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         kinds = [kind for kind in inner if kind is not type(None)]
-        return None if value is None and len(kinds) < len(inner) else _value(kinds[0], value, source, at)
+        if len(kinds) == len(inner):
+            return _value(kinds[0], value, source, at)
+        try:
+            return None if value is None else _value(kinds[0], value, source, at)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{error} or null") from None
     if origin is typing.Literal:
         if value in inner and type(value) in {type(one) for one in inner}:
             return value
@@ -208,15 +225,23 @@ def _plain(hint: Any, value: Any, source: str, at: str) -> Any:
     if type(value) is hint:
         return value
     if hint is float and type(value) is int:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:  # 10**400
+            needs = f"{_NEEDS[hint]} of at most {sys.float_info.max:.2g}"
+            raise ConfigurationError(f"{source}: {at}: got {_shown(value)}, needs {needs}") from None
     if hint is float and isinstance(value, str):
         try:
             return float(value)  # YAML 1.1 reads 1e-7 as a text
         except ValueError:
             pass
-    if hint is Path and isinstance(value, (str, Path)):
+    if hint is Path and isinstance(value, (str, Path)) and str(value).strip():
         return Path(value)
     raise ConfigurationError(f"{source}: {at}: got {_shown(value)}, needs {_NEEDS[hint]}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:150]}..."
 
 
 def _shown(value: Any) -> str:
@@ -224,7 +249,7 @@ def _shown(value: Any) -> str:
         return "nothing"
     names = {bool: "a truth value", str: "a text", int: "a whole number", float: "a number", list: "a list"}
     what = names.get(type(value), "keys with values" if isinstance(value, Mapping) else type(value).__name__)
-    return f"{value!r} ({what})"
+    return f"{ranges.shown(value)} ({what})"
 
 
 def _listed(values: Sequence[Any]) -> str:

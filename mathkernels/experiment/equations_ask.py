@@ -29,6 +29,9 @@ class Answerer:
         file = path / WEIGHTS if path.is_dir() else path
         self.config, parameters, losses = read_weights(file)
         self.best = int(np.argmin(losses))
+        if losses[self.best] == np.inf:
+            what = "no network of it has a finite loss on the test set: all diverged, or ended no epoch"
+            raise ValueError(f"checkpoint: '{file}' holds no trained weights, {what}")
         self.model = model_of(self.config, parameters, self.best)
 
     def answer(self, text: str) -> str:
@@ -58,7 +61,7 @@ def converse(answerer: Answerer, lines: Iterable[str], show: Callable[[str], Any
             return
         try:
             show(answerer.line(text.strip()))
-        except (ValueError, ZeroDivisionError) as error:
+        except ValueError as error:
             show(str(error))
 
 

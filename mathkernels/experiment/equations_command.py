@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mathkernels.data import ranges
 from mathkernels.experiment import configuration
-from mathkernels.experiment.equations_config import Config
+from mathkernels.experiment.command_line import MOST_THREADS
+from mathkernels.experiment.equations_config import MOST_NETWORKS, Config
+from mathkernels.experiment.run_folder import folder_argument, one_way
 
 SMOKE = ("train.epochs=3", "data.n_examples=6000", "data.new_equations=1000")
 
@@ -27,11 +30,11 @@ def arguments(description: str, default: Path) -> argparse.ArgumentParser:
     add("--models", type=int, metavar="N", help="train the seeds 1 to N in one call")
     add("--stock", action="store_true", help="train with torch.nn layers, for comparison")
     add("--smoke", action="store_true", help="three epochs of few equations: does it work?")
-    add("--out", type=Path, help="run folder (default runs/<name of the configuration>)")
+    add("--out", type=folder_argument, help="run folder (default runs/<name of the configuration>)")
     add("--resume", action="store_true", help="continue an interrupted run")
     add("--overwrite", action="store_true", help="drop the run that the folder holds")
     add("--threads", type=int, help="default: all cores")
-    add("--tensorboard", type=Path, metavar="DIR", help="also log there, a run per network")
+    add("--tensorboard", type=folder_argument, metavar="DIR", help="also log there, a run per network")
     ask = "answer equations with the network in --out, without an equation those that are typed in"
     add("--ask", nargs="*", metavar="EQUATION", help=ask)
     return parser
@@ -45,13 +48,13 @@ def described(args: argparse.Namespace) -> Config:
     """
     overrides = [*(SMOKE if args.smoke else ())]
     if args.models is not None:
-        if args.models < 1:
-            raise ValueError(f"--models: got {args.models}, needs at least 1")
+        ranges.whole("--models", args.models, 1, MOST_NETWORKS)
         overrides.append(f"train.seeds={list(range(1, args.models + 1))}")
     if args.stock:
         overrides.append("train.engine=torch")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads: got {args.threads}, needs at least 1")
+    if args.threads is not None:
+        ranges.whole("--threads", args.threads, 1, MOST_THREADS)
+    one_way(args.resume, args.overwrite)
     return configuration.load(Config, args.config, [*overrides, *args.overrides, *args.set])
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mathkernels.data import ranges
 from mathkernels.data.equations import Equations
+
+MOST_UNITS, DEEPEST, MOST_RATE, MOST_NETWORKS = 16_384, 100, 1e6, 100_000
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,11 @@ class Model:
     gate: Literal["sigmoid", "hard_sigmoid"] = "sigmoid"
 
     def __post_init__(self) -> None:
-        for name in ("hidden_size", "encoder_depth", "decoder_depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout: got {self.dropout}, needs 0 to less than 1")
+        most = {"hidden_size": MOST_UNITS, "encoder_depth": DEEPEST, "decoder_depth": DEEPEST}
+        for name, high in most.items():
+            ranges.set_fields(self, **{name: ranges.whole(name, getattr(self, name), 1, high)})
+        right = "0 to less than 1"
+        ranges.set_fields(self, dropout=ranges.real("dropout", self.dropout, 0.0, 1 - 1e-9, right))
 
 
 @dataclass(frozen=True)
@@ -64,18 +67,17 @@ class Train:
     engine: Literal["fused", "layers", "torch"] = "fused"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs at least 1")
-        if self.stage_epochs < 0:
-            raise ValueError(f"stage_epochs: got {self.stage_epochs}, needs at least 0")
+        for name, least in (("epochs", 1), ("batch_size", 1), ("stage_epochs", 0)):
+            ranges.set_fields(self, **{name: ranges.whole(name, getattr(self, name), least)})
         for name in ("learning_rate", "final_rate", "eps"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name}: got {getattr(self, name)}, needs a number above 0")
-        if not 0 <= self.decay_from <= 1:
-            raise ValueError(f"decay_from: got {self.decay_from}, needs 0 to 1")
-        if not self.seeds or len({*self.seeds}) != len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds: got {list(self.seeds)}, needs distinct whole numbers from 0")
+            ranges.set_fields(self, **{name: ranges.positive(name, getattr(self, name), MOST_RATE)})
+        ranges.set_fields(self, decay_from=ranges.share("decay_from", self.decay_from))
+        ranges.whole("seeds, how many", len(self.seeds), 0, MOST_NETWORKS)
+        distinct = "distinct whole numbers from 0"
+        if not self.seeds or len({*self.seeds}) != len(self.seeds):
+            raise ValueError(f"seeds: got {ranges.shown([*self.seeds])}, needs {distinct}")
+        seeds = (ranges.whole(f"seeds[{i}]", seed, 0, ranges.LAST_SEED) for i, seed in enumerate(self.seeds))
+        ranges.set_fields(self, seeds=tuple(seeds))
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""

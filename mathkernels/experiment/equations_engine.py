@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mathkernels.experiment import tensor_files
 from mathkernels.experiment.equations_config import Config
 from mathkernels.experiment.equations_model import EquationModel, name_counts, one_hot
 from mathkernels.experiment.equations_scores import Engine, Scores
@@ -77,7 +78,7 @@ class TorchEngine:
         losses = []
         for e, seed in enumerate(self.config.train.seeds):
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed * 1_000_003 + self.epoch)  # of dropout
+                torch.manual_seed((seed * 1_000_003 + self.epoch) % 2**64)  # of dropout
                 losses.append(self._epoch_of(e, x, y, torch.from_numpy(order[e]), rate))
         self.epoch += 1
         return np.array(losses)
@@ -144,12 +145,27 @@ class TorchEngine:
     def _parameter(optimizer: torch.optim.Optimizer, index: int) -> Tensor:
         return optimizer.param_groups[0]["params"][index]
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.epoch = int(state["epoch"])
+    def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        own = tensor_files.below("parameters.", state)
+        tensor_files.match(own, self.parameters(), "parameters.")
+        trained = self.optimizers[0].param_groups[0]["params"]
+        lead = len(self.nets)
+        needed = {"epoch": torch.tensor(0)}
+        for index, parameter in enumerate(trained if epoch else ()):
+            for key in ("exp_avg", "exp_avg_sq"):
+                needed[f"{key}.{index}"] = parameter.detach()[None].expand(lead, *parameter.shape)
+            needed[f"step.{index}"] = torch.zeros(lead)
+        rest = {name: x for name, x in state.items() if not name.startswith("parameters.")}
+        tensor_files.match(rest, needed)
+        if int(state["epoch"]) != epoch:
+            raise ValueError(f"epoch: got {int(state['epoch'])} in the engine, needs {epoch}")
+        tensor_files.not_negative({n: x for n, x in rest.items() if n.startswith("exp_avg_sq.")}, "engine/")
+        for name, steps in rest.items():
+            if name.startswith("step.") and not (steps[0] >= 1 and (steps == steps[0].round()).all()):
+                raise ValueError(f"{name}: got {steps.tolist()}, needs equal whole numbers from 1")
+        self.epoch = epoch
         for e, (net, optimizer) in enumerate(zip(self.nets, self.optimizers, strict=True)):
-            prefix = "parameters."
-            own = {name.removeprefix(prefix): x[e] for name, x in state.items() if name.startswith(prefix)}
-            net.load_state_dict(own, strict=False)
+            net.load_state_dict(tensor_files.row_of(own, e), strict=False)
             for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
                 keys = [key for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}.{index}" in state]
                 optimizer.state[parameter] = {key: state[f"{key}.{index}"][e].clone() for key in keys}

@@ -56,7 +56,7 @@ class FusedEngine:
     def state(self) -> dict[str, Tensor]:
         return self.ensemble.state()
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
+    def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
         self.ensemble.load_state(state)
 
 

@@ -29,7 +29,7 @@ RUN_COLUMNS = (
         "test_wrong",
         "test_n",
     ),
-    *("new_character_accuracy", "new_exact_match", "new_wrong", "new_n"),
+    *("new_character_accuracy", "new_exact_match", "new_wrong", "new_n", "diverged"),
 )
 MISTAKE_COLUMNS = (
     *("seed", "set", "equation", "expected", "predicted", "wrong_characters", "positions", "error", "small"),
@@ -52,9 +52,18 @@ Row = dict[str, Any]
 STRATA = {"an operand below 10": 10.0, "an operand of 10 to 99": 100.0, "all operands from 100": float("inf")}
 
 
-def run_row(seed: int, best_epoch: int, loss: float, test: Row, new: Row) -> Row:
-    """Return the row of one network."""
-    row = {"seed": seed, "best_epoch": best_epoch, "test_loss": loss}
+def run_row(seed: int, best_epoch: int, loss: float, diverged: int | None, test: Row, new: Row) -> Row:
+    """Return the row of one network.
+
+    Args:
+        seed: of the network.
+        best_epoch, loss: of its weights; without an epoch of finite loss it has none, and answers nothing.
+        diverged: the first epoch of an infinite or NaN loss.
+        test, new: its accuracies.
+    """
+    row = {"seed": seed, "best_epoch": best_epoch, "test_loss": loss, "diverged": diverged or ""}
+    if not best_epoch:
+        return row | {"test_loss": float("nan")}
     row |= {f"test_{name}": value for name, value in test.items()}
     return row | {f"new_{name}": value for name, value in new.items()}
 
@@ -166,16 +175,24 @@ def table(rows: Sequence[Row]) -> str:
     lines: list[tuple[str, ...]] = [head]
     for row in rows:
         lines.append((str(row["seed"]), str(row["best_epoch"]), *_cells(row)))
-    if len(rows) > 1:
-        middle = {name: median(row[name] for row in rows) for name in RUN_COLUMNS[2:]}
+    learned = [row for row in rows if row["best_epoch"]]
+    if len(learned) > 1:
+        middle = {name: median(row[name] for row in learned) for name in RUN_COLUMNS[2:-1]}
         lines.append(("median", "", *_cells(middle)))
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     what = "right characters and, in every character, right equations; at the epoch of the lowest test loss"
-    return "\n".join([f"Share of {what}", "", text[0], "-" * len(text[0]), *text[1:]])
+    notes = [
+        f"seed {row['seed']} diverged: its loss is infinite or NaN from epoch {row['diverged']} on"
+        for row in rows
+        if row["diverged"] != ""
+    ]
+    return "\n".join([f"Share of {what}", "", text[0], "-" * len(text[0]), *text[1:], *notes])
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    if "new_wrong" not in row:
+        return ("no finite loss", "", "", "", "")
     wrong = f"{row['new_wrong']:g} of {row['new_n']:,.0f}"
     shown = (f"{row[name]:.5f}" for name in ("test_character_accuracy", "test_exact_match"))
     return (f"{row['test_loss']:.2e}", *shown, f"{row['new_character_accuracy']:.5f}", wrong)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mathkernels.data.equation_sets import Part, Sets, decode
 from mathkernels.data.equations import END
-from mathkernels.experiment import configuration, plots
+from mathkernels.experiment import configuration, plots, run_files
 from mathkernels.experiment import equations_activations as inside
 from mathkernels.experiment import equations_metrics as metrics
 from mathkernels.experiment import equations_plots as figures
@@ -21,20 +21,7 @@ from mathkernels.experiment.equations_training import CURVE_COLUMNS, CURVES, WEI
 from mathkernels.experiment.run_folder import RunFolder
 
 CONFIG, REPORT, ACTIVATIONS = "config.yaml", "report.txt", "activations.ansi"
-OUTPUTS = (
-    *(
-        CONFIG,
-        REPORT,
-        ACTIVATIONS,
-        CURVES,
-        WEIGHTS,
-        "runs.csv",
-        "mistakes.csv",
-        "strata.csv",
-        "positions.csv",
-    ),
-    *("accuracy.png", "loss.png", "errors.png", "error_sizes.png", "neurons.png", "neuron.png"),
-)
+OUTPUTS = run_files.EQUATIONS
 STRINGS = 12  # questions beside each other in the figure of one unit
 ACCURACIES = {
     "train_character_accuracy": "training, characters",
@@ -72,22 +59,29 @@ def write(training: Training, engine: Engine, folder: RunFolder) -> str:
     folder.write_csv(CURVES, training.curve, CURVE_COLUMNS)
     answers = {"test": engine.predict(sets.test.inputs), "new": engine.predict(sets.new.inputs)}
     runs, mistakes = [], []
+    diverged, learned = training.diverged, [e for e, epoch in enumerate(training.best_epoch) if epoch]
     for e, seed in enumerate(config.train.seeds):
         test, new = (
             metrics.accuracies(sets.test, answers["test"][e]),
             metrics.accuracies(sets.new, answers["new"][e]),
         )
-        runs.append(metrics.run_row(seed, training.best_epoch[e], training.best_loss[e], test, new))
-        for name, part in (("test", sets.test), ("new", sets.new)):
+        runs.append(
+            metrics.run_row(seed, training.best_epoch[e], training.best_loss[e], diverged[e], test, new)
+        )
+        for name, part in (("test", sets.test), ("new", sets.new)) if e in learned else ():
             mistakes += metrics.mistakes(config.data, part, answers[name][e], seed, name)
-    strata = metrics.strata(sets.new, answers["new"])
-    positions = metrics.positions(config.data, sets.new, answers["new"])
     folder.write_csv("runs.csv", runs, metrics.RUN_COLUMNS)
     folder.write_csv("mistakes.csv", mistakes, metrics.MISTAKE_COLUMNS)
+    _draw_curves(training, folder.path)
+    if not learned:
+        text = f"{metrics.table(runs)}\n\nNo network has a finite loss on the test set, so none answers."
+        folder.write_text(REPORT, text + "\n")
+        return text
+    strata = metrics.strata(sets.new, answers["new"][learned])
+    positions = metrics.positions(config.data, sets.new, answers["new"][learned])
     folder.write_csv("strata.csv", strata, metrics.STRATUM_COLUMNS)
     folder.write_csv("positions.csv", positions, metrics.POSITION_COLUMNS)
     best = int(np.argmin(training.best_loss))
-    _draw_curves(training, folder.path)
     _draw_mistakes(config, sets.new, answers["new"][best], mistakes, best, folder.path)
     look = _look_inside(config, training.best, sets.test, best, folder)
     shown = metrics.examples(config.data, sets.test, answers["test"][best], example_rows(sets.test, 20, 0))

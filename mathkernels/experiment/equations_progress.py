@@ -13,6 +13,11 @@ from mathkernels.experiment.equations_training import CURVE_COLUMNS
 from mathkernels.experiment.optional import load
 
 
+def log_name(seed: int) -> str:
+    """Return the folder of a network's logs."""
+    return f"seed-{seed}"
+
+
 class Progress:
     """A bar on a terminal, and TensorBoard's files on request. Call it with the rows of each epoch.
 
@@ -27,10 +32,9 @@ class Progress:
         self._bar = load("tqdm").tqdm(total=train.epochs, initial=epoch, unit=" epochs", disable=None)
         self._writers: dict[int, Any] = {}
         if tensorboard is not None:
-            load("tensorboard")
             writer = load("torch.utils.tensorboard").SummaryWriter
             for seed in train.seeds:
-                self._writers[seed] = writer(str(tensorboard / f"seed-{seed}"), purge_step=epoch + 1)
+                self._writers[seed] = writer(str(tensorboard / log_name(seed)), purge_step=epoch + 1)
 
     def __enter__(self) -> Progress:
         return self

@@ -42,6 +42,6 @@ class Engine(Protocol):
         """Everything that training goes on from."""
         ...
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what ``state`` returned."""
+    def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
+        """Go on from what ``state`` returned after so many epochs; ValueError names what is not so."""
         ...

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mathkernels.data import ranges
 from mathkernels.data.equation_sets import Sets
-from mathkernels.experiment import configuration
+from mathkernels.experiment import configuration, tensor_files
+from mathkernels.experiment.command_line import uninterrupted
 from mathkernels.experiment.equations_config import Config
 from mathkernels.experiment.equations_model import EquationModel, name_counts
 from mathkernels.experiment.equations_scores import Engine, Scores
-from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder, replacing
+from mathkernels.experiment.run_folder import RunFolder
 
 SAVE_SECONDS = 5.0
 SEEN = 1_000  # equations of the training set whose accuracy is logged
@@ -33,6 +34,7 @@ CURVE_COLUMNS = (
     *("seed", "epoch", "rate", "loss", "train_character_accuracy", "train_exact_match"),
     *("test_loss", "test_character_accuracy", "test_exact_match"),
 )
+_CURVE = {name: int if name in ("seed", "epoch") else float for name in CURVE_COLUMNS}
 
 
 class Training:
@@ -60,9 +62,8 @@ class Training:
         losses = self.engine.train_epoch(train.inputs, train.targets, order, rate)
         seen = self.engine.evaluate(train.inputs[:SEEN], train.targets[:SEEN])
         scores = self.engine.evaluate(test.inputs, test.targets)
-        self.epoch += 1
         rows = [
-            dict(zip(CURVE_COLUMNS, (seed, self.epoch, rate, *values), strict=True))
+            dict(zip(CURVE_COLUMNS, (seed, self.epoch + 1, rate, *values), strict=True))
             for seed, *values in zip(
                 *(self.config.train.seeds, map(float, losses)),
                 *(map(float, seen.character_accuracy), map(float, seen.exact_match)),
@@ -70,8 +71,10 @@ class Training:
                 strict=True,
             )
         ]
-        self.curve += rows
-        self._keep_best(scores)
+        with uninterrupted():
+            self.epoch += 1
+            self.curve += rows
+            self._keep_best(scores)
         return rows
 
     def _order(self) -> np.ndarray:
@@ -107,18 +110,44 @@ class Training:
             ValueError: it is damaged, or of another training.
         """
         tensors, facts = read(path, f"{KIND} checkpoint")
-        if facts["config"] != configuration.plain(self.config):
+        if facts.get("config") != configuration.plain(self.config):
             raise ValueError(f"checkpoint: '{path}' is of another configuration; --overwrite trains anew")
-        self.epoch, self.best_loss, self.best_epoch = (
-            facts[name] for name in ("epoch", "best_loss", "best_epoch")
-        )
-        self.curve = facts["curve"]
-        parts: dict[str, dict[str, Tensor]] = {"engine": {}, "best": {}}
-        for name, own in tensors.items():
-            part, _, rest = name.partition("/")
-            parts[part][rest] = own
-        self.engine.load_state(parts["engine"])
-        self.best = parts["best"]
+        try:
+            self._load(tensors, facts)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"checkpoint: '{path}' {error}; --overwrite trains anew") from error
+
+    def _load(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        seeds = self.config.train.seeds
+        epoch = tensor_files.whole(facts, "epoch", 0, self.config.train.epochs)
+        best_loss, best_epoch = _bests(facts, len(seeds), epoch)
+        curve = tensor_files.rows(tensor_files.listed(facts, "curve", epoch * len(seeds)), "curve", _CURVE)
+        for index, row in enumerate(curve):
+            place = (index // len(seeds) + 1, seeds[index % len(seeds)])
+            if (row["epoch"], row["seed"]) != place:
+                given = f"{row['epoch']} of seed {row['seed']}"
+                raise ValueError(f"curve[{index}]: got epoch {given}, needs {place[0]} of seed {place[1]}")
+        tensor_files.only(tensors, ("engine/", "best/"))
+        best = tensor_files.below("best/", tensors)
+        tensor_files.match(best, self.best, "best/")
+        self.engine.load_state(tensor_files.below("engine/", tensors), epoch)
+        self.epoch, self.best_loss, self.best_epoch = epoch, best_loss, best_epoch
+        self.curve, self.best = curve, best
+
+    @property
+    def diverged(self) -> list[int | None]:
+        """Of each network the first epoch whose loss, in training or test, was infinite or NaN."""
+        found: dict[int, int] = {}
+        for row in self.curve:
+            if not (math.isfinite(row["loss"]) and math.isfinite(row["test_loss"])):
+                found.setdefault(row["seed"], row["epoch"])
+        return [found.get(seed) for seed in self.config.train.seeds]
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether the weights of every network are NaN, so that no epoch changes anything any more."""
+        last = self.curve[-len(self.config.train.seeds) :]
+        return bool(last) and all(math.isnan(row["loss"]) and math.isnan(row["test_loss"]) for row in last)
 
     def write_weights(self, path: Path) -> None:
         """Write the best weights of every network."""
@@ -127,10 +156,7 @@ class Training:
 
 
 def _write(path: Path, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write tensors and, as a single text of JSON, facts: of several texts safetensors draws the order."""
-    dense = {name: own.detach().contiguous() for name, own in tensors.items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(load("safetensors.torch").save(dense, {FACTS: json.dumps(facts)}))
+    tensor_files.write(path, tensors, {FACTS: json.dumps(facts)})
 
 
 def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -139,18 +165,35 @@ def read(path: Path, kind: str = KIND) -> tuple[dict[str, Tensor], dict[str, Any
     Raises:
         ValueError: it is missing, damaged, or of something else.
     """
-    if not path.is_file():
-        raise ValueError(f"checkpoint: '{path}' is missing; needs the folder of a training")
     try:
-        with load("safetensors").safe_open(path, "pt") as file:
-            facts = json.loads((file.metadata() or {}).get(FACTS, "{}"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (load("safetensors").SafetensorError, json.JSONDecodeError) as error:
+        missing = not path.is_file()
+    except ValueError:  # it holds NUL
+        missing = True
+    if missing:
+        raise ValueError(f"checkpoint: {str(path)!r} is missing; needs the folder of a training")
+    try:
+        tensors, texts = tensor_files.read(path)
+        facts = tensor_files.facts(texts, FACTS)
+    except ValueError as error:
         raise ValueError(f"checkpoint: '{path}' is damaged or no safetensors file ({error})") from error
     if facts.get("kind") != kind:
-        what = f"of {facts.get('kind', 'something else')!r}, needs one of {kind!r}"
+        what = f"of {ranges.shown(facts.get('kind', 'something else'))}, needs one of {kind!r}"
         raise ValueError(f"checkpoint: '{path}' is {what}")
     return tensors, facts
+
+
+def _bests(facts: Mapping[str, Any], models: int, epoch: int) -> tuple[list[float], list[int]]:
+    """Return the best losses of E networks, infinite where there is none, and their epochs."""
+    losses = tensor_files.listed(facts, "best_loss", models)
+    found = [tensor_files.number(loss, f"best_loss[{e}]") for e, loss in enumerate(losses)]
+    epochs = tensor_files.listed(facts, "best_epoch", models)
+    for e, own in enumerate(epochs):
+        ranges.whole(f"best_epoch[{e}]", own, 0, epoch)
+        if math.isnan(found[e]) or math.isinf(found[e]) != (own == 0):
+            raise ValueError(
+                f"best_loss[{e}]: got {found[e]} at epoch {own}, needs a finite one, or inf at 0"
+            )
+    return found, epochs
 
 
 def read_weights(path: Path) -> tuple[Config, dict[str, Tensor], list[float]]:
@@ -160,14 +203,30 @@ def read_weights(path: Path) -> tuple[Config, dict[str, Tensor], list[float]]:
         ValueError: it is missing, damaged, or its tensors are not those of its configuration.
     """
     tensors, facts = read(path)
+    if not isinstance(facts.get("config"), dict):
+        raise ValueError(f"checkpoint: '{path}' lacks config")
     config = configuration.build(Config, facts["config"], str(path))
+    lead, units = len(config.train.seeds), config.model.hidden_size
+    depths = {"encoder": config.model.encoder_depth, "decoder": config.model.decoder_depth}
+    # before a network of this size is made, which may be larger than the file
+    for name in (f"{kind}.{i}.lstm.weight_hh_l0" for kind, depth in depths.items() for i in range(depth)):
+        _check_shape(path, tensors, name, (lead, 4 * units, units))
     model = EquationModel(config, 0).state_dict()
-    for name in filter(name_counts, model):
-        shape = (len(config.train.seeds), *model[name].shape)
-        if name not in tensors or tuple(tensors[name].shape) != shape:
-            given = tuple(tensors[name].shape) if name in tensors else "nothing"
-            raise ValueError(f"checkpoint: '{path}' has {given} for {name}, this model needs {shape}")
-    return config, tensors, facts["best_loss"]
+    needed = {name: own[None].expand(lead, *own.shape) for name, own in model.items() if name_counts(name)}
+    for name, own in needed.items():
+        _check_shape(path, tensors, name, tuple(own.shape))
+    try:
+        tensor_files.match(tensors, needed)
+        losses, _ = _bests(facts, lead, config.train.epochs)
+    except ValueError as error:
+        raise ValueError(f"checkpoint: '{path}' {error}") from error
+    return config, tensors, losses
+
+
+def _check_shape(path: Path, tensors: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> None:
+    if name not in tensors or tuple(tensors[name].shape) != shape:
+        given = tuple(tensors[name].shape) if name in tensors else "nothing"
+        raise ValueError(f"checkpoint: '{path}' has {given} for {name}, this model needs {shape}")
 
 
 def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, Any]]], None]) -> bool:
@@ -184,13 +243,15 @@ def run(training: Training, folder: RunFolder, each: Callable[[list[dict[str, An
     saved = begun
     try:
         with path.open("a", encoding="utf-8") as log:
-            while training.epoch < training.config.train.epochs:
+            over = training.hopeless or training.epoch == training.config.train.epochs
+            while not over:
                 rows = training.run_epoch()
                 seconds = round(time.monotonic() - begun, 3)
                 log.writelines(json.dumps({**row, "seconds": seconds}) + "\n" for row in rows)
                 log.flush()
                 each(rows)
-                if time.monotonic() - saved >= SAVE_SECONDS or training.epoch == training.config.train.epochs:
+                over = training.hopeless or training.epoch == training.config.train.epochs
+                if over or time.monotonic() - saved >= SAVE_SECONDS:
                     training.save(folder.checkpoint)
                     saved = time.monotonic()
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
-"""Keep freed memory in the process, where the C library can be told to."""
+"""How much memory there is, and keeping what is freed in the process, where the C library can be told to."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 
 # numbers of malloc.h of the GNU C library
@@ -21,3 +22,11 @@ def keep_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     settings = {_MMAP_THRESHOLD: 1 << 30, _TRIM_THRESHOLD: (1 << 31) - 1, _TOP_PAD: 1 << 26}
     return all(mallopt(number, value) == 1 for number, value in settings.items())
+
+
+def memory_of_machine() -> int | None:
+    """Return the bytes of the machine's memory, None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None

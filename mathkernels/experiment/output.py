@@ -23,7 +23,7 @@ DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and
 REPORT = "report.md"  # of several figures
 OUTPUTS = (
     *("runs.csv", "curves.csv", "summary.csv", *DRAWN.values(), *FIGURE_FILES, TIMING, REPORT, TABLE),
-    f"{CHECKPOINT}-*",
+    f"{CHECKPOINT}-<name>",
 )
 MOST_TABLES = 4  # that are printed; of more studies only a line each
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mathkernels import __version__, files
-from mathkernels.experiment import csv_files
+from mathkernels.experiment import csv_files, run_files
 from mathkernels.experiment.csv_files import plain_number
+from mathkernels.experiment.run_files import CHECKPOINT, CONFIG, STATUS
 
 __all__ = [
     "CHECKPOINT",
@@ -21,11 +23,13 @@ __all__ = [
     "STATUS",
     "FolderError",
     "RunFolder",
+    "folder_argument",
+    "one_way",
     "plain_number",
     "replacing",
+    "writable",
 ]
 
-CONFIG, STATUS, CHECKPOINT = "config.json", "status.json", "checkpoint"
 FORMAT = 1  # of the files of a folder together
 RUNNING = "running"
 
@@ -83,6 +87,20 @@ def _unwritten(path: Path, error: OSError) -> FolderError:
     return FolderError(f"output folder: {what}; make room and run the same command with --resume")
 
 
+def folder_argument(text: str) -> Path:
+    """Return the path of a folder that a command line names; an empty one would be the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"got {text!r}, needs the path of a folder")
+    return Path(text)
+
+
+def one_way(resume: bool, overwrite: bool) -> None:
+    """Refuse to continue a run and to drop it in one command."""
+    if resume and overwrite:
+        what = "--resume continues the run that --overwrite drops"
+        raise ValueError(f"--resume, --overwrite: got both; {what}, needs one of them")
+
+
 def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, indent=2) + "\n"
 
@@ -92,13 +110,14 @@ class RunFolder:
 
     Args:
         path: created if absent.
+        elsewhere: the option that takes another folder, for messages.
 
     Raises:
         ValueError: the folder cannot be made or written, said before anything is computed.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = writable(path, "output folder")
+    def __init__(self, path: str | os.PathLike[str], elsewhere: str = "--out") -> None:
+        self.path, self._elsewhere = writable(path, "output folder"), elsewhere
 
     @property
     def checkpoint(self) -> Path:
@@ -111,6 +130,7 @@ class RunFolder:
         outputs: Iterable[str] = (),
         resume: bool = False,
         overwrite: bool = False,
+        beside: Collection[str] = (),
     ) -> None:
         """Claim the folder for a run of this configuration and write it down.
 
@@ -118,41 +138,68 @@ class RunFolder:
         be resumed or overwritten explicitly, and a run of another configuration overwritten explicitly. Until
         the status is written that ends the run, or the process ends, no other process can begin here.
 
+        A run that is not resumed begins without a file of the one before: ``outputs`` are removed, and when
+        it overwrites whatever any trainer writes (:mod:`run_files`). Other files are left alone. A kill
+        in between leaves an unfinished run of the old configuration or of the new one, never a mixture.
+
         Args:
             config: JSON values that decide the result.
-            outputs: files of the run, or patterns of them such as "weights/*.safetensors". The folder keeps
-                the list, by which they are removed when the run is overwritten, by whatever run.
+            outputs: names of the run's files, see :mod:`run_files`. The folder keeps the list, by which they
+                are removed when the run is overwritten, by whatever run.
             resume: continue the checkpoint in the folder, if there is one.
-            overwrite: drop whatever run the folder holds; not with ``resume``.
+            overwrite: drop whatever run the folder holds.
+            beside: keys of a configuration on disk that need not agree.
 
         Raises:
-            ValueError: the folder holds something else, or another process uses it.
+            ValueError: the folder holds something else, another process uses it, something stands in the way
+                of a file, or it shall be resumed and overwritten at once.
         """
-        if resume and overwrite:
-            raise ValueError("--overwrite: got --resume as well, needs one of the two")
-        config, outputs = json.loads(json.dumps(config)), list(outputs)
+        one_way(resume, overwrite)
+        config, outputs = json.loads(json.dumps(config)), tuple(outputs)
+        self._check_places((*outputs, CONFIG, STATUS, CHECKPOINT, csv_files.LIST))
         if lock := files.FolderLock.take(self.path, "output folder"):
             _begun[self.path.resolve()] = lock
         try:
             files.remove_leftovers(self.path)
-            if overwrite:
-                self._drop(outputs)
-            else:
-                self._check(config, resume)
-            if not resume:
-                self.checkpoint.unlink(missing_ok=True)
+            earlier = self._outputs()
+            if not overwrite:
+                self._check(config, outputs, resume, beside)
+            elif (self.path / CONFIG).exists() and (self.path / CONFIG).read_bytes() != _json(
+                config
+            ).encode():
+                # first of all, so that nothing in the folder passes for a result of the new configuration
+                self.write_json(STATUS, {"status": RUNNING})
+                run_files.drop(self.path, (*run_files.EVERY, *earlier))
             self.write_json(CONFIG, config)
             self.write_json(STATUS, {"status": RUNNING, "outputs": outputs})
+            if not resume:
+                others = (*run_files.EVERY, *earlier) if overwrite else (CHECKPOINT, csv_files.LIST)
+                run_files.drop(self.path, (*outputs, *others))
         except BaseException:
             _begun.pop(self.path.resolve(), None)
             raise
 
-    def _check(self, config: Mapping[str, Any], resume: bool) -> None:
+    def _check_places(self, outputs: Sequence[str]) -> None:
+        if path := run_files.blocked(self.path, outputs):
+            what = "is a folder, and a file is to be written" if path.is_dir() else "is no folder"
+            raise ValueError(f"output folder: '{path}' {what}; {self._elsewhere} takes another folder")
+        for inner in run_files.inner_folders(self.path, outputs):
+            writable(inner, "output folder")
+
+    def _check(
+        self, config: Mapping[str, Any], outputs: Sequence[str], resume: bool, beside: Collection[str]
+    ) -> None:
         held = self.read(CONFIG)
+        ways = f"{self._elsewhere} takes another folder, --overwrite drops what is there"
         if held is None:
+            foreign = None if resume else next(run_files.found(self.path, outputs), None)
+            if foreign is not None:
+                what = f"holds {foreign.relative_to(self.path)} but no {CONFIG} of a run that wrote it"
+                raise ValueError(f"output folder: '{self.path}' {what}; {ways}")
             return
-        ways = "--out takes another folder, --overwrite drops what is there"
-        different = [key for key in {**held, **config} if held.get(key) != config.get(key)]
+        different = [
+            key for key in {**held, **config} if key not in beside and held.get(key) != config.get(key)
+        ]
         if different:
             what = f"another run, which differs in {', '.join(different)}"
             raise ValueError(f"output folder: '{self.path}' holds {what}; {ways}")
@@ -167,17 +214,6 @@ class RunFolder:
         if resume and begun_by != (FORMAT, __version__):
             what = f"a run begun by another version of mathkernels ({begun_by[1]}, this is {__version__})"
             raise ValueError(f"output folder: '{self.path}' holds {what}; {ways}")
-
-    def _drop(self, outputs: Iterable[str]) -> None:
-        """Remove what the run in the folder has written: files beside another configuration would mislead."""
-        patterns = dict.fromkeys([*outputs, *self._outputs(), CHECKPOINT, csv_files.LIST])
-        found = {path for pattern in patterns for path in self.path.glob(pattern)}
-        for path in found:
-            if path.is_symlink() or not path.is_dir():
-                path.unlink(missing_ok=True)
-        for folder in {path.parent for path in found} - {self.path}:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
 
     def _outputs(self) -> list[str]:
         """Return what the run in the folder has listed as its files, as far as that lies in the folder."""
@@ -195,7 +231,7 @@ class RunFolder:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"'{path}' is not valid JSON ({error}); --overwrite drops what is there"
             ) from error

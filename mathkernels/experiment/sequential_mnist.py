@@ -23,7 +23,7 @@ SPREAD = 2.0  # a reference run with a validation error beyond this many medians
 
 RUN_COLUMNS = (
     *("data", "task", "variant", "unit", "z", "seed", "best_epoch", "valid_mse", "length", "test_mse"),
-    *("zero_mse", "threshold", "success"),
+    *("zero_mse", "threshold", "success", "diverged"),
 )
 CURVE_COLUMNS = ("data", "task", "variant", "seed", "epoch", "step", "valid_mse", "penalty")
 SUMMARY_COLUMNS = (
@@ -49,7 +49,8 @@ def thresholds(rows: Sequence[Row]) -> dict[int, float]:
     own = [row for row in rows if row["unit"] == REFERENCE]
     if not own:
         return {}
-    limit = SPREAD * median({row["seed"]: float(row["valid_mse"]) for row in own}.values())
+    errors = {row["seed"]: float(row["valid_mse"]) for row in own}.values()
+    limit = SPREAD * median([error for error in errors if math.isfinite(error)] or [0.0])
     found: dict[int, float] = {}
     for length in dict.fromkeys(row["length"] for row in own):
         kept = [row["test_mse"] for row in own if row["length"] == length and row["valid_mse"] <= limit]
@@ -71,7 +72,9 @@ def judged(rows: Sequence[Row]) -> list[dict[str, Any]]:
     for row in rows:
         limit = limits.get(row["length"], math.nan)
         success = "" if math.isnan(limit) else int(row["test_mse"] < limit)
-        out.append({**row, "threshold": limit, "success": success})
+        diverged = row.get("diverged", -1)
+        own = {"threshold": limit, "success": success, "diverged": "" if diverged < 0 else diverged}
+        out.append({**row, **own})
     return out
 
 

@@ -10,6 +10,15 @@ from mathkernels.backends import record
 from mathkernels.ops._library import DTYPES
 
 _KINDS: dict[str, int] = _C.layer_kinds
+# A cell counts its numbers, up to 6 I + 3 of them, in 32 bits.
+_MOST_INPUTS = 2**28
+
+
+def _call(kind: str, x: Tensor, outputs: int, training: bool, epsilon: float) -> object:
+    if x.shape[2] > _MOST_INPUTS:
+        raise ValueError(f"{kind}: x (E,B,I)={tuple(x.shape)} has {x.shape[2]} inputs; needs at most 2**28")
+    threads = torch.get_num_threads()
+    return _C.layer_call(_KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, outputs, threads)
 
 
 def layer_forward(
@@ -23,11 +32,9 @@ def layer_forward(
     epsilon: float = 0.0,
 ) -> Tensor:
     """Fill and return y (E,B,O) from x (E,B,I), weight (E,O,I or 2I) and gate (E,I); shapes were checked."""
+    call = _call(kind, x, y.shape[2], training, epsilon)
     x, weight = x.contiguous(), weight.contiguous()
     gate = weight if gate is None else gate.contiguous()
-    call = _C.layer_call(
-        _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, y.shape[2], torch.get_num_threads()
-    )
     workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (x, weight, gate, y, workspace)
     _C.layer_forward(call, *(tensor.data_ptr() for tensor in tensors))
@@ -47,11 +54,9 @@ def layer_backward(
     epsilon: float = 0.0,
 ) -> tuple[Tensor, ...]:
     """Fill and return the gradients dx, dweight and, with a gate, dgate, from dy (E,B,O)."""
+    call = _call(kind, x, dy.shape[2], training, epsilon)
     dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
     gate = weight if gate is None else gate.contiguous()
-    call = _C.layer_call(
-        _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, dy.shape[2], torch.get_num_threads()
-    )
     workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (dy, x, weight, gate, gradients[0], gradients[1], gradients[-1], workspace)
     _C.layer_backward(call, *(tensor.data_ptr() for tensor in tensors))

@@ -18,7 +18,7 @@ from mathkernels import _C
 from mathkernels.backends import record
 from mathkernels.ops._autograd import Overwritable
 from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, differentiate
-from mathkernels.ops._memory import empty, maker
+from mathkernels.ops._memory import maker, scratch
 from mathkernels.ops._sequence_checks import (
     Given,
     Sizes,
@@ -97,7 +97,7 @@ def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     new = maker(sizes.most, given.weight_hh.dtype)
     outputs = _outputs(name, new, sizes, save_gates, save_cells)
     call = _call(name, given, sizes, bfloat16)
-    workspace = empty((_C.sequence_forward_workspace(call),), torch.uint8)
+    workspace = scratch(_C.sequence_forward_workspace(call))
     y, hn, cn, cells, gates = (output if output.numel() else None for output in outputs)
     tensors = (*dense(given), y, hn, cn, gates, cells, workspace)
     _C.sequence_forward(call, *map(address, tensors))
@@ -159,7 +159,7 @@ def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     wanted = _wanted(given, *arguments[15:18])
     gradients = _new_gradients(maker(sizes.most, given.weight_hh.dtype), given, wanted)
     call = _call(name, given, sizes, arguments[-1])
-    workspace = empty((_C.sequence_backward_workspace(call),), torch.uint8)
+    workspace = scratch(_C.sequence_backward_workspace(call))
     saved = (y, gates, cells if name == "lstm" else None)
     made = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
     tensors = (*dense((*arguments[:4], *given, *saved)), *made, workspace)

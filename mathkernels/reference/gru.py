@@ -30,6 +30,9 @@ def gru(
     q = W_hn h_{t-1} + b_hn;  h_t = (1 - z) n + z h_{t-1}. Rows of the weights in the order r, z, n; gates are
     r, z, n, q. Where a row has ended, the state stays and y is 0.
 
+    What stands at steps that are not there goes into no product, so that autograd finds no gradient there,
+    whatever the weights hold.
+
     Weights (E,D,3H,I) and (E,D,3H,H), biases (E,D,3H), h0 (E,D,B,H), lengths (E,B). Whole numbers x (E,T,B)
     stand for one-hot rows. With bfloat16, factors of products are rounded to it.
     """
@@ -45,17 +48,18 @@ def gru(
             projected = projected + bias_ih[:, d, None, None]
         hs, gates = [], []
         for t in order:
-            recurrent = times(h, weight_hh[:, d], bfloat16)
+            take = valid[:, t]
+            recurrent = times(torch.where(take, h, 0), weight_hh[:, d], bfloat16)
             if bias_hh is not None:
                 recurrent = recurrent + bias_hh[:, d, None]
-            from_x, from_h = projected[:, t], recurrent
+            from_x, from_h = torch.where(take, projected[:, t], 0), torch.where(take, recurrent, 0)
             r, z = torch.sigmoid(from_x[..., : 2 * H] + from_h[..., : 2 * H]).chunk(2, dim=-1)
             q = from_h[..., 2 * H :]
             n = torch.tanh(from_x[..., 2 * H :] + r * q)
-            new_h = (1 - z) * n + z * h
-            hs.append(torch.where(valid[:, t], new_h, 0))
+            new_h = (1 - z) * n + z * torch.where(take, h, 0)
+            hs.append(torch.where(take, new_h, 0))
             gates.append(torch.cat([r, z, n, q], dim=-1))
-            h = torch.where(valid[:, t], new_h, h)
+            h = torch.where(take, new_h, h)
         no_gates = rows.new_zeros(x.shape[0], 0, x.shape[2], 4 * H)
         parts.append((at_steps(hs, order, projected[..., :H]), h, at_steps(gates, order, no_gates)))
     y, hn, gates = zip(*parts, strict=True)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mathkernels.reference.nac import nac_weight
+from mathkernels.reference.nmu import product
 
 LARGEST_POWER = 20
 
@@ -20,6 +21,6 @@ def inalu(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     mul_weight = nac_weight(mul_weight_hat, mul_m_hat)
     power = torch.einsum("ebi,eoi->ebo", x.abs().clamp(min=epsilon).log(), mul_weight)
     kept = mul_weight.abs()[:, None]
-    sign = torch.prod(x.sign()[:, :, None] * kept + (1 - kept), dim=-1)
+    sign = product(x.sign()[:, :, None] * kept + (1 - kept))
     open_ = torch.sigmoid(gate).transpose(1, 2)
     return open_ * added + (1 - open_) * power.clamp(max=LARGEST_POWER).exp() * sign

@@ -31,6 +31,9 @@ def lstm(
     i, f, g, o;  c_t = f c_{t-1} + i g;  h_t = o tanh(c_t). Where a row has ended, states stay and y and cells
     are 0.
 
+    What stands at steps that are not there goes into no product, so that autograd finds no gradient there,
+    whatever the weights hold.
+
     Weights (E,D,4H,I) and (E,D,4H,H), biases (E,D,4H), states (E,D,B,H), lengths (E,B). Whole numbers x
     (E,T,B) stand for one-hot rows. With bfloat16, factors of products are rounded to it.
     """
@@ -47,14 +50,16 @@ def lstm(
             projected = projected + (bias_ih + bias_hh)[:, d, None, None]
         hs, cs, gates = [], [], []
         for t in order:
-            i, f, g, o = (projected[:, t] + times(h, weight_hh[:, d], bfloat16)).chunk(4, dim=-1)
+            take = valid[:, t]
+            sums = projected[:, t] + times(torch.where(take, h, 0), weight_hh[:, d], bfloat16)
+            i, f, g, o = torch.where(take, sums, 0).chunk(4, dim=-1)
             i, f, g, o = torch.sigmoid(i), torch.sigmoid(f), torch.tanh(g), torch.sigmoid(o)
-            new_c = f * c + i * g
+            new_c = f * torch.where(take, c, 0) + i * g
             new_h = o * torch.tanh(new_c)
-            hs.append(torch.where(valid[:, t], new_h, 0))
-            cs.append(torch.where(valid[:, t], new_c, 0))
+            hs.append(torch.where(take, new_h, 0))
+            cs.append(torch.where(take, new_c, 0))
             gates.append(torch.cat([i, f, g, o], dim=-1))
-            h, c = torch.where(valid[:, t], new_h, h), torch.where(valid[:, t], new_c, c)
+            h, c = torch.where(take, new_h, h), torch.where(take, new_c, c)
         empty = projected[..., :H]
         parts.append(
             (at_steps(hs, order, empty), h, c, at_steps(cs, order, empty), at_steps(gates, order, projected))

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mathkernels.reference.nmu import product
+
 
 def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     """x (E,B,I), weight (E,O,I) -> (E,B,O):  z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
@@ -15,7 +17,7 @@ def nru(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     nonzero = x != 0
     power = x.sign() * torch.where(nonzero, x.abs(), 1) ** weight
     power = torch.where(nonzero, power, (x.sign() * x.abs() ** weight).detach())
-    return torch.prod(power * gate + (1 - gate), dim=-1)
+    return product(power * gate + (1 - gate))
 
 
 def nru_separate(x: Tensor, weight: Tensor, training: bool) -> Tensor:
@@ -25,5 +27,5 @@ def nru_separate(x: Tensor, weight: Tensor, training: bool) -> Tensor:
     """
     x, weight = x[:, :, None], weight[:, None]
     gate = torch.tanh(1000 * weight) ** 2 if training else weight.abs()
-    magnitude = torch.prod(x.abs() ** weight * gate + (1 - gate), dim=-1)
+    magnitude = product(x.abs() ** weight * gate + (1 - gate))
     return magnitude * torch.prod(x.sign() ** weight.round(), dim=-1).detach()

@@ -53,7 +53,8 @@ def at_steps(values: Sequence[Tensor], order: Sequence[int], empty: Tensor) -> T
 def states_before(states: Tensor, first: Tensor, valid: Tensor, order: Sequence[int]) -> Tensor:
     """States after each step (E,T,B,H) and the first one (E,B,H) -> the states before each step.
 
-    A direction that starts at a row's last valid step finds the first state there.
+    A direction that starts at a row's last valid step finds the first state there. At steps that are not
+    valid: 0, whatever the first state holds.
     """
     previous = [torch.where(valid[:, t], states[:, t], first) for t in order]
-    return at_steps([first, *previous][: len(order)], order, states)
+    return torch.where(valid, at_steps([first, *previous][: len(order)], order, states), 0)

@@ -1,0 +1,93 @@
+"""How commands of trainers begin and end: values with a minus sign, Ctrl-C at any time, errors in a line."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from mathkernels.data import ranges
+from mathkernels.experiment.optional import load
+from mathkernels.experiment.run_folder import writable
+
+MOST_MODELS, MOST_THREADS = 100_000, 4096
+INTERRUPTED = 130  # exit code
+_VALUE = re.compile(r"-(\d|\.\d|inf\b|nan\b)", re.IGNORECASE)
+_NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse itself takes as a value
+
+
+def with_values(argv: Sequence[str] | None) -> list[str]:
+    """Return the arguments so that argparse takes -5+3 and -1e-3 for values and not for options."""
+    given = sys.argv[1:] if argv is None else argv
+    return [f" {text}" if _VALUE.match(text) and not _NUMBER.fullmatch(text) else text for text in given]
+
+
+def count(option: str, value: int, high: int = ranges.MOST) -> int:
+    """Return the value of an option that counts something, or raise ValueError."""
+    return ranges.whole(option, value, 1, high, "{name}: got {given}; needs {right}")
+
+
+def prepare_logs(root: Path, names: Iterable[str]) -> None:
+    """Make TensorBoard's folders; one that cannot be written is refused before anything is trained."""
+    load("tensorboard")
+    for name in names:
+        writable(root / name, "--tensorboard")
+
+
+def finish(parser: argparse.ArgumentParser, work: Callable[[], int], how_on: str = "") -> int:
+    """Return the exit code of ``work``; what a user can mend, and Ctrl-C, end it with one line.
+
+    Args:
+        parser: says what is wrong and exits with code 2.
+        work: the whole command behind the parsing of its arguments.
+        how_on: what is said after "interrupted".
+    """
+    try:
+        code = work()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except MemoryError as error:
+        parser.error(f"out of memory: {error or 'needs a smaller data set, model or batch'}")
+    except RuntimeError as error:
+        if "allocate memory" not in str(error) and "not enough memory" not in str(error):
+            raise
+        parser.error(f"out of memory: {_one_line(error)}")
+    except (ValueError, ImportError) as error:
+        parser.error(_one_line(error))
+    if code == INTERRUPTED:
+        print(f"interrupted{how_on}", file=sys.stderr)
+    return code
+
+
+def resumable(overwrite: bool) -> str:
+    """Return how an interrupted training goes on."""
+    return f"; the same command with --resume{' in place of --overwrite' if overwrite else ''} continues"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split("\n"))
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends, so that what belongs together changes together.
+
+    A program that ignores SIGINT, or handles it in its own way, is left to do so.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    waiting: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if waiting:
+        raise KeyboardInterrupt
