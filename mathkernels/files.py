@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 LOCK = ".lock"
+_numbers = itertools.count()  # of the temporary files of this process; next() is atomic
 _HOST = re.sub(r"[^\w-]", "_", socket.gethostname())
 
 
@@ -20,10 +22,12 @@ _HOST = re.sub(r"[^\w-]", "_", socket.gethostname())
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` that is flushed and replaces it if the block succeeds.
 
-    The name holds host and process, because several may write into one folder of a shared file system, and
-    ends in the suffix of ``path``, from which some writers take the format.
+    The name holds host, process and a number, because several processes and threads may write into one folder
+    of a shared file system, and ends in the suffix of ``path``, from which some writers take the format. A
+    symbolic link stays one: what it points to is replaced.
     """
-    temporary = path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.tmp{path.suffix}")
+    path = Path(os.path.realpath(path))
+    temporary = _temporary(path)
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -33,6 +37,53 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{_HOST}-{os.getpid()}.{next(_numbers)}.tmp{path.suffix}")
+
+
+def check_replaceable(path: str | os.PathLike[str], what: str) -> Path:
+    """Return the path if :func:`replacing` can write it, now that nothing is lost yet.
+
+    Args:
+        path: of a file, existing or not.
+        what: how a message names it.
+
+    Raises:
+        TypeError, ValueError: it is no path of a file, or its folder is missing or cannot be written.
+    """
+    if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+        raise TypeError(f"{what}: got {path!r}, needs a path or None")
+    shown = f"{what}: got {_shortened(os.fspath(path))}"
+    if not os.fspath(path):
+        raise ValueError(f"{shown}, needs the path of a file")
+    try:
+        target = Path(os.path.realpath(path))  # what a symbolic link points to
+        if not target.parent.is_dir():
+            raise ValueError(f"{shown}, needs a path in an existing folder, {target.parent} is none")
+        if target.is_dir():
+            raise ValueError(f"{shown}, needs the path of a file, this is a folder")
+        if target.exists() and not target.is_file():
+            raise ValueError(f"{shown}, needs the path of a file, this is a device, pipe or socket")
+        # permissions say too little: a read-only file system refuses root as well
+        temporary = _temporary(target)
+        try:
+            temporary.touch()
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ValueError(f"{shown}, needs a path that can be written ({reason})") from error
+    except ValueError as error:
+        if str(error).startswith(what):
+            raise
+        raise ValueError(f"{shown}, needs a path of a file ({error})") from None  # a NUL character, say
+    return Path(path)
+
+
+def _shortened(text: str) -> str:
+    return repr(text) if len(text) <= 120 else f"{text[:80]!r}… of {len(text)} characters"
+
+
 def remove_leftovers(folder: Path, stem: str | None = None) -> None:
     """Remove what processes of this machine that died in the middle of ``replacing`` have left in a folder.
 
@@ -40,7 +91,7 @@ def remove_leftovers(folder: Path, stem: str | None = None) -> None:
         folder: an existing folder.
         stem: of the one file that is meant, or None for all.
     """
-    name = re.compile(rf"\.(.+)\.{re.escape(_HOST)}-(\d+)\.tmp(\.[^.]*)?")
+    name = re.compile(rf"\.(.+)\.{re.escape(_HOST)}-(\d+)(?:\.\d+)?\.tmp(\.[^.]*)?")
     for found in folder.iterdir():
         match = name.fullmatch(found.name)
         if match and stem in (None, match[1]) and not _is_alive(int(match[2])):

@@ -46,6 +46,7 @@ _npu = RealNPU(
 # name: module, task, what else a run has. 2 and 10 inputs have kernels of their own, 3 take the general one.
 CASES = {
     "nmu 2": (NMU(), _task("mul", 2, *_both_signs), {}),
+    "nmu 2, an end near 0": (NMU(), _task("mul", 2, "U[1e-9,1]", "U[1,2]"), {}),
     "nmu 10": (NMU(), _task("mul", 10, "U[0.5,1.5]", "U[1,2]"), {"clip_norm": 0.1}),
     "nmu 3": (NMU(), _task("add", 3, *_negative), {"batch": 544, "optimizer": SGD(lr=1e-4, momentum=0.9)}),
     "real_npu 2, mixed signs": (RealNPU.modified(), _task("div", 2, *_both_signs), {}),

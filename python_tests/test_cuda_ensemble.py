@@ -117,6 +117,28 @@ def test_blocks_of_several_warps_in_any_order_give_the_same_bits(emulator, case)
         assert_same_bits(cuda_cases.results(programs), cuda_cases.results(expected))
 
 
+@needs_fused
+@pytest.mark.parametrize("case", ["real_npu 10, mixed signs", "real_npu 3, mixed signs"])
+def test_a_sum_that_is_exactly_zero_divides_as_on_the_cpu(train, isa, case):
+    """Inputs that are 1 and -1 in turn: the sum of two is 0, and both tasks (a / b, 1 / a) divide by it."""
+
+    def programs():
+        found = cuda_cases.programs(case)
+        for program in found:
+            program._scale_array[...] = 0
+            program._offset_array[...] = np.where(np.arange(program.run.task.inputs) % 2, -1, 1)[:, None]
+            program._subset_array[...] = (0, 1, 0, 2) if case.startswith("real_npu 10") else (0, 2, 0, 2)
+        return found
+
+    isa(FUSED[-1])
+    expected, got = programs(), programs()
+    cuda_cases.train_on_cpu(expected)
+    train(got)
+    assert_same_bits(cuda_cases.results(got), cuda_cases.results(expected))
+    assert np.isfinite(cuda_cases.results(got)["parameter"]).all()
+    assert cuda_cases.results(got)["rows"][..., 3].max() > 1e12  # the least sum of U[-2,2] is 2^-23
+
+
 WAITS = r"block 0, thread \d+ waits for ever in a shuffle"
 # Defects planted into copies of the kernels: what is wrong, file, text, replacement, and, where the defect
 # breaks a rule of the machine, the emulator's complaint; the others must change the results.

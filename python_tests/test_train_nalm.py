@@ -101,6 +101,8 @@ class Known:
         self.valid = np.full(seed.size, np.float32(1e-5))
         self.best_row = np.where(self.solved, 1, -1)
         self.finished = self.solved
+        self.non_finite = seed == 0
+        self.non_finite_at = np.where(seed == 0, 1000.0, np.nan)
 
     def steps(self, i):
         return np.array([0, 1000])
@@ -127,7 +129,7 @@ def test_the_summary_counts_failures_and_averages_solved_runs(known):
     assert [row["range"] for row in summary] == ["U[1,2]", "U[-2,2]", "U[-0.2,-0.1]"]
     for row in summary:
         assert set(row) == set(report.SUMMARY_COLUMNS)
-        assert (row["n"], row["successes"], row["rate"]) == (4, 3, 0.75)
+        assert (row["n"], row["successes"], row["rate"], row["non_finite"]) == (4, 3, 0.75, 1)
         assert row["solved_at"] == pytest.approx(2000)
         assert row["sparsity_sample_mean"] == pytest.approx(0.002, rel=1e-6)
         assert row["sparsity"] == pytest.approx(0.002, rel=1e-2)
@@ -174,6 +176,7 @@ def test_csv_cells_read_back_exactly_and_nan_is_empty(known, tmp_path):
     assert read[1]["metric.test.extrapolation"] == "1e-12"
     assert np.float32(read[1]["gate.g0"]) == np.float32(0.1)
     assert read[1]["solved"] == "1"
+    assert [row["non_finite_at"] for row in read[:2]] == ["1000.0", ""]
 
 
 def test_every_logged_row_is_in_the_curves(known):
@@ -189,6 +192,7 @@ def test_the_table_totals_over_the_ranges(known):
     members, results = known
     lines = report.success_table(report.summary_rows(members, results)).splitlines()
     assert lines[0].split() == ["range", "Real", "NPU", "(baseline)"]
+    assert lines[-3].split() == ["NaN", "or", "infinite", "3/12"]
     assert lines[-2].split() == ["all", "75.0%"]
     assert lines[-1].endswith("46.8–91.1%")  # Wilson 9/12
 

@@ -25,6 +25,7 @@ from mathkernels.ensemble.catalogue import CATALOGUE, Figure
 from mathkernels.ensemble.describe import Run
 from mathkernels.experiment import exact_figure, landscape, plots
 from mathkernels.experiment.csv_files import read_csv
+from mathkernels.experiment.non_finite import NON_FINITE
 from mathkernels.experiment.reproduction import as_published, read_rows, write_page
 from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.timing import TIMING
@@ -37,6 +38,7 @@ TEXT = ("variant", "range", "task", "module")  # columns that are no numbers
 RUN_COLUMNS = (
     *("shown_in", "module", "inputs", "range", "seed", "solved", "solved_at", "best_step"),
     *("metric.valid.interpolation", "metric.test.extrapolation", "sparse.error.max"),
+    *("non_finite", "non_finite_at"),
 )
 
 
@@ -96,7 +98,8 @@ def distinct_runs(campaign: Path, figures: Sequence[Figure]) -> list[dict[str, A
         if not as_published(campaign, figure):
             what = f"{path} is trained otherwise than figure {figure.number}"
             raise ReproductionError(f"{what}; train it whole")
-        for row, member in zip(read_csv(path / "runs.csv"), figure.study.members(), strict=True):
+        rows = read_csv(path / "runs.csv", RUN_COLUMNS[5:])
+        for row, member in zip(rows, figure.study.members(), strict=True):
             own = found.setdefault(member.run, {**row, "shown_in": []})
             own["shown_in"].append(f"{figure.number}: {member.variant}")
     wanted = RUN_COLUMNS[5:]
@@ -118,6 +121,7 @@ def take_over(campaign: Path, target: Path) -> None:
     timing = json.loads(_text(campaign / TIMING))
     if timing["interrupted"]:
         raise ReproductionError(f"{campaign} is unfinished; continue it with train_nalm.py --resume")
+    counted = json.loads(_text(campaign / NON_FINITE))
     figures = [figure for figure in CATALOGUE.values() if (campaign / figure.name).exists()]
     runs = csv_text(distinct_runs(campaign, figures), RUN_COLUMNS).encode()
     fresh = target.with_name(f".{target.name}-new")
@@ -125,6 +129,7 @@ def take_over(campaign: Path, target: Path) -> None:
     for figure in figures:
         take_figure(campaign, fresh, figure)
     (fresh / TIMING).write_text(json.dumps(timing, indent=1) + "\n", encoding="utf-8")
+    (fresh / NON_FINITE).write_text(json.dumps(counted, indent=1) + "\n", encoding="utf-8")
     (fresh / "runs.csv.gz").write_bytes(gzip.compress(runs, mtime=0))
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

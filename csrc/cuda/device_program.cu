@@ -68,7 +68,7 @@ void DeviceProgram::place_sets(const uint64_t* Program::* field, int64_t element
 
 DeviceProgram::DeviceProgram(const Program& host, SharedSets& sets) : host_(host), device_(host) {
   if (host.dtype != 0 || kernel_of(host) == nullptr || host.inputs > cuda_max_inputs || host.distribution != 0 ||
-      host.criterion != 0)
+      host.criterion != 0 || host.slot_avoid != nullptr)
     throw CudaError("CUDA: no kernel for this program");
   const auto models = static_cast<size_t>(host.tiles * tile_models), inputs = static_cast<size_t>(host.inputs);
   const auto parameters = models * static_cast<size_t>(host.parameters);
@@ -79,6 +79,7 @@ DeviceProgram::DeviceProgram(const Program& host, SharedSets& sets) : host_(host
   for (const auto field : {&Program::scale, &Program::offset, &Program::negative})
     place(field, models * inputs, sizeof(float), &fixed_);
   place(&Program::subset, models * 4, sizeof(int32_t), &fixed_);
+  place(&Program::least, models, sizeof(float), &fixed_);
   for (const Copy& copy : fixed_) to_device(*copy.device, copy.host, nullptr);
   place_sets(&Program::valid_inputs, host.valid_count * host.inputs, sets);
   place_sets(&Program::valid_target, host.valid_count, sets);

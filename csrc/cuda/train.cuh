@@ -93,7 +93,7 @@ struct WarpTrainer {
   MK_INLINE float target(const float* x) const {
     const int32_t* subset = p.subset + index * 4;
     const float a = subset_sum(x, subset[0], subset[1]), b = subset_sum(x, subset[2], subset[3]);
-    return apply(static_cast<Operation>(p.operation), a, b);
+    return apply_to_sums(static_cast<Operation>(p.operation), a, b, *per_model(p.least, 1));
   }
 
   // The gradients of the batch, without the factor 2 / batch of the mean squared error.  Returns this lane's part of

@@ -6,13 +6,13 @@
 
 namespace mk::MK_ISA {
 
-// `subset` holds first and size of a's inputs, first and size of b's.
+// `subset` holds first and size of a's inputs, first and size of b's; see apply_to_sums for `least`.
 template <class V>
-MK_INLINE V subset_target(Operation operation, const V* x, const int32_t* subset) {
+MK_INLINE V subset_target(Operation operation, const V* x, const int32_t* subset, V least) {
   V a = x[subset[0]], b = x[subset[2]];
   for (int k = 1; k < subset[1]; ++k) a = a + x[subset[0] + k];
   for (int k = 1; k < subset[3]; ++k) b = b + x[subset[2] + k];
-  return apply(operation, a, b);
+  return apply_to_sums(operation, a, b, least);
 }
 
 // f(s) added over the samples s of a batch in the order of every sum: 32 columns, then a balanced tree.
@@ -37,15 +37,22 @@ struct Moments {
   double loss;
 };
 
+// The size of a target, by which a percentage error divides; `least` stands for 0.
+template <class V>
+MK_INLINE V target_size(V t, V least) {
+  return select(t == constant<V>(0), least, abs(t));
+}
+
 // Of the outputs z and targets t of a batch.  Pearson's correlation as the published criterion has it:
 //   rho = mean(vz / (sz + e) * vt / (st + e)),  v = values - mean,  s = sqrt(max(mean v^2, e)),  e = 2^-23
 template <class R>
-__attribute__((noinline)) Moments<R> batch_moments(const Program& p, const R* z, const R* t) {
+__attribute__((noinline)) Moments<R> batch_moments(const Program& p, const R* z, const R* t, Pack<R> least) {
   using V = Pack<R>;
   const V e = constant<V>(0x1p-23), share = constant<V>(1) / splat<V>(static_cast<R>(p.batch));
   const auto mean = [&](auto f) { return splat<V>(batch_sum<R>(p.batch, f)) * share; };
   if (p.criterion == static_cast<int64_t>(Criterion::mape)) {
-    const V loss = mean([&](int64_t s) { return abs((V::load(t + s) - V::load(z + s)) / V::load(t + s)); });
+    const V loss =
+        mean([&](int64_t s) { return abs(V::load(t + s) - V::load(z + s)) / target_size(V::load(t + s), least); });
     return {e, e, e, e, static_cast<double>(loss[0])};
   }
   if (p.criterion == static_cast<int64_t>(Criterion::mse)) {
@@ -67,12 +74,12 @@ __attribute__((noinline)) Moments<R> batch_moments(const Program& p, const R* z,
 // The slope of the loss at one sample, without the factor of the mean (2 / batch or 1 / batch).  C is Criterion, or an
 // integral_constant of it where the inner loop shall have no switch.
 template <class C, class R>
-MK_INLINE Pack<R> slope(C criterion, const Moments<R>& at, Pack<R> z, Pack<R> t) {
+MK_INLINE Pack<R> slope(C criterion, const Moments<R>& at, Pack<R> z, Pack<R> t, Pack<R> least) {
   switch (static_cast<Criterion>(criterion)) {
     case Criterion::pcc:
       return fma(at.along_z, z - at.mean_z, at.along_t * (t - at.mean_t));
     case Criterion::mape:
-      return sign(z - t) / abs(t);
+      return sign(z - t) / target_size(t, least);
     default:
       return z - t;
   }

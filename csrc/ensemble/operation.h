@@ -25,4 +25,14 @@ MK_INLINE V apply(Operation operation, V a, V b) {
   }
 }
 
+// The same of operands that may be sums: a sum of both signs can be exactly 0, and where that divides, `least` stands
+// for it.  A single input is never 0.
+template <class V>
+MK_INLINE V apply_to_sums(Operation operation, V a, V b, V least) {
+  const V zero = constant<V>(0);
+  if (operation == Operation::div) b = select(b == zero, least, b);
+  if (operation == Operation::reciprocal) a = select(a == zero, least, a);
+  return apply(operation, a, b);
+}
+
 }  // namespace mk::MK_ISA

@@ -10,7 +10,7 @@ namespace mk {
 
 constexpr int tile_models = 16;
 constexpr int max_inputs = 512, max_hidden = 16;
-constexpr int shape_numbers = 6;
+constexpr int shape_numbers = 23, avoid_count = 3;
 // Counts the changes of CellOps (cell_ops.h) and of what its functions mean, for cells that are compiled apart.
 constexpr int cell_interface = 1;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
@@ -96,11 +96,13 @@ struct Program {
   const int32_t* slot;           // [tiles][16] the stream of each model
   const uint64_t* slot_seed;     // [tiles][16]
   const uint32_t* slot_anchor;   // [tiles][16][I] see random.h
-  const void* slot_shape;        // [tiles][16][I][shape_numbers] of R, see draw.h; not read for uniform numbers
+  const double* slot_shape;      // [tiles][16][I][shape_numbers], see draw.h; not read for uniform numbers
+  const void* slot_avoid;        // [tiles][16][I][avoid_count] of R, see draw.h; null: nothing is avoided
   const void* scale;             // [tiles][I][16] of R
   const void* offset;            // [tiles][I][16] of R
   const void* negative;          // [tiles][I][16] of R, 1 or 0; read with constant_signs
   const int32_t* subset;         // [tiles][16][4] first and size of a's inputs, first and size of b's
+  const void* least;             // [tiles][16] of R: what stands for 0 where a target is divided by a sum, or divides
   const uint64_t* valid_inputs;  // [tiles][16] addresses of R [I][valid_count]
   const uint64_t* valid_target;  // [tiles][16] addresses of R [valid_count]
   const uint64_t* test_inputs;

@@ -78,11 +78,12 @@ struct Trainer {
   struct Model {
     const R* stream;
     const int32_t* subset;
-    V d[Core::derived(N)], scale[N], offset[N];
+    V d[Core::derived(N)], scale[N], offset[N], least;
 
     MK_INLINE Model(const Trainer& t, int m)
         : stream(t.streams + int64_t{t.p.slot[t.tile * tile_models + m]} * N * t.batch),
-          subset(t.p.subset + (t.tile * tile_models + m) * 4) {
+          subset(t.p.subset + (t.tile * tile_models + m) * 4),
+          least(splat<V>(t.per_model(t.p.least, 1)[m])) {
       const R *scales = t.per_model(t.p.scale, N) + m, *offsets = t.per_model(t.p.offset, N) + m;
       for (int k = 0; k < Core::derived(N); ++k) d[k] = splat<V>(t.derived[k * tile_models + m]);
       for (int i = 0; i < N; ++i) {
@@ -97,7 +98,7 @@ struct Trainer {
     template <class O>
     MK_INLINE V target(O operation, const V* x) const {
       if constexpr (N == 2) return apply(static_cast<Operation>(operation), x[0], x[1]);  // see plain_pairs()
-      return subset_target(static_cast<Operation>(operation), x, subset);
+      return subset_target(static_cast<Operation>(operation), x, subset, least);
     }
   };
 
@@ -111,7 +112,7 @@ struct Trainer {
       Core::template forward<Mode::training>(N, options, x, model.d, saved).store(z + s);
       model.target(static_cast<Operation>(p.operation), x).store(t + s);
     }
-    return batch_moments(p, z, t);
+    return batch_moments(p, z, t, model.least);
   }
 
   // Calls f with the program's operation and criterion, as compile-time constants where speed is asked for.
@@ -142,7 +143,7 @@ struct Trainer {
         V x[N], saved[Core::saved(N) + 1];
         model.sample(batch, s, x);
         const V z = Core::template forward<Mode::training>(N, options, x, model.d, saved);
-        const V dz = slope(criterion, at, z, model.target(operation, x));
+        const V dz = slope(criterion, at, z, model.target(operation, x), model.least);
         Core::template backward<false>(N, options, x, model.d, saved, dz, g, static_cast<V*>(nullptr));
       }
       for (int k = 0; k < gradients; ++k) partial[first][k] = g[k];

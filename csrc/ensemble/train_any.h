@@ -192,8 +192,9 @@ struct AnyTrainer {
                  splat<V>(offset[i * tile_models]));
   }
   V target(int m, const V* x) const {
-    return subset_target(static_cast<Operation>(p.operation), x, p.subset + (tile * tile_models + m) * 4);
+    return subset_target(static_cast<Operation>(p.operation), x, p.subset + (tile * tile_models + m) * 4, least(m));
   }
+  V least(int m) const { return splat<V>(per_model(p.least, 1)[m]); }
 
   // Forward over the batch in training mode; needs spread().
   Moments<R> moments(int m) {
@@ -202,7 +203,7 @@ struct AnyTrainer {
       forward(Mode::training, memory.x).store(memory.z + s);
       target(m, memory.x).store(memory.t + s);
     }
-    return batch_moments(p, memory.z, memory.t);
+    return batch_moments(p, memory.z, memory.t, least(m));
   }
 
   // The sums over the batch of one model's gradients, without the factor of the mean; needs spread().
@@ -215,7 +216,8 @@ struct AnyTrainer {
     for (int s = 0; s < batch; s += width) {
       sample(m, s, memory.x);
       const V z = forward(Mode::training, memory.x);
-      backward(memory.x, slope(criterion, at, z, target(m, memory.x)), memory.sums + s / width % packs * gradients);
+      const V dz = slope(criterion, at, z, target(m, memory.x), least(m));
+      backward(memory.x, dz, memory.sums + s / width % packs * gradients);
     }
     for (int half = packs / 2; half > 0; half /= 2)
       for (int k = 0; k < half * gradients; ++k) memory.sums[k] = memory.sums[k] + memory.sums[half * gradients + k];

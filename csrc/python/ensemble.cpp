@@ -92,7 +92,7 @@ void bind_ensemble(py::module_& m) {
   MK_POINTER(second_moment) MK_POINTER(best) MK_POINTER(best_valid) MK_POINTER(best_row) MK_POINTER(rows)
   MK_POINTER(custom) MK_POINTER(second_custom) MK_POINTER(restart_parameter) MK_POINTER(restarts)
   MK_POINTER(window_row) MK_VALUE(restart_window) MK_VALUE(restart_every) MK_VALUE(restart_above)
-  MK_VALUE(restart_capacity) MK_VALUE(clip_value)
+  MK_VALUE(restart_capacity) MK_VALUE(clip_value) MK_POINTER(slot_avoid) MK_POINTER(least)
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
@@ -100,6 +100,7 @@ void bind_ensemble(py::module_& m) {
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
   m.attr("shape_numbers") = mk::shape_numbers;
+  m.attr("avoid_count") = mk::avoid_count;
   m.attr("program_bytes") = sizeof(P);
   m.def("program_scratch_bytes", [](const P& p) { return mk::ensemble_kernels().scratch(p); });
   m.def("cell_sizes", [] {

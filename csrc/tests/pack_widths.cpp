@@ -51,7 +51,7 @@ void train(const char* name, Operation operation) {
   std::vector<uint64_t> seed(tile_models), x(tile_models), t(tile_models);
   const std::vector<uint32_t> anchor(tile_models * inputs, 1u << 30);
   const std::vector<float> scale(tile_models * inputs, 4.6566e-10f), offset(tile_models * inputs, 1.5f);
-  const std::vector<float> negative(tile_models * inputs, 0.0f);
+  const std::vector<float> negative(tile_models * inputs, 0.0f), least(tile_models, 1.0f);
   std::vector<float> sets(evaluation_samples * inputs), target(evaluation_samples, 1.0f);
   for (size_t k = 0; k < sets.size(); ++k) sets[k] = 1.0f + 0.001f * static_cast<float>(k % 977);
   for (int m = 0; m < tile_models; ++m) {
@@ -60,7 +60,8 @@ void train(const char* name, Operation operation) {
     x[m] = reinterpret_cast<uint64_t>(sets.data()), t[m] = reinterpret_cast<uint64_t>(target.data());
   }
   p.models = &held, p.slots = &drawn, p.slot = slot.data(), p.slot_seed = seed.data(), p.slot_anchor = anchor.data();
-  p.scale = scale.data(), p.offset = offset.data(), p.negative = negative.data(), p.subset = subset.data();
+  p.scale = scale.data(), p.offset = offset.data(), p.negative = negative.data(), p.subset = subset.data(),
+  p.least = least.data();
   p.valid_inputs = p.test_inputs = x.data(), p.valid_target = p.test_target = t.data();
   p.valid_count = p.test_count = evaluation_samples;
   std::vector<float> state(tile_models * parameters), first(state.size()), second(state.size()), best(state.size());

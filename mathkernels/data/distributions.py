@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 import numpy as np
-import torch
 
+from mathkernels.data import normal
 from mathkernels.data.limits import LARGEST, is_number, shown
 
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
@@ -24,6 +25,8 @@ FORMS = "'U[-2,2]' or 'U[-6,-2] or U[2,6]', 'TN(0,1)[-5,5]' or 'B[10,100]'"
 
 # Probability of the first digits 1 to 9, with the three decimals of the published generator.
 FIRST_DIGITS = (0.301, 0.176, 0.125, 0.097, 0.079, 0.067, 0.058, 0.051, 0.046)
+
+LEAST_MASS = Decimal("1e-6")  # of the interval of a truncated normal, which is drawn with 31 bits
 
 Interval = tuple[float, float]
 
@@ -83,7 +86,8 @@ class Range:
 
     def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float64 entries: each interval's array in turn, then 0/1 where 1 picks the first."""
-        drawn = [random_state.uniform(low, high, size=shape) for low, high in self.intervals]
+        # as random_state.uniform, whose sum and product some machines round once
+        drawn = [low + (high - low) * random_state.random_sample(shape) for low, high in self.intervals]
         if len(drawn) == 1:
             return drawn[0]
         return np.where(random_state.randint(2, size=shape) == 1, drawn[0], drawn[1])
@@ -108,9 +112,9 @@ class TruncatedNormal:
             raise ValueError(f"TruncatedNormal.mean, sd: got {given}, needs finite numbers with sd > 0")
         for name in ("mean", "sd", "low", "high"):
             object.__setattr__(self, name, float(getattr(self, name)))
-        if self.mass[0] == self.mass[1]:
-            what = "TruncatedNormal.mean, sd, low, high"
-            raise ValueError(f"{what}: got {self}, needs an interval that the normal reaches")
+        if self.below(self.high) - self.below(self.low) < LEAST_MASS:
+            what = f"needs an interval that the normal reaches, with a probability of at least {LEAST_MASS}"
+            raise ValueError(f"TruncatedNormal.mean, sd, low, high: got {self}, {what}")
 
     @classmethod
     def parse(cls, text: str) -> TruncatedNormal:
@@ -124,22 +128,20 @@ class TruncatedNormal:
     def intervals(self) -> tuple[Interval]:
         return ((self.low, self.high),)
 
-    @property
-    def mass(self) -> Interval:
-        """The normal distribution function at low and at high."""
-        ends = torch.tensor([self.low, self.high], dtype=torch.float64)
-        low, high = torch.special.ndtr((ends - self.mean) / self.sd).tolist()
-        return low, high
+    def below(self, x: float) -> Decimal:
+        """Return the probability of a number below x without the truncation, to 50 digits."""
+        return normal.below(normal.standardised(x, self.mean, self.sd))
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
         """Return the value (float64) below which a share in [0, 1] of the distribution lies."""
-        low, high = self.mass
-        z = torch.special.ndtri(torch.from_numpy(np.ascontiguousarray(low + share * (high - low))))
-        return np.clip(self.mean + self.sd * z.numpy(), self.low, self.high)
+        low, high = self.below(self.low), self.below(self.high)
+        mass = float(high - low)
+        z = normal.quantile(float(low) + share * mass, float(1 - high) + (1 - share) * mass)
+        return np.clip(self.mean + self.sd * z, self.low, self.high)
 
     def sample(self, random_state: np.random.RandomState, shape: tuple[int, ...]) -> np.ndarray:
         """Draw float64 entries."""
-        return self.quantile(random_state.uniform(size=shape))
+        return self.quantile(random_state.random_sample(shape))
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from mathkernels import backends
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.streams import distribution_kind, mapping
-from mathkernels.ensemble.training import Progress, check_runs, fit
-from mathkernels.files import replacing
+from mathkernels.ensemble.training import Progress, check_progress, check_runs, fit
+from mathkernels.files import check_replaceable, replacing
 
 _NO_STEPS = np.zeros(0, np.int64)
 
@@ -107,10 +107,12 @@ class Selection:
         self.runs = tuple(runs)
         self._places = [(group.results, i) for group, i in places]
         self.best_row = self._all("best_row", -1).astype(np.int64)
-        self.valid, self.test, self.sparsity, self.solved_at = (
-            self._all(name, np.nan) for name in ("valid", "test", "sparsity", "solved_at")
+        self.valid, self.test, self.sparsity, self.solved_at, self.non_finite_at = (
+            self._all(name, np.nan) for name in ("valid", "test", "sparsity", "solved_at", "non_finite_at")
         )
-        self.solved, self.finished = (self._all(name, False).astype(bool) for name in ("solved", "finished"))
+        self.solved, self.finished, self.non_finite = (
+            self._all(name, False).astype(bool) for name in ("solved", "finished", "non_finite")
+        )
         self.interrupted = trained.interrupted and not bool(self.finished.all())
         self.seconds = _seconds(places)
 
@@ -170,6 +172,7 @@ def train(
     Raises:
         ValueError, TypeError, RuntimeError: as :func:`fit`, or the checkpoint belongs to something else.
     """
+    check_progress(progress)
     groups = grouped(runs)
     files = _files(None if checkpoint is None else Path(checkpoint), list(groups))
     work = {name: sum(run.iterations + 1 for run in members) for name, members in groups.items()}
@@ -201,6 +204,7 @@ def _files(index: Path | None, names: Sequence[str]) -> dict[str, Path | None]:
     """Return the checkpoint of each group; without an index, what stands under their names is removed."""
     if index is None:
         return dict.fromkeys(names)
+    check_replaceable(index.with_name(f"{index.name}-{max(names, key=len)}"), "checkpoint")
     files: dict[str, Path | None] = {name: index.with_name(f"{index.name}-{name}") for name in names}
     content = json.dumps({"groups": list(names)})
     if not index.exists():

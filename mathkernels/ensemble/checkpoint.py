@@ -10,7 +10,6 @@ import dataclasses
 import io
 import json
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,11 +17,17 @@ from typing import Any
 import numpy as np
 
 from mathkernels import _C
+from mathkernels.ensemble.checks import is_number
 from mathkernels.ensemble.describe import Custom, Module, Run, Stack
 from mathkernels.ensemble.program import TrainingProgram
-from mathkernels.files import remove_leftovers, replacing
+from mathkernels.files import check_replaceable, remove_leftovers, replacing
 
-FORMAT = 1
+# Counts the changes of the file and of what a position means: since 2 truncated normals draw other numbers.
+FORMAT = 2
+
+
+class MismatchError(ValueError):
+    """The file is whole, but of something else."""
 
 
 def describe(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -70,15 +75,17 @@ def header(runs: Sequence[Run], settings: dict[str, Any]) -> dict[str, Any]:
 
 def compare(path: Path, saved: dict[str, Any], given: dict[str, Any]) -> None:
     """Raise ValueError at the first difference between the saved header of a file and the one given now."""
+    if not isinstance(saved, dict) or not isinstance(saved.get("runs"), list):
+        raise ValueError("its header is not that of a fit")
     for part in ("format", "version", "settings"):
         if found := _difference(part, saved.get(part), given[part]):
-            raise ValueError(f"checkpoint: {path} does not fit: {found}")
+            raise MismatchError(f"checkpoint: {path} does not fit: {found}")
     if len(saved["runs"]) != len(given["runs"]):
         what = f"holds {len(saved['runs'])} runs, {len(given['runs'])} were given"
-        raise ValueError(f"checkpoint: {path} {what}")
+        raise MismatchError(f"checkpoint: {path} {what}")
     for i, (one, other) in enumerate(zip(saved["runs"], given["runs"], strict=True)):
         if found := _difference("", one, other):
-            raise ValueError(f"checkpoint: {path} belongs to other runs: runs[{i}].{found}")
+            raise MismatchError(f"checkpoint: {path} belongs to other runs: runs[{i}].{found}")
 
 
 class Checkpoint:
@@ -94,25 +101,10 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | os.PathLike[str], runs: Sequence[Run], settings: dict[str, Any]) -> None:
-        if not isinstance(path, (str, os.PathLike)):
-            raise TypeError(f"checkpoint: got {path!r}, needs a path or None")
-        self.path = Path(path)
+        self.path = check_replaceable(path, "checkpoint")
         self._header = header(runs, settings)
-        folder = self.path.absolute().parent
-        if not folder.is_dir():
-            raise ValueError(
-                f"checkpoint: got {str(path)!r}, needs a path in an existing folder, {folder} is none"
-            )
-        if self.path.is_dir():
-            raise ValueError(f"checkpoint: got {str(path)!r}, needs the path of a file, this is a folder")
-        try:  # permissions say too little: a read-only file system refuses root as well
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise ValueError(
-                f"checkpoint: got {str(path)!r}, needs a writable folder, {folder} is not ({error})"
-            ) from error
-        remove_leftovers(folder, self.path.stem)
+        target = Path(os.path.realpath(self.path))
+        remove_leftovers(target.parent, target.stem)
 
     def save(self, programs: Sequence[TrainingProgram], seconds: float) -> None:
         """Write the state beside the old file, flush it to the disk, then put it in the old one's place."""
@@ -140,28 +132,44 @@ class Checkpoint:
             with np.load(self.path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             saved = json.loads(arrays.pop("header").tobytes().decode())
+            compare(self.path, saved, self._header)
+            self._check_state(programs, saved, arrays)
+        except MismatchError:
+            raise
         except Exception as error:  # zipfile, zlib, struct and numpy each have their own for a damaged zip
             raise ValueError(
                 f"checkpoint: {self.path} is damaged or no checkpoint ({error}); "
                 "remove it to start anew, or give another path"
             ) from error
-        compare(self.path, saved, self._header)
-        self._check_arrays(programs, saved, arrays)
         for k, program in enumerate(programs):
             program.position = saved["positions"][k]
             for name, array in program.state().items():
                 array[...] = arrays[f"{k}/{name}"]
         return float(saved["seconds"])
 
-    def _check_arrays(
+    def _check_state(
         self, programs: Sequence[TrainingProgram], saved: dict[str, Any], arrays: dict[str, np.ndarray]
     ) -> None:
-        fits = len(saved.get("positions", ())) == len(programs)
+        """Raise ValueError unless this is a state that training can have: a kernel trusts its numbers."""
+        positions, seconds = saved["positions"], saved["seconds"]
+        fits = isinstance(positions, list) and len(positions) == len(programs)
         for k, program in enumerate(programs):
             for name, array in program.state().items():
                 held = arrays.get(f"{k}/{name}")
                 fits = fits and held is not None and held.shape == array.shape and held.dtype == array.dtype
         if not fits:
-            raise ValueError(
+            raise MismatchError(
                 f"checkpoint: {self.path} was written by another version of mathkernels; remove it"
             )
+        if not is_number(seconds) or seconds < 0:
+            raise ValueError(f"seconds is {seconds!r}")
+        for k, program in enumerate(programs):
+            position = positions[k]
+            if type(position) is not int or not 0 <= position <= program.end:
+                what = f"needs an integer from 0 to {program.end}"
+                raise ValueError(f"positions[{k}] is {position!r}, {what}")
+            for name, (low, high) in program.bounds(position).items():
+                held = arrays[f"{k}/{name}"]
+                if held.min() < low or held.max() > high:
+                    what = f"holds {held.min()} to {held.max()}, needs {low} to {high}"
+                    raise ValueError(f"{k}/{name} {what}")

@@ -11,9 +11,17 @@ import numpy as np
 
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
-from mathkernels.ensemble.describe import CRITERIA, Adam, Run
+from mathkernels.ensemble.describe import CRITERIA, NMRU, Adam, Run, Stack
+from mathkernels.ensemble.powers import one_less_powers
 from mathkernels.ensemble.sets import EvaluationSets
-from mathkernels.ensemble.streams import by_input, constant_signs, distribution_kind, mapping
+from mathkernels.ensemble.streams import (
+    avoided,
+    by_input,
+    constant_signs,
+    distribution_kind,
+    least_sum,
+    mapping,
+)
 from mathkernels.ensemble.tensors import join, layers, split, starting_points
 
 LANES: int = _C.tile_models
@@ -53,10 +61,20 @@ SIGN_MARGIN = 1e-6
 
 def program_key(run: Run) -> Hashable:
     """Runs with equal keys can share a program."""
-    task, signed = run.task, constant_signs(run.task, SIGN_MARGIN) is not None
+    task, signed = run.task, _signs(run) is not None
     how = (run.optimizer, run.iterations, run.evaluate_every, run.batch, run.ramp, run.criterion)
     limit = (run.clip_norm, run.wide_norm, run.clip_value, run.restarts)
     return (run.module, task.operation, task.inputs, signed, distribution_kind(task), *how, *limit)
+
+
+def divided_epsilon(run: Run) -> float:
+    """Return what the first layer adds to its inputs, signs and all, before it divides by them; 0 if none."""
+    first = run.module.first if isinstance(run.module, Stack) else run.module
+    return first.epsilon if isinstance(first, NMRU) else 0.0
+
+
+def _signs(run: Run) -> np.ndarray | None:
+    return constant_signs(run.task, max(SIGN_MARGIN, divided_epsilon(run)))
 
 
 def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
@@ -69,17 +87,6 @@ def _tiles(runs: Sequence[Run], indices: Sequence[int]) -> list[list[int]]:
     count += count > 1 and count % 2
     bounds = [len(ordered) * k // count for k in range(count + 1)]
     return [ordered[low:high] for low, high in itertools.pairwise(bounds)]
-
-
-def _one_less_powers(beta: float, t: np.ndarray) -> np.ndarray:
-    """Return 1 - beta^(t+1) for consecutive t.
-
-    Powers that are lost in the difference are not taken: they would be half of the time of a model alone.
-    """
-    result = np.ones(len(t))
-    needed = len(t) if beta <= 0 else int(np.searchsorted(t, 40 / -np.log(beta)))  # exp(-40) < 2^-54
-    result[:needed] -= beta ** (t[:needed] + 1.0)
-    return result
 
 
 class TrainingProgram:
@@ -144,8 +151,8 @@ class TrainingProgram:
         self._set("norm", norm.over(t) if norm else np.zeros(len(t)))
         if isinstance(run.optimizer, Adam):
             beta1, beta2 = run.optimizer.betas
-            self._set("step", run.optimizer.lr / _one_less_powers(beta1, t))
-            self._set("correction", 1 / np.sqrt(_one_less_powers(beta2, t)))
+            self._set("step", run.optimizer.lr / one_less_powers(beta1, self.position, last))
+            self._set("correction", 1 / np.sqrt(one_less_powers(beta2, self.position, last)))
         else:
             self._set("step", np.full(len(t), run.optimizer.lr))
             self._set("correction", np.ones(len(t)))
@@ -172,6 +179,12 @@ class TrainingProgram:
             "best_row": self.best_row,
             "rows": self.rows,
         }
+
+    def bounds(self, position: int) -> dict[str, tuple[int, int]]:
+        """Return between which numbers, both included, the whole numbers of a state at ``position`` lie."""
+        logged = -(-position // self.run.evaluate_every)
+        of_restarts = {"restarts": (0, self.compiled.restart_capacity), "window_row": (0, logged)}
+        return (of_restarts if self.run.restarts else {}) | {"best_row": (-1, logged - 1)}
 
     def _set(self, name: str, values: np.ndarray, dtype: Any = None) -> np.ndarray:
         """Give the compiled structure the address of an array and keep the array alive."""
@@ -242,41 +255,43 @@ class TrainingProgram:
         scale, offset = (np.zeros((tiles, inputs, LANES)) for _ in range(2))
         negative = np.zeros((tiles, inputs, LANES))
         shape = np.zeros((tiles, LANES, inputs, _C.shape_numbers))
-        subset = np.zeros((tiles, LANES, 4), np.int32)
+        avoid = np.full((tiles, LANES, inputs, _C.avoid_count), np.nan)
+        subset, least = np.zeros((tiles, LANES, 4), np.int32), np.ones((tiles, LANES))
         for t, tile in enumerate(self.tiles):
             streams: dict[Hashable, int] = {}
             for m, index in enumerate(tile):
                 run = runs[index]
-                maps = [mapping(part) for part in by_input(run.task.interpolation, inputs)]
-                anchors = tuple(each.anchor for each in maps)
-                shapes = tuple(each.shape for each in maps)
-                slot[t, m] = streams.setdefault((run.seed, anchors, shapes), len(streams))
-                slot_seed[t, slot[t, m]], slot_anchor[t, slot[t, m]] = run.seed, anchors
-                shape[t, slot[t, m]] = shapes
+                parts = by_input(run.task.interpolation, inputs)
+                maps = [mapping(part, self.real) for part in parts]
+                met = tuple(avoided(part, divided_epsilon(run), self.real) for part in parts)
+                anchors, shapes = tuple(each.anchor for each in maps), tuple(each.shape for each in maps)
+                slot[t, m] = k = streams.setdefault((run.seed, anchors, shapes, met), len(streams))
+                slot_seed[t, k], slot_anchor[t, k] = run.seed, anchors
+                shape[t, k, :, : len(shapes[0])] = shapes
+                avoid[t, k] = [each or (np.nan,) * _C.avoid_count for each in met]
                 scale[t, :, m] = [each.scale for each in maps]
                 offset[t, :, m] = [each.offset for each in maps]
-                signs = constant_signs(run.task, SIGN_MARGIN)
+                least[t, m] = least_sum(parts, self.real)
+                signs = _signs(run)
                 negative[t, :, m] = 0 if signs is None else signs
                 first, *second = run.task.subsets(run.seed)
                 other = second[0] if OPERATIONS[run.task.operation][0] == 2 else first
                 subset[t, m] = first[0], len(first), other[0], len(other)
             slots[t] = len(streams)
-        self.compiled.constant_signs = int(constant_signs(self.run.task, SIGN_MARGIN) is not None)
+        self.compiled.constant_signs = int(_signs(self.run) is not None)
         self._set("models", np.array([len(tile) for tile in self.tiles]), np.int32)
         for name, array in {
             "slots": slots,
             "slot": slot,
             "slot_seed": slot_seed,
             "slot_anchor": slot_anchor,
+            "slot_shape": shape,
+            "subset": subset,
         }.items():
             self._set(name, array, array.dtype)
-        self._set("subset", subset, np.int32)
-        for name, array in {
-            "scale": scale,
-            "offset": offset,
-            "negative": negative,
-            "slot_shape": shape,
-        }.items():
+        if not np.isnan(avoid).all():
+            self._set("slot_avoid", avoid)
+        for name, array in {"scale": scale, "offset": offset, "negative": negative, "least": least}.items():
             self._set(name, array)
 
     def _lay_out_sets(self, runs: Sequence[Run], sets: EvaluationSets) -> None:

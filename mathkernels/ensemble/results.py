@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,7 +63,11 @@ class Results:
         solved: (N,) bool, test MSE at the best row below the run's threshold.
         solved_at: (N,) float64, first logged iteration with a test MSE below the threshold, NaN if none.
         finished: (N,) bool.
-        diverged: (N,) bool, a parameter is NaN or infinite.
+        diverged: (N,) bool, a parameter is NaN or infinite where training stands.
+        non_finite: (N,) bool, the same, or so is a number of the last logged row: the run ends in NaN or
+            infinity, and its best row is of before.
+        non_finite_at: (N,) float, logged iteration since which no row of such a run is finite, or its last
+            iteration if only parameters are not; NaN for other runs.
         restarts: (N,) int, how often each run started anew.
         seconds: wall time of this fit and, after a resume, of the fits before it.
         interrupted: whether the fit was stopped by Ctrl-C.
@@ -84,6 +89,8 @@ class Results:
         ends = [run.iterations + 1 for run in self.runs]
         self.finished = np.array([record.position for record in self.records]) == np.array(ends)
         self.diverged = np.array([not self._is_finite(i) for i in range(count)], dtype=bool)
+        self.non_finite_at = np.array([self._non_finite_since(i) for i in range(count)], dtype=np.float64)
+        self.non_finite = ~np.isnan(self.non_finite_at)
         chosen = np.full((count, len(ROW_COLUMNS)), np.nan)
         self.solved_at = np.full(count, np.nan)
         for i, (run, record) in enumerate(zip(self.runs, self.records, strict=True)):
@@ -98,20 +105,48 @@ class Results:
         self.solved = self.test < np.array([run.threshold for run in self.runs])
 
     def steps(self, i: int) -> np.ndarray:
-        """Return the iterations (R,) at which run i has logged a row."""
+        """Return the iterations (R,) at which run i has logged a row; raises as :meth:`weights`."""
+        self._check(i)
         return np.arange(len(self.records[i].rows)) * self.runs[i].evaluate_every
 
     def curves(self, i: int) -> dict[str, np.ndarray]:
-        """Return the logged rows of run i, each (R,): valid, test, sparsity, loss (of the batch), penalty."""
+        """Return the logged rows of run i, each (R,): valid, test, sparsity, loss (of the batch), penalty.
+
+        Raises:
+            IndexError: there is no run i.
+        """
+        self._check(i)
         return {name: self.records[i].rows[:, column] for column, name in enumerate(ROW_COLUMNS)}
 
     def weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the tensors of run i where training stands: "weight"; "imaginary", "gate" if it has them."""
+        """Return the tensors of run i where training stands: "weight"; "imaginary", "gate" if it has them.
+
+        Raises:
+            IndexError: there is no run i.
+        """
+        self._check(i)
         return {name: values.copy() for name, values in self.records[i].weights.items()}
 
     def best_weights(self, i: int) -> dict[str, np.ndarray]:
-        """Return the parameters of run i at its best row (NaN without one)."""
+        """Return the parameters of run i at its best row (NaN without one); raises as :meth:`weights`."""
+        self._check(i)
         return {name: values.copy() for name, values in self.records[i].best_weights.items()}
+
+    def _check(self, i: int) -> None:
+        count = len(self.runs)
+        try:
+            fits = -count <= operator.index(i) < count
+        except TypeError:
+            raise TypeError(f"i: got {i!r}, needs the index of a run, an integer") from None
+        if not fits:
+            raise IndexError(f"i: got {i}, needs the index of one of {count} runs, {-count} to {count - 1}")
+
+    def _non_finite_since(self, i: int) -> float:
+        finite = np.flatnonzero(np.isfinite(self.records[i].rows).all(axis=1))
+        rows, following = len(self.records[i].rows), int(finite[-1]) + 1 if len(finite) else 0
+        if following < rows:
+            return float(self.steps(i)[following])
+        return float(max(self.records[i].position - 1, 0)) if self.diverged[i] else np.nan
 
     def _is_finite(self, i: int) -> bool:
         return all(np.isfinite(values).all() for values in self.records[i].weights.values())

@@ -14,6 +14,7 @@ from mathkernels import _C, backends
 from mathkernels.data import ranges
 from mathkernels.ensemble import seq2seq_tensors as tensors
 from mathkernels.ensemble.checks import flag, require
+from mathkernels.ensemble.powers import powers
 from mathkernels.ensemble.training import CALL_SECONDS, deferred_interrupt
 
 DTYPES = (torch.float32, torch.float64)
@@ -225,7 +226,7 @@ class Seq2SeqEnsemble:
         Raises:
             ValueError, TypeError: a tensor is missing, unknown, or has another shape or dtype.
         """
-        require(isinstance(state, Mapping), "state", state, "a dict of tensors by name")
+        require(isinstance(state, Mapping), "state", type(state).__name__, "a dict of tensors by name")
         for name in state:
             require(isinstance(name, str), "state: a name", name, "a text")
         parts: dict[str, dict[str, Tensor]] = {"": {}, "first_moment.": {}, "second_moment.": {}}
@@ -236,8 +237,8 @@ class Seq2SeqEnsemble:
         whole = isinstance(updates, Tensor) and updates.dtype == torch.int64 and updates.shape == (1,)
         whole = whole and updates.device.type == "cpu"
         steps = int(updates) if isinstance(updates, Tensor) and whole else -1
-        right = f"int64 (1,), not negative, at most {MOST_UPDATES}"
-        require(0 <= steps <= MOST_UPDATES, "state['updates']", updates, right)
+        right = f"int64 (1,), not negative and below {MOST_UPDATES:,}"
+        require(0 <= steps < MOST_UPDATES, "state['updates']", updates, right)
         for prefix, needed in (
             ("", self._shapes | self._running_shapes),
             ("first_moment.", self._shapes),
@@ -297,8 +298,9 @@ class Seq2SeqEnsemble:
 
     def _step_sizes(self, steps: int) -> Tensor:
         """Adam's step of the next updates: lr sqrt(1 - b2^t) / (1 - b1^t), t from 1."""
-        t = torch.arange(self.updates + 1, self.updates + steps + 1, dtype=torch.float64)
-        return (self.learning_rate * (1 - BETA2**t).sqrt() / (1 - BETA1**t)).to(self.dtype)
+        t = np.arange(self.updates + 1, self.updates + steps + 1)
+        sizes = self.learning_rate * np.sqrt(1 - powers(BETA2, t)) / (1 - powers(BETA1, t))
+        return torch.from_numpy(sizes).to(self.dtype)
 
     # -- tensors by name
 
@@ -348,11 +350,11 @@ class Seq2SeqEnsemble:
             if not isinstance(tensor, Tensor):
                 raise TypeError(f"{what}[{name!r}]: got {type(tensor).__name__}, needs a tensor {right}")
             require(tuple(tensor.shape) == right, f"{what}[{name!r}]: shape", tuple(tensor.shape), str(right))
+            placed = tensor.device.type == "cpu" and tensor.layout == torch.strided
+            place = f"{tensor.layout} on {tensor.device}"
+            require(placed, f"{what}[{name!r}]", place, "a dense tensor on the CPU")
             kind = tensor.dtype == dtype if dtype else tensor.is_floating_point()
             require(kind, f"{what}[{name!r}]: dtype", tensor.dtype, str(dtype or "a floating-point dtype"))
-            dense = tensor.device.type == "cpu" and tensor.layout == torch.strided
-            given_as = f"{tensor.layout} on {tensor.device}"
-            require(dense, f"{what}[{name!r}]", given_as, "a dense tensor on the CPU")
             if name.endswith("running_var"):
                 _not_negative(f"{what}[{name!r}]", tensor)
 

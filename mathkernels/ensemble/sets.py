@@ -7,8 +7,20 @@ from typing import Literal
 import numpy as np
 
 from mathkernels.data.arithmetic import Task
+from mathkernels.data.distributions import ranges_text
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.streams import require_squares
+
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+
+def _check(which: str, given: str, inputs: np.ndarray, target: np.ndarray) -> None:
+    """Raise ValueError where a set holds what modules cannot be measured on: they divide by their inputs."""
+    what = f"Task.{'interpolation' if which == 'validation' else 'extrapolation'}: got {given!r}"
+    if not inputs.all() or not np.isfinite(inputs).all():
+        raise ValueError(f"{what}, needs numbers that float32 holds, {LEAST:.2g} to {MOST:.2g} in size")
+    if not np.isfinite(target).all():
+        raise ValueError(f"{what}, needs a range whose targets float32 holds, up to {MOST:.2g}")
 
 
 class EvaluationSets:
@@ -31,10 +43,13 @@ class EvaluationSets:
                 self._drawn = (drawn, task.evaluation_inputs(which))
             x = self._drawn[1]
             if (drawn, real) not in self._inputs:
-                self._inputs[drawn, real] = np.ascontiguousarray(x.T.astype(np.float32), dtype=real)
-            exact = task.target(x, run.seed)
+                with np.errstate(over="ignore"):  # is refused below
+                    self._inputs[drawn, real] = np.ascontiguousarray(x.T.astype(np.float32), dtype=real)
+            with np.errstate(all="ignore"):
+                exact = task.target(x, run.seed)
+                target = exact.astype(np.float32)  # the published sets are float32
+            _check(which, ranges_text(ranges), self._inputs[drawn, real], target)
             require_squares(task, ranges, exact, real)
-            target = exact.astype(np.float32)  # the published sets are float32
             self._sets[key] = (self._inputs[drawn, real], target.astype(real))
         return self._sets[key]
 

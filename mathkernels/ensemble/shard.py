@@ -6,6 +6,7 @@ trained, as long as all machines round alike. That is checked in the worker.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import multiprocessing
 import os
@@ -23,6 +24,7 @@ from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import build_programs, program_key
 from mathkernels.ensemble.results import Record, records
 from mathkernels.ensemble.shard_folder import Cut
+from mathkernels.ensemble.tensors import starting_points
 from mathkernels.ensemble.training import How, train_here
 
 
@@ -53,9 +55,21 @@ class Outcome:
     stopped: bool
 
 
-def machine(how: How) -> dict[str, object]:
-    """Return what machines must agree in to give the same bits."""
-    return {"fused": how.settings()["fused"], "version": _C.version}
+def machine(how: How, runs: Sequence[Run]) -> dict[str, object]:
+    """Return what machines must agree in to give the same bits.
+
+    Schedules, data sets and kernels are the same everywhere but for fused products. Initial weights are
+    torch's, which rounds normal numbers differently on different processors, so a digest compares them.
+    """
+    first = {(run.module, run.task.inputs): run.seed for run in reversed(runs)}
+    digest = hashlib.sha256()
+    for (module, inputs), seed in first.items():
+        digest.update(starting_points(module, inputs, seed, 1).tobytes())
+    return {
+        "fused": how.settings()["fused"],
+        "version": _C.version,
+        "initial weights": digest.hexdigest()[:12],
+    }
 
 
 def train_shard(shard: Shard) -> Outcome:
@@ -64,7 +78,7 @@ def train_shard(shard: Shard) -> Outcome:
     Raises:
         ValueError: this machine would give other bits, or does not see the checkpoint folder.
     """
-    here, host = machine(shard.how), socket.gethostname()
+    here, host = machine(shard.how, shard.runs), socket.gethostname()
     if different := [key for key in here if here[key] != shard.machine[key]]:
         found = ", ".join(f"{key}={here[key]!r} instead of {shard.machine[key]!r}" for key in different)
         what = f"a worker on {host} has {found}, so its results would not be those of one machine"

@@ -34,11 +34,13 @@ class ShardFolder:
     def __init__(self, path: str | os.PathLike[str], runs: Sequence[Run], settings: dict[str, Any]) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"checkpoint: got {path!r}, needs a path or None")
+        if "\0" in str(path):
+            raise ValueError(f"checkpoint: got {str(path)!r}, needs the path of a folder (no NUL character)")
         self.path = Path(path).absolute()  # workers have working folders of their own
-        if self.path.exists() and not self.path.is_dir():
-            what = "needs the path of a folder when an executor is given, this is a file"
-            raise ValueError(f"checkpoint: got {str(path)!r}, {what}")
         try:
+            if self.path.exists() and not self.path.is_dir():
+                what = "needs the path of a folder when an executor is given, this is a file"
+                raise ValueError(f"checkpoint: got {str(path)!r}, {what}")
             self.path.mkdir(exist_ok=True)
             self._lock = FolderLock.take(self.path, "checkpoint")
             self.stop.unlink(missing_ok=True)
@@ -88,12 +90,16 @@ class ShardFolder:
         try:
             held = json.loads(self._manifest.read_text(encoding="utf-8"))
             indices = sorted(index for shard in held["shards"] for index in shard)
-        except (ValueError, KeyError, TypeError) as error:
+            checkpoint.compare(self.path, held, self._header)
+            if any(type(index) is not int for index in indices) or not held["seconds"] >= 0:
+                raise ValueError("its shards or seconds are no numbers")
+        except checkpoint.MismatchError:
+            raise
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             what = (
                 f"{self._manifest} is damaged or of another kind ({error}); remove the folder to start anew"
             )
             raise ValueError(f"checkpoint: {what}") from error
-        checkpoint.compare(self.path, held, self._header)
         if indices != list(range(len(held["runs"]))):
             raise ValueError(f"checkpoint: {self._manifest} is damaged; remove the folder to start anew")
         return held

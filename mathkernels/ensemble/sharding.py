@@ -61,14 +61,10 @@ def fit_shards(
     cut = (folder.cut(shards) if folder else None) or cut_runs(runs, shards or suggested_shards(executor))
     with tempfile.TemporaryDirectory(prefix="mathkernels-") as own:
         stop = str(folder.stop if folder else Path(own) / "stop")
-        work, here, call = (
-            [tuple(runs[index] for index in indices) for indices in cut],
-            machine(how),
-            uuid.uuid4(),
-        )
+        work, call = [tuple(runs[index] for index in indices) for indices in cut], uuid.uuid4()
         files = [str(folder.file(number)) if folder else None for number in range(len(cut))]
         every = [
-            Shard(number, own_runs, how, here, files[number], stop, call.hex)
+            Shard(number, own_runs, how, machine(how, own_runs), files[number], stop, call.hex)
             for number, own_runs in enumerate(work)
         ]
         desk = _Desk(executor, every, progress, folder.seconds if folder else 0.0)

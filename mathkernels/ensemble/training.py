@@ -93,6 +93,8 @@ def fit(
 
     Returns:
         The results. After Ctrl-C those so far, with ``interrupted`` set; a second raises KeyboardInterrupt.
+        Where the program ignores SIGINT or has a handler of its own, that stays in force and nothing is
+        interrupted.
 
     Raises:
         ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
@@ -100,6 +102,7 @@ def fit(
         LostWorkersError: workers were lost again and again, or all at once.
     """
     runs = check_runs(runs, threads, dtype, generator)
+    check_progress(progress)
     checks.choice("device", device, ("cpu", "cuda"))
     how = How(checks.valid_threads(threads), dtype, generator, device)
     if executor is not None:
@@ -157,6 +160,12 @@ def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float,
             warnings.warn(what, stacklevel=3)
         return False
     return True
+
+
+def check_progress(progress: object) -> None:
+    """Raise TypeError unless this is something to call, or None."""
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress: got {progress!r}, needs a function of one argument or None")
 
 
 def check_runs(
@@ -263,12 +272,16 @@ def _progress(programs: Sequence[TrainingProgram], seconds: float) -> Progress:
 
 @contextmanager
 def deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second raises."""
+    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second raises.
+
+    A program that ignores SIGINT or handles it itself goes on to do so: then nothing is changed here.
+    """
     interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # signals arrive in the main thread only
-        return
+    main = threading.current_thread() is threading.main_thread()  # signals arrive there only
     previous = signal.getsignal(signal.SIGINT)
+    if not main or previous is not signal.default_int_handler:
+        yield interrupted
+        return
 
     def note(number: int, frame: object) -> None:
         interrupted.set()

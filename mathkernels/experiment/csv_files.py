@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mathkernels.files import replacing
 
 LIST = "files.json"
 FORMAT = 1
+_listing = threading.Lock()  # two threads that add to a list would lose one of their entries
 
 
 def plain_number(value: Any) -> Any:
@@ -37,14 +39,15 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Sequence[s
                 writer.writerow({key: plain_number(value) for key, value in row.items()})
                 count += 1
         digest = _digest(temporary)
-    try:
-        known = _listed(path.parent) or {}
-    except ValueError:
-        known = {}  # a list that cannot be read vouches for nothing; its tables are refused from now on
-    known[path.name] = {"rows": count, "sha256": digest}
-    with replacing(path.with_name(LIST)) as temporary:
-        content = {"format": FORMAT, "mathkernels": __version__, "files": known}
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    with _listing:
+        try:
+            known = _listed(path.parent) or {}
+        except ValueError:
+            known = {}  # a list that cannot be read vouches for nothing; its tables are refused from now on
+        known[path.name] = {"rows": count, "sha256": digest}
+        with replacing(path.with_name(LIST)) as temporary:
+            content = {"format": FORMAT, "mathkernels": __version__, "files": known}
+            temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return count
 
 

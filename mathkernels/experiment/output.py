@@ -13,6 +13,7 @@ from mathkernels.ensemble.catalogue import Figure
 from mathkernels.ensemble.study import Member, Study
 from mathkernels.experiment import exact_figure, landscape, plots, report
 from mathkernels.experiment.csv_files import LIST
+from mathkernels.experiment.non_finite import NON_FINITE, non_finite
 from mathkernels.experiment.run_folder import CHECKPOINT, CONFIG, STATUS, RunFolder, writable
 from mathkernels.experiment.tensorboard import check_names, write_runs
 from mathkernels.experiment.timing import TIMING, rate_table, timing
@@ -22,7 +23,17 @@ FIGURE_FILES = ("figure.png", "figure.pdf")
 DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and their data
 REPORT = "report.md"  # of several figures
 OUTPUTS = (
-    *("runs.csv", "curves.csv", "summary.csv", *DRAWN.values(), *FIGURE_FILES, TIMING, REPORT, TABLE),
+    *(
+        "runs.csv",
+        "curves.csv",
+        "summary.csv",
+        *DRAWN.values(),
+        *FIGURE_FILES,
+        TIMING,
+        NON_FINITE,
+        REPORT,
+        TABLE,
+    ),
     f"{CHECKPOINT}-<name>",
 )
 MOST_TABLES = 4  # that are printed; of more studies only a line each
@@ -101,6 +112,7 @@ class CampaignFolder:
             write_drawn(self.folder(figure.name), figure)
         content = timing(trained, seconds)
         self.root.write_json(TIMING, content)
+        self.root.write_json(NON_FINITE, non_finite(trained, self.members))
         if not self.single:
             status = "interrupted" if trained.interrupted else "finished"
             self.root.write_json(STATUS, {"status": status, "seconds": trained.seconds})
@@ -143,7 +155,8 @@ def write_study(
     size = f"{len(members):,} runs, {study.total_iterations / 1e6:g} million iterations"
     state = "interrupted after" if results.interrupted else "in"
     spent = f"{study.name}: {size} {state} {results.seconds:.1f} s"
-    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}"
+    note = report.non_finite_note(summary)
+    return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}{note and '; ' + note}"
 
 
 def write_drawn(folder: RunFolder, figure: Figure) -> None:

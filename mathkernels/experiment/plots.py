@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mathkernels.experiment.optional import load
+from mathkernels.experiment.report import non_finite_note
 from mathkernels.experiment.run_folder import replacing
 
 PANELS = {"rate": "Success rate", "solved_at": "Solved at iteration step", "sparsity": "Sparsity error"}
@@ -27,7 +28,8 @@ def panel_figure(
 ) -> Any:
     """Draw the summary rows of a study (see ``report.SUMMARY_COLUMNS``) and return a matplotlib Figure.
 
-    One dodged point with its interval per variant; the vertical axes are free and start at 0.
+    One dodged point with its interval per variant; the vertical axes are free and start at 0. A note says how
+    many runs end in NaN or infinity, if any do.
     """
     variants = list(dict.fromkeys(row["variant"] for row in summary))
     datasets = list(dict.fromkeys(row["range"] for row in summary))
@@ -42,7 +44,8 @@ def panel_figure(
             ]
             _scale(axis, column, any(drawn))
         axes[len(axes) // 2].set_xlabel(xlabel, color=INK)
-        figure.suptitle(title, fontsize=8, color=INK, x=0.01, ha="left")
+        note = non_finite_note(summary)
+        figure.suptitle(f"{title}\n{note}" if note else title, fontsize=8, color=INK, x=0.01, ha="left")
         legend(figure, [(name, _style(index)) for index, name in enumerate(variants)])
     return figure
 

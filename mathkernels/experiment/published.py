@@ -32,6 +32,19 @@ _NMRU = Anchor("NMRU, 10 inputs", 206, 0.872, 0.945)
 _FRAGILE = "64 % to 76 %: many of its runs end just above the threshold, and other samples flip some 1 in 20"
 _BASELINE = Anchor("Real NPU (baseline), 10 inputs", 158, 0.64, 0.76, _FRAGILE)
 
+
+@dataclass(frozen=True)
+class Cause:
+    """Why runs of a module end in NaN or infinity, on some data sets (None: on all)."""
+
+    module: str
+    ranges: tuple[str, ...] | None
+    text: str
+
+
+# Of repeated runs; written by hand from experiments with the groups that docs/reproduction.md lists.
+NON_FINITE_CAUSES: tuple[Cause, ...] = ()
+
 # figure -> label of the legend -> published rate; the three configurations recur in other figures
 ANCHORS: dict[str, dict[str, Anchor]] = {
     "6-redundancy": {"Real NPU (baseline)": _BASELINE, "Real NPU (modified)": _MODIFIED, "NMRU": _NMRU},

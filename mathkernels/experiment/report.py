@@ -9,6 +9,7 @@ import numpy as np
 
 from mathkernels.experiment.statistics import Estimate, beta_mean, gamma_mean, wilson
 
+NON_FINITE = "NaN or infinite"
 RUN_COLUMNS = (
     *(
         "name",
@@ -19,6 +20,7 @@ RUN_COLUMNS = (
         "sparse.error.max",
     ),
     *("figure", "variant", "range", "seed", "solved", "solved_at", "best_step", "finished"),
+    *("non_finite", "non_finite_at"),
 )
 CURVE_COLUMNS = (
     *("variant", "range", "seed", "step", "metric.valid.interpolation", "metric.test.extrapolation"),
@@ -27,7 +29,7 @@ CURVE_COLUMNS = (
 SUMMARY_COLUMNS = (
     *("variant", "range", "threshold", "n", "successes", "rate", "rate_low", "rate_high"),
     *("solved_at", "solved_at_low", "solved_at_high"),
-    *("sparsity", "sparsity_low", "sparsity_high", "sparsity_sample_mean"),
+    *("sparsity", "sparsity_low", "sparsity_high", "sparsity_sample_mean", "non_finite"),
 )
 # the curves of a run -> their columns
 _LOGGED = {
@@ -72,6 +74,10 @@ class Results(Protocol):
     @property
     def finished(self) -> np.ndarray: ...
     @property
+    def non_finite(self) -> np.ndarray: ...
+    @property
+    def non_finite_at(self) -> np.ndarray: ...
+    @property
     def seconds(self) -> float: ...
     @property
     def interrupted(self) -> bool: ...
@@ -104,6 +110,8 @@ def run_rows(members: Sequence[Member], results: Results, figure: str) -> list[d
                 "solved_at": results.solved_at[i],
                 "best_step": step,
                 "finished": int(results.finished[i]),
+                "non_finite": int(results.non_finite[i]),
+                "non_finite_at": results.non_finite_at[i],
                 **_weights(results.best_weights(i)),
             }
         )
@@ -140,7 +148,8 @@ def summary_rows(
 ) -> list[dict[str, Any]]:
     """Return one row per variant and data set, both in the order of the members.
 
-    Every run counts in n, also one that broke off. Solved-at and sparsity are over solved runs only.
+    Every run counts in n, also one that broke off. Solved-at and sparsity are over solved runs only;
+    ``non_finite`` is how many runs end in NaN or infinity.
 
     Args:
         published: the papers' half-scale convention for sparsity errors, see :func:`beta_mean`.
@@ -164,6 +173,7 @@ def summary_rows(
                 **_estimate("solved_at", gamma_mean(np.asarray(results.solved_at)[solved])),
                 **_estimate("sparsity", beta_mean(sparsity, published=published)),
                 "sparsity_sample_mean": float(sparsity.mean()) if sparsity.size else float("nan"),
+                "non_finite": int(np.count_nonzero(np.asarray(results.non_finite)[own])),
             }
         )
     return rows
@@ -173,17 +183,34 @@ def _estimate(name: str, estimate: Estimate) -> dict[str, float]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
+def non_finite_note(summary: Sequence[Mapping[str, Any]]) -> str:
+    """Return in words how many runs of a summary end in NaN or infinity; nothing if none does."""
+    by_variant: dict[str, int] = {}
+    for row in summary:
+        by_variant[row["variant"]] = by_variant.get(row["variant"], 0) + int(row.get("non_finite") or 0)
+    broken, runs = sum(by_variant.values()), sum(int(row["n"]) for row in summary)
+    if not broken:
+        return ""
+    where = ", ".join(f"{variant} {count}" for variant, count in by_variant.items() if count)
+    return f"{broken:,} of {runs:,} runs end in NaN or infinity: {where}"
+
+
 def success_table(summary: Sequence[Mapping[str, Any]]) -> str:
-    """Return successes per data set (rows) and variant (columns), with totals and their Wilson intervals."""
+    """Return successes per data set (rows) and variant (columns), with totals and their Wilson intervals.
+
+    A row says how many runs end in NaN or infinity.
+    """
     variants = list(dict.fromkeys(row["variant"] for row in summary))
     datasets = list(dict.fromkeys(row["range"] for row in summary))
     cells = {(row["variant"], row["range"]): f"{row['successes']}/{row['n']}" for row in summary}
     lines = [["range", *variants]]
     lines += [[dataset, *(cells.get((variant, dataset), "") for variant in variants)] for dataset in datasets]
-    totals = []
+    totals, broken = [], []
     for variant in variants:
         own = [row for row in summary if row["variant"] == variant]
+        broken.append(f"{sum(row['non_finite'] for row in own)}/{sum(row['n'] for row in own)}")
         totals.append(wilson(sum(row["successes"] for row in own), sum(row["n"] for row in own)))
+    lines.append([NON_FINITE, *broken])
     lines.append(["all", *(f"{total.value:.1%}" for total in totals)])
     lines.append(["95 % interval", *(f"{100 * total.low:.1f}–{100 * total.high:.1f}%" for total in totals)])
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -195,4 +222,4 @@ def success_table(summary: Sequence[Mapping[str, Any]]) -> str:
         for line in lines
     ]
     rule = "-" * len(text[0])
-    return "\n".join([text[0], rule, *text[1:-2], rule, *text[-2:]])
+    return "\n".join([text[0], rule, *text[1:-3], rule, *text[-3:]])

@@ -11,6 +11,7 @@ from typing import Any
 
 from mathkernels.ensemble.campaign import grouped, total_iterations
 from mathkernels.ensemble.catalogue import CATALOGUE, Figure
+from mathkernels.experiment import non_finite
 from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.output import DRAWN
 from mathkernels.experiment.published import ANCHORS, NOTES
@@ -100,6 +101,7 @@ def _page(results: Path, known: Mapping[str, Rival], images: str) -> Iterator[st
         "\n"
     )
     yield from _summary(found, verdicts, timing, known)
+    yield from non_finite.section(results)
     yield from _cost(timing, known)
     for number, rows in found.items():
         yield from _figure(CATALOGUE[number], rows, verdicts[number], images)

@@ -27,7 +27,16 @@ EQUATIONS = (
 )
 SEQUENTIAL = ("runs.csv", "curves.csv", "summary.csv", "figure.png", "weights/<name>-seed<n>.safetensors")
 DIVISION = (
-    *("runs.csv", "curves.csv", "summary.csv", "figure.png", "figure.pdf", "timing.json", "table.md"),
+    *(
+        "runs.csv",
+        "curves.csv",
+        "summary.csv",
+        "figure.png",
+        "figure.pdf",
+        "timing.json",
+        "non_finite.json",
+        "table.md",
+    ),
     *("report.md", "exact.csv", "landscape.csv", "checkpoint-<name>"),
 )
 EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *DIVISION, LIST, CHECKPOINT)))

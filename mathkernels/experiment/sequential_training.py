@@ -360,7 +360,7 @@ def write(folder: RunFolder, plan: Plan, rows: list[dict[str, Any]], curves: lis
     folder.write_csv("runs.csv", judged, report.RUN_COLUMNS)
     folder.write_csv("curves.csv", curves, report.CURVE_COLUMNS)
     folder.write_csv("summary.csv", summary, report.SUMMARY_COLUMNS)
-    if summary:
+    if any(math.isfinite(row["test_mse_high"]) for row in summary):  # else there is nothing to draw
         figure = report.figure(summary, mnist.TRAIN_LENGTHS[plan.task])
         plots.save(figure, [folder.path / "figure.png"], dpi=150)
     print(report.table(summary) if summary else "no run is done yet")

@@ -47,6 +47,8 @@ def table(members: Sequence[Member], results: Selection) -> str:
                 f"{name} {_said(one)} (published: {_said(other)})" for name, (one, other) in apart.items()
             )
             notes.append(f"{label} is trained otherwise than the published runs: {told}.")
+    if broken := int(np.count_nonzero(results.non_finite)):
+        notes.append(f"{broken:,} of {len(members):,} runs end in NaN or infinity, see runs.csv.")
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 

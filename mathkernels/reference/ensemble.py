@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -308,17 +308,10 @@ def _optimizer(run: Run, parameters: list[Tensor]) -> torch.optim.Optimizer:
 
 
 def _samples(run: Run, dtype: torch.dtype, generator: str) -> Samples:
-    inputs, half = run.task.inputs, run.task.inputs // 2
-    parts = run.task.interpolation
-    each = [parts[0 if i < half else -1] for i in range(inputs)]
-    if any(len(part.intervals) > 1 for part in each):
-        raise ValueError(f"Task.interpolation: got {parts}, needs one interval for each input to train on")
-    kind = np.float64 if dtype == torch.float64 else np.float32
-    if all(hasattr(part, "quantile") for part in each):
-        quantiles = [cast(Any, part).quantile for part in each]
-        return lambda t: random.quantiles(run.seed, t, run.batch, quantiles, kind, generator)
-    ranges = [part.intervals[0] for part in each]
-    return lambda t: random.uniforms(run.seed, t, run.batch, inputs, ranges, kind, generator)
+    first = layers_of(run)[0][1]
+    epsilon = first.epsilon if first.name == "NMRU" else 0.0
+    real = np.float64 if dtype == torch.float64 else np.float32
+    return functools.partial(random.samples, run, dtype=real, generator=generator, epsilon=epsilon)
 
 
 def _error(

@@ -14,12 +14,14 @@ How the bits become a number of U[low, high] is in :class:`Mapping`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 Integers = int | npt.NDArray[Any]
 Interval = tuple[float, float]
@@ -86,7 +88,8 @@ class Mapping:
     """How 32 bits become a number of U[low, high]: ``fma(real((bits >> 1) - anchor), scale, offset)``.
 
     The anchor is the step that stands for 0 where the range contains or touches 0, so that numbers near 0
-    keep their relative precision, else the middle. Numbers are the middles of the steps: 0 does not occur.
+    keep their relative precision; an end that is nearer to 0 than 1/64 of the width; else the middle. Numbers
+    are the middles of the steps: 0 does not occur.
     """
 
     anchor: int
@@ -100,6 +103,9 @@ class Mapping:
         scale = real(width / STEPS)
         if low <= 0 <= high:
             return cls(min(max(round(-low / width * STEPS), 0), STEPS), scale, real(scale / 2))
+        if min(abs(low), abs(high)) < width / 64:
+            anchor = 0 if low > 0 else STEPS - 1
+            return cls(anchor, scale, real(low + width / STEPS / 2 if low > 0 else high - width / STEPS / 2))
         anchor = STEPS // 2
         return cls(anchor, scale, real(low + (anchor + 0.5) * width / STEPS))
 
@@ -180,21 +186,114 @@ def uniforms(
     return np.stack([mapping(bits[:, i]) for i, mapping in enumerate(mappings)], axis=1)
 
 
-def quantiles(
+@dataclass(frozen=True)
+class TruncatedNormal:
+    """How 32 bits become a number of a normal distribution that is cut to [low, high].
+
+    A step of the distribution function is 1 / 2^31 of the interval's probability, a number lies at the middle
+    of its step. If the interval contains 0, the steps are shifted, by half of one at most, so that 0 is
+    between two of them: no number is 0, and numbers near 0 are precise relative to their own size.
+    """
+
+    mean: float
+    sd: float
+    low: float
+    high: float
+
+    def __call__(self, bits: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+        ends = torch.tensor([self.low, self.high, 0.0], dtype=torch.float64)
+        below_low, below_high, below_zero = torch.special.ndtr((ends - self.mean) / self.sd).tolist()
+        step = (below_high - below_low) / STEPS
+        zero = min(max(round((below_zero - below_low) / step), 0), STEPS)
+        inside = self.low <= 0 <= self.high
+        integers = (bits >> np.uint32(1)).astype(np.float64) + 0.5
+        start = below_zero - zero * step if inside else below_low
+        direct = self.mean + self.sd * torch.special.ndtri(torch.from_numpy(start + integers * step)).numpy()
+        if inside:
+            near = np.abs(direct) < 0.1 * self.sd
+            direct[near] = self.sd * self._solved((integers[near] - zero) * step)
+        return np.clip(direct, self.low, self.high)
+
+    def _solved(self, probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return u between whose x = u sd and 0 lies this probability (negative below 0), by Newton's method.
+
+        The probability is an integral over a short interval: it has no difference of numbers near 1 in it.
+        """
+        nodes, weights = np.polynomial.legendre.leggauss(12)
+        at = -self.mean / self.sd
+
+        def density(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+            return np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+        u = probability / density(np.array(at))
+        for _ in range(6):
+            inner = density(at + u[:, None] * (nodes + 1) / 2)
+            u = u - (u * (inner @ weights) / 2 - probability) / density(at + u)
+        return u
+
+
+def by_quantile(
+    function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]],
+) -> Callable[[npt.NDArray[np.uint32]], npt.NDArray[Any]]:
+    """Return how bits become numbers of a distribution, given the number below which a share of it lies."""
+    return lambda bits: function(((bits >> np.uint32(1)) + 0.5) / STEPS)
+
+
+def drawn(
     seed: int,
     iteration: int,
     batch: int,
-    functions: Sequence[Callable[[npt.NDArray[Any]], npt.NDArray[Any]]],
+    functions: Sequence[Callable[[npt.NDArray[np.uint32]], npt.NDArray[Any]]],
     dtype: npt.DTypeLike = np.float32,
     generator: str = "hash",
 ) -> npt.NDArray[Any]:
-    """Return the training samples (B, I) of inputs that are not uniform, by their quantile functions.
+    """Return the training samples (B, I) of inputs that are not uniform.
 
     Args:
         seed, iteration, batch, generator: as in :func:`uniforms`.
-        functions: I functions of the share of the distribution below a number; computed in float64.
+        functions: I functions of the bits (:class:`TruncatedNormal`, :func:`by_quantile`), in float64.
         dtype: float32 or float64, of the result.
     """
     bits = GENERATORS[generator](seed, iteration, np.arange(batch)[:, None], np.arange(len(functions)))
-    shares = ((bits >> np.uint32(1)) + 0.5) / STEPS
-    return np.stack([function(shares[:, i]) for i, function in enumerate(functions)], axis=1).astype(dtype)
+    return np.stack([function(bits[:, i]) for i, function in enumerate(functions)], axis=1).astype(dtype)
+
+
+def avoiding(x: npt.NDArray[Any], epsilon: float) -> npt.NDArray[Any]:
+    """Return samples that nowhere are -epsilon in their type: such a number becomes the next one upwards.
+
+    The compiled streams step to the next draw instead, which differs as little and is as rare.
+    """
+    target = x.dtype.type(-epsilon)
+    return np.where((x == target) & (target != 0), np.nextafter(target, x.dtype.type(np.inf)), x)
+
+
+def samples(
+    run: Any, iteration: int, *, dtype: npt.DTypeLike, generator: str, epsilon: float = 0.0
+) -> npt.NDArray[Any]:
+    """Return the training samples (B, I) of one iteration of a run, whatever its distributions.
+
+    Args:
+        run: of an ensemble; its task, seed and batch are read.
+        iteration: of the run.
+        dtype, generator: as in :func:`uniforms`.
+        epsilon: what the module adds to its inputs before it divides by them.
+
+    Raises:
+        ValueError: a distribution has two intervals.
+    """
+    inputs, parts = run.task.inputs, run.task.interpolation
+    each = [parts[0 if i < inputs // 2 else -1] for i in range(inputs)]
+    if any(len(part.intervals) > 1 for part in each):
+        raise ValueError(f"Task.interpolation: got {parts}, needs one interval for each input to train on")
+    if all(hasattr(part, "quantile") for part in each):
+        functions = [
+            TruncatedNormal(part.mean, part.sd, part.low, part.high)
+            if hasattr(part, "sd")
+            else by_quantile(part.quantile)
+            for part in each
+        ]
+        found = drawn(run.seed, iteration, run.batch, functions, dtype, generator)
+    else:
+        ranges = [part.intervals[0] for part in each]
+        found = uniforms(run.seed, iteration, run.batch, inputs, ranges, dtype, generator)
+    return avoiding(found, epsilon)
