@@ -163,6 +163,7 @@ def of_safetensors(draw: Draw, content: bytes) -> Damage:
 
     end = HEADER + int.from_bytes(content[:HEADER], "little")
     texts = json.loads(content[HEADER:end]).get("__metadata__", {})
+    texts.pop("sha256", None)  # as if it had been written so
     tensors = load(content)
     facts = {key: text for key, text in texts.items() if text.startswith("{")}
     wrong = False

@@ -129,7 +129,7 @@ def adding(folder: Path) -> Subject:
         adding_loop.resume(again, kept)
         return plain(again.state())
 
-    return Subject(kept.checkpoint, kept.checkpoint.read_bytes(), read, damage.of_safetensors, False)
+    return Subject(kept.checkpoint, kept.checkpoint.read_bytes(), read, damage.of_safetensors, True)
 
 
 def adding_weights(folder: Path) -> Subject:
@@ -149,7 +149,7 @@ def adding_weights(folder: Path) -> Subject:
     def read(path: Path) -> Any:
         return plain(adding_report.read_models(kept.path, shapes))
 
-    return Subject(path, path.read_bytes(), read, damage.of_safetensors, False)
+    return Subject(path, path.read_bytes(), read, damage.of_safetensors, True)
 
 
 def equations_plan(epochs: int = 3) -> tuple[equations_config.Config, equation_sets.Sets]:
@@ -179,7 +179,7 @@ def equations(folder: Path) -> Subject:
         again.load(path)
         return plain([again.epoch, again.best_loss, again.curve, again.engine.state(), again.best])
 
-    return Subject(path, path.read_bytes(), read, damage.of_safetensors, False)
+    return Subject(path, path.read_bytes(), read, damage.of_safetensors, True)
 
 
 def equations_weights(folder: Path) -> Subject:
@@ -190,7 +190,7 @@ def equations_weights(folder: Path) -> Subject:
         config, tensors, losses = equations_training.read_weights(path)
         return plain([configuration.plain(config), tensors, losses])
 
-    return Subject(path, path.read_bytes(), read, damage.of_safetensors, False)
+    return Subject(path, path.read_bytes(), read, damage.of_safetensors, True)
 
 
 def digits() -> mnist.Digits:
@@ -201,22 +201,38 @@ def digits() -> mnist.Digits:
     return mnist.Digits("made up", images, {part: np.arange(n) % 10 for part, n in counts.items()})
 
 
+def sequential_plan(epochs: int, *units: tuple[str, float]) -> sequential_training.Plan:
+    net = partial(_example("train_sequential_mnist").Net, 8, "product")
+    return sequential_training.Plan(digits(), "product", units, 1, epochs, (0, 10), net)
+
+
 def sequential(folder: Path) -> Subject:
-    net = _example("train_sequential_mnist").Net
-    plan = sequential_training.Plan(
-        digits(), "product", (("NMU", 1.0),), 1, 2, (0, 10), partial(net, 8, "product")
-    )
+    """Interrupted in the middle of the second of two runs."""
+    plan = sequential_plan(2, ("NMU", 1.0), ("NMU", 0.0))
     kept = RunFolder(folder / "sequential")
-    before = sequential_training.SAVE_SECONDS
-    sequential_training.SAVE_SECONDS = 0.0
-    sequential_training.train(plan, kept)
-    sequential_training.SAVE_SECONDS = before
+    held = sequential_training.SAVE_SECONDS, sequential_training.EVALUATE, sequential_training.Training.epoch
+    epochs = 0
+
+    def epoch(run: sequential_training.Training) -> None:
+        nonlocal epochs
+        epochs += 1
+        if epochs == 4:
+            raise KeyboardInterrupt
+        held[2](run)
+
+    sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = 0.0, 1
+    sequential_training.Training.epoch = epoch
+    try:
+        sequential_training.train(plan, kept)
+    finally:
+        sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = held[:2]
+        sequential_training.Training.epoch = held[2]
 
     def read(path: Path) -> Any:
         sequential_training.train(plan, kept)
         return (kept.path / "runs.csv").read_bytes()
 
-    return Subject(kept.checkpoint, kept.checkpoint.read_bytes(), read, damage.of_safetensors, False)
+    return Subject(kept.checkpoint, kept.checkpoint.read_bytes(), read, damage.of_safetensors, True)
 
 
 def listed_table(folder: Path) -> Subject:

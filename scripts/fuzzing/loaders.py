@@ -34,6 +34,7 @@ def _folder() -> Path:
 def subject(name: str) -> tuple[Subject, Any]:
     """A good file, made once, and what it reads as."""
     folder = _folder() / name.replace(" ", "-")
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     (folder / "list").mkdir()
     with _quiet():

@@ -11,15 +11,13 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from ensemble_cases import MODIFIED, run, task
-from fuzzing import loader_files
 from fuzzing.fits import state
-from fuzzing.loader_files import adding_plan, digits, equations_plan, plain
+from fuzzing.loader_files import adding_plan, equations_plan, plain, sequential_plan
 
 from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
 from mathkernels.experiment import (
@@ -82,10 +80,7 @@ def _equations(folder: Path) -> Any:
 
 def _sequential(folder: Path) -> Any:
     sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = 0.0, 1
-    net = loader_files._example("train_sequential_mnist").Net
-    plan = sequential_training.Plan(
-        digits(), "product", (("NMU", 1.0), ("NMU", 0.0)), 1, 15, (0, 10), partial(net, 8, "product")
-    )
+    plan = sequential_plan(15, ("NMU", 1.0), ("NMU", 0.0))
     kept = RunFolder(folder)
     sequential_training.train(plan, kept)
     return [(kept.path / name).read_bytes() for name in ("runs.csv", "curves.csv", "summary.csv")]
