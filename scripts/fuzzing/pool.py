@@ -130,10 +130,10 @@ class Pool:
         worker.call, worker.since = None, time.monotonic()
 
     def _watch(self, worker: Worker) -> None:
-        # a first call waits for imports, and files that are prepared once
-        limit = self.seconds if worker.call else 10 * self.seconds
+        # before it is told what a call is, imports are waited for, and files that are prepared once
+        limit = self.seconds if worker.call and worker.call[2] else 10 * self.seconds
         if time.monotonic() - worker.since > limit:
-            self._died(worker, "hang", f"no end within {self.seconds:g} s")
+            self._died(worker, "hang", f"no end within {limit:g} s")
 
     def _died(self, worker: Worker, outcome: str = "", reason: str = "") -> None:
         code = self._end(worker, 0.0 if outcome else 30.0)
