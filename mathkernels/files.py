@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -71,8 +72,8 @@ def check_replaceable(path: str | os.PathLike[str], what: str) -> Path:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"{shown}, needs a path that can be written ({reason})") from error
+        where = "a path that can be written" if error.errno == errno.ENAMETOOLONG else "a writable folder"
+        raise ValueError(f"{shown}, needs {where} ({error.strerror or error})") from error
     except ValueError as error:
         if str(error).startswith(what):
             raise

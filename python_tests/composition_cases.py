@@ -282,3 +282,30 @@ def _recurrent_nets() -> list[ModuleCase]:
 
 
 MODULES = [*_arithmetic(), *_recurrent_units(), *_recurrent_nets()]
+
+
+def leaves_of(case, dtype=None):
+    leaves = case.leaves() if dtype is None else case.leaves(dtype)
+    return [leaf.requires_grad_() for leaf in leaves]
+
+
+def tolerance(leaves):
+    return {"rtol": 1e-9, "atol": 1e-11} if leaves[0].dtype == torch.float64 else {"rtol": 2e-2, "atol": 2e-3}
+
+
+def same(ours, theirs, leaves):
+    torch.testing.assert_close(ours, theirs, **tolerance(leaves))
+
+
+def twice(leaves):
+    """Two different sets of leaves in one, along a new first axis."""
+    return [torch.stack([leaf, 0.9 * leaf + 0.03]).detach() for leaf in leaves]
+
+
+def loss(function):
+    return lambda *leaves: function(*leaves).sin().sum()
+
+
+def both(case, compute):
+    """What `compute` makes of the op and of its meaning in plain torch."""
+    return compute(case.value), compute(case.meaning)

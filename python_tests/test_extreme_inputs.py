@@ -4,7 +4,6 @@ Models of one row and one output each take inputs and weights at random from lis
 counts where plain torch's y and gradients, in its dtype, are all finite and the result in float64 is too.
 """
 
-import dataclasses
 import math
 
 import numpy as np
@@ -110,8 +109,8 @@ def test_units_along_sequences_are_finite_and_near_where_plain_torch_is(unit, dt
     ]
     leaves.append(picked(x, (MODELS, 1), dtype))
     assert_finite_and_near(
-        lambda *t: ops.recurrent_unit(*t, unit, 1e-7),
-        lambda *t: reference.recurrent_unit(*t, unit, 1e-7),
+        lambda *t: ops.recurrent_unit(*t, unit=unit, epsilon=1e-7),
+        lambda *t: reference.recurrent_unit(*t, unit=unit, epsilon=1e-7),
         leaves,
     )
 
@@ -152,10 +151,10 @@ def test_gates_of_large_inputs_have_gradients(op, sign, isa):
 @pytest.mark.parametrize("inputs", [2, 3])  # each has a trainer of its own
 @pytest.mark.parametrize("low", [1e12, -2e12])
 def test_gates_of_large_inputs_are_trained(inputs, low, isa):
-    """One step of gradient descent, so small that it moves a parameter by about its own size."""
-    task = Task("mul", inputs=inputs, interpolation=f"U[{low},2e12]", extrapolation="U[1,2]")
-    run = Run(module=RealNPU(norm=None), task=task, seed=1, optimizer=SGD(lr=1e-36), iterations=0)
-    single, double = (fit([dataclasses.replace(run, dtype=name)]) for name in ("float32", "float64"))
+    """One step of gradient descent on gradients of 1e26 to 1e30."""
+    task = Task(operation="mul", inputs=inputs, interpolation=f"U[{low},2e12]", extrapolation="U[1,2]")
+    run = Run(module=RealNPU(norm=None), task=task, seed=1, optimizer=SGD(lr=1e-32), iterations=0)
+    single, double = (fit([run], dtype=name) for name in ("float32", "float64"))
     for key, exact in double.weights(0).items():
         found = single.weights(0)[key]
         assert np.isfinite(found).all()

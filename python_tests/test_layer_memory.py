@@ -27,8 +27,10 @@ def counts(inputs):
     found = {}
     for line in DOCUMENT.read_text().splitlines():
         row = re.fullmatch(r"\| ([a-z_, ]+) \|((?: [\dI+ ]+ \|){4})", line)
-        for name in row[1].split(", ") if row else ():
-            parts = re.findall(COUNT, row[2])
+        if not row:
+            continue
+        parts = re.findall(COUNT, row[2])
+        for name in row[1].split(", "):
             found[name] = [(int(n or 1) * inputs if i else 0) + int(more or 0) for n, i, more in parts]
     return found
 

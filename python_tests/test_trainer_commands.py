@@ -21,7 +21,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
-from test_trainer_files import EQUATIONS, EXAMPLES, TRAINERS, files, made
+from trainer_cases import EQUATIONS, EXAMPLES, TRAINERS, files, made
 
 from mathkernels.experiment import adding_training, command_line, equations_engine, sequential_training
 from mathkernels.experiment.equations_fused import FusedEngine

@@ -1,17 +1,13 @@
-"""The trainers' files: overwritten folders, moved ones, equal runs, and files that were edited."""
+"""The trainers' files: overwritten folders, moved ones, equal runs."""
 
 from __future__ import annotations
 
-import copy
-import hashlib
-import importlib.util
 import json
-import math
+import os
 import random
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,73 +17,16 @@ pytest.importorskip("safetensors")
 pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
-from mathkernels.data import mnist
-from mathkernels.experiment import (
-    adding_loop,
-    adding_training,
-    equations_training,
-    output,
-    run_files,
-    sequential_training,
-    tensor_files,
-)
+from trainer_cases import ADDING, TRAINERS, digests, files, made, stop_after
+
+from mathkernels.experiment import output, run_files, tensor_files
 from mathkernels.experiment.adding_config import Config, Sweep
 from mathkernels.experiment.run_folder import RunFolder
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-ADDING = (
-    "dataset: {dt_length: 60, t: 5}\ntrain: {epochs: 2, batch: 20}\nmodel: {cells: 4}\nsweep: {t: [4, 5]}\n"
-)
-EQUATIONS = ["data.max_number=99", "data.n_examples=200", "data.new_equations=50", "model.hidden_size=4"]
-TRAINERS = ("adding", "equations", "sequential_mnist")
-
-
-class Trainer:
-    """One of the trainers, on a task of seconds."""
-
-    def __init__(self, name, root):
-        spec = importlib.util.spec_from_file_location(f"train_{name}", EXAMPLES / f"train_{name}.py")
-        self.name, self.module, self.root = name, importlib.util.module_from_spec(spec), root
-        spec.loader.exec_module(self.module)
-
-    def __call__(self, folder, *more, models=1, epochs=2):
-        """Train into a folder and return the exit code."""
-        place = {"adding": "--set"}.get(self.name, "--out")
-        if self.name == "adding":
-            (self.root / "tiny.yaml").write_text(ADDING)
-            own = ["--config", str(self.root / "tiny.yaml"), "--models", str(models)]
-            own += [place, f"artifacts={folder}", f"train.epochs={epochs}"]
-        elif self.name == "equations":
-            own = [*EQUATIONS, f"train.epochs={epochs}", "--models", str(models), place, str(folder)]
-        else:
-            own = ["--unit", "NMU", "--ramp", "1", "3", "--seeds", str(models), "--epochs", str(epochs)]
-            own += [place, str(folder)]
-        return self.module.main([*own, *more])
 
 
 @pytest.fixture(params=TRAINERS)
 def trainer(request, tmp_path, monkeypatch):
     return made(request.param, tmp_path, monkeypatch)
-
-
-def made(name, tmp_path, monkeypatch):
-    source = np.random.RandomState(0)
-    sizes = dict(zip(mnist.PARTS, (60, 30, 30), strict=True))
-    images = {part: source.uniform(-1, 1, (n, 8, 8)).astype(np.float32) for part, n in sizes.items()}
-    labels = {part: source.randint(0, 10, n) for part, n in sizes.items()}
-    monkeypatch.setattr(mnist, "load_digits", lambda folder: mnist.Digits("random", images, labels))
-    for module in (adding_loop, equations_training, sequential_training):
-        monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
-    torch.set_num_threads(1)
-    return Trainer(name, tmp_path)
-
-
-def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-
-
-def digests(folder, names):
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 # overwritten folders
@@ -161,7 +100,7 @@ def test_an_overwrite_that_stops_anywhere_leaves_a_run_of_one_configuration(tmp_
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "unlink", counted(Path.unlink))
-            patch.setattr("mathkernels.files.os.replace", counted(__import__("os").replace))
+            patch.setattr("mathkernels.files.os.replace", counted(os.replace))
             try:
                 RunFolder(root).begin({"lr": 2}, outputs=outputs, overwrite=True)
             except KeyboardInterrupt:
@@ -241,23 +180,6 @@ def test_a_folder_that_was_moved_resumes(trainer, tmp_path, monkeypatch):
     names = [name for name in files(tmp_path / "whole") if name.endswith(".safetensors")]
     assert names
     assert digests(tmp_path / "whole", names) == digests(tmp_path / "elsewhere", names)
-
-
-def stop_after(monkeypatch, name, epochs):
-    kind, method = {
-        "adding": (adding_training.Training, "end_epoch"),
-        "equations": (equations_training.Training, "run_epoch"),
-        "sequential_mnist": (sequential_training.Training, "epoch"),
-    }[name]
-    plain, left = getattr(kind, method), [epochs]
-
-    def interrupted(self):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return plain(self)
-
-    monkeypatch.setattr(kind, method, interrupted)
 
 
 def test_combinations_of_a_sweep_have_a_folder_each_and_count_once():
@@ -342,115 +264,3 @@ def test_texts_of_a_file_stand_in_the_order_of_their_names(tmp_path):
         with safe_open(path, "pt") as file:
             assert file.metadata() == texts
             assert all(torch.equal(file.get_tensor(name), value) for name, value in tensors.items())
-
-
-# files that were edited
-
-
-def changed(value, source):
-    """Another value in the place of one of a file's JSON."""
-    return source.choice(
-        [
-            None,
-            True,
-            -1,
-            -(2**70),
-            2**70,
-            0.5,
-            math.nan,
-            math.inf,
-            "x",
-            [],
-            {},
-            [value],
-            {"a": value},
-            10**400,
-        ]
-    )
-
-
-def spoiled(values, source):
-    """A copy of JSON values in which one, at any depth, is changed, missing, or there twice."""
-    values = copy.deepcopy(values)
-    at, parents = values, []
-    while isinstance(at, (dict, list)) and at and (not parents or source.random() < 0.8):
-        key = source.choice([*at] if isinstance(at, dict) else range(len(at)))
-        parents.append((at, key))
-        at = at[key]
-    holder, key = parents[-1]
-    way = source.random()
-    if way < 0.2:
-        del holder[key]
-    elif way < 0.3 and isinstance(holder, dict):
-        holder["extra"] = 1
-    elif way < 0.4 and isinstance(holder, list):
-        holder.append(copy.deepcopy(at))
-    else:
-        holder[key] = changed(at, source)
-    return values
-
-
-def spoiled_tensors(tensors, source):
-    tensors = dict(tensors)
-    name = source.choice([*tensors])
-    own = tensors[name]
-    way = source.randrange(6)
-    if way == 0:
-        del tensors[name]
-    elif way == 1:
-        tensors["extra"] = own.clone()
-    elif way == 2:
-        tensors[name] = own.double() if own.dtype != torch.float64 else own.float()
-    elif way == 3:
-        tensors[name] = own.to(torch.int8)
-    elif way == 4:
-        tensors[name] = own[None].repeat(2, *[1] * own.dim())
-    else:
-        tensors[name] = (-own.abs().float() - 0.5).to(own.dtype)
-    return tensors
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_a_checkpoint_that_was_edited_is_named_or_as_good_as_before(
-    trainer, tmp_path, monkeypatch, capsys, seed
-):
-    """Well-formed, with a wrong type, sign, fraction, size or name: a line names the file, or it trains."""
-    source = random.Random(f"{trainer.name} {seed}")
-    stop_after(monkeypatch, trainer.name, 1)
-    assert trainer(tmp_path / "run", models=2) == 130
-    monkeypatch.undo()
-    again = made(trainer.name, tmp_path, monkeypatch)
-    path = tmp_path / "run" / "checkpoint"
-    tensors, texts = tensor_files.read(path)
-    (key,) = texts
-    for _ in range(3):
-        values, own = json.loads(texts[key]), tensors
-        if source.random() < 0.6 or not own:
-            values = spoiled(values, source)
-        else:
-            own = spoiled_tensors(own, source)
-        kept = (tmp_path / "run" / "status.json").read_bytes()
-        tensor_files.write(path, own, {key: json.dumps(values)})
-        try:
-            code = again(tmp_path / "run", "--resume", models=2)
-        except SystemExit as end:
-            code = end.code
-        assert code in (0, 1, 2)
-        if code != 2:
-            break
-        assert str(path) in capsys.readouterr().err.strip().splitlines()[-1]
-        (tmp_path / "run" / "status.json").write_bytes(kept)
-
-
-def test_nothing_is_unpickled(trainer, tmp_path, monkeypatch, capsys):
-    class Trap:
-        def __reduce__(self):
-            return (Path.touch, (tmp_path / "sprung",))
-
-    stop_after(monkeypatch, trainer.name, 1)
-    assert trainer(tmp_path / "run") == 130
-    torch.save({"done": 0, "trap": Trap()}, tmp_path / "run" / "checkpoint")
-    with pytest.raises(SystemExit):
-        trainer(tmp_path / "run", "--resume")
-    assert "checkpoint" in capsys.readouterr().err.splitlines()[-1]
-    assert not (tmp_path / "sprung").exists()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "python_tests"))
-import elementary_cases as cases
+import elementary_cases as cases  # pyright: ignore[reportMissingImports]
 
 from mathkernels import backends
 

@@ -234,11 +234,11 @@ class Seq2SeqEnsemble:
             prefix = next((p for p in parts if p and name.startswith(p)), "")
             parts[prefix][name.removeprefix(prefix)] = tensor
         updates = parts[""].pop("updates", None)
-        whole = isinstance(updates, Tensor) and updates.dtype == torch.int64 and updates.shape == (1,)
-        whole = whole and updates.device.type == "cpu"
-        steps = int(updates) if isinstance(updates, Tensor) and whole else -1
-        right = f"int64 (1,), not negative and below {MOST_UPDATES:,}"
-        require(0 <= steps < MOST_UPDATES, "state['updates']", updates, right)
+        steps = -1
+        if isinstance(updates, Tensor) and updates.dtype == torch.int64 and updates.device.type == "cpu":
+            steps = int(updates) if updates.shape == (1,) else -1
+        right = f"int64 (1,), not negative, at most {MOST_UPDATES}"
+        require(0 <= steps <= MOST_UPDATES, "state['updates']", updates, right)
         for prefix, needed in (
             ("", self._shapes | self._running_shapes),
             ("first_moment.", self._shapes),

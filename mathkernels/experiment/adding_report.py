@@ -190,7 +190,7 @@ def run_seeds(folder: Path) -> range | None:
     if not path.is_file():
         return None
     try:
-        held = json.loads(path.read_text())
+        held = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(held, dict) or not isinstance(held.get("optim"), dict):
             raise ValueError("it lacks optim")
         first = tensor_files.whole(held["optim"], "seed", 0, ranges.LAST_SEED)

@@ -95,7 +95,7 @@ def _is_training(folder: Path) -> bool:
     if folder.is_symlink() or not _COMBINATION.fullmatch(folder.name):
         return False
     try:
-        held = json.loads((folder / CONFIG).read_text())
+        held = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(held, dict) and {"dataset", "train", "model", "optim", "layer", "models"} <= held.keys()

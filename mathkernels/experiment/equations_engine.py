@@ -148,12 +148,12 @@ class TorchEngine:
     def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
         own = tensor_files.below("parameters.", state)
         tensor_files.match(own, self.parameters(), "parameters.")
-        trained = self.optimizers[0].param_groups[0]["params"]
+        trained: list[Tensor] = self.optimizers[0].param_groups[0]["params"] if epoch else []
         lead = len(self.nets)
         needed = {"epoch": torch.tensor(0)}
-        for index, parameter in enumerate(trained if epoch else ()):
+        for index, parameter in enumerate(trained):
             for key in ("exp_avg", "exp_avg_sq"):
-                needed[f"{key}.{index}"] = parameter.detach()[None].expand(lead, *parameter.shape)
+                needed[f"{key}.{index}"] = torch.zeros(lead, *parameter.shape)
             needed[f"step.{index}"] = torch.zeros(lead)
         rest = {name: x for name, x in state.items() if not name.startswith("parameters.")}
         tensor_files.match(rest, needed)

@@ -65,7 +65,7 @@ def section(results: Path) -> Iterator[str]:
             f"`{NON_FINITE}`.\n"
         )
         return
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     yield (
         f"**{content['non_finite']:,} of {content['runs']:,}** distinct runs. A run counts if a parameter "
         "or a number of its last logged row is NaN or infinite; its best row, which the tables and "

@@ -238,6 +238,9 @@ class Training:
         return rows
 
 
+State = tuple[Mapping[str, Tensor], Mapping[str, Any]]  # of a training
+
+
 @dataclass
 class Saved:
     """What a checkpoint holds: rows and curves of runs that are done, and the state of the one in hand."""
@@ -245,7 +248,7 @@ class Saved:
     done: int = 0
     rows: list[dict[str, Any]] = field(default_factory=list)
     curves: list[dict[str, Any]] = field(default_factory=list)
-    current: tuple[Mapping[str, Tensor], Mapping[str, Any]] | None = None
+    current: State | None = None
 
 
 def train(plan: Plan, folder: RunFolder) -> tuple[bool, int]:
@@ -278,7 +281,7 @@ def train(plan: Plan, folder: RunFolder) -> tuple[bool, int]:
     return saved.done == len(runs), len(diverged)
 
 
-def _train_run(run: Training, bar: Any, save: Callable[[dict[str, Any]], None]) -> None:
+def _train_run(run: Training, bar: Any, save: Callable[[State], None]) -> None:
     last = time.monotonic()
     while run.at["epoch"] < run.plan.epochs and run.at["diverged"] < 0:
         if run.at["epoch"] % EVALUATE == 0:
@@ -298,9 +301,7 @@ def _save(folder: RunFolder, saved: Saved) -> None:
     tensor_files.write(folder.checkpoint, tensors, {STATE: json.dumps(values)})
 
 
-def _save_current(
-    folder: RunFolder, saved: Saved, current: tuple[Mapping[str, Tensor], Mapping[str, Any]]
-) -> None:
+def _save_current(folder: RunFolder, saved: Saved, current: State) -> None:
     _save(folder, replace(saved, current=current))
 
 
@@ -329,7 +330,7 @@ def read(folder: RunFolder, plan: Plan) -> Saved:
     return Saved(done, rows, curves, None if current is None else (tensors, current))
 
 
-def _go_on(run: Training, current: tuple[Mapping[str, Tensor], Mapping[str, Any]], folder: RunFolder) -> None:
+def _go_on(run: Training, current: State, folder: RunFolder) -> None:
     try:
         run.load(*current)
     except ValueError as error:

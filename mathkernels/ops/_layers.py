@@ -14,11 +14,13 @@ _KINDS: dict[str, int] = _C.layer_kinds
 _MOST_INPUTS = 2**28
 
 
-def _call(kind: str, x: Tensor, outputs: int, training: bool, epsilon: float) -> object:
-    if x.shape[2] > _MOST_INPUTS:
+def _call(kind: str, x: Tensor, weight: Tensor, training: bool, epsilon: float) -> object:
+    if x.shape[2] > _MOST_INPUTS and (x.numel() or weight.numel()):
         raise ValueError(f"{kind}: x (E,B,I)={tuple(x.shape)} has {x.shape[2]} inputs; needs at most 2**28")
     threads = torch.get_num_threads()
-    return _C.layer_call(_KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, outputs, threads)
+    return _C.layer_call(
+        _KINDS[kind], DTYPES.index(x.dtype), training, epsilon, *x.shape, weight.shape[1], threads
+    )
 
 
 def layer_forward(
@@ -32,7 +34,7 @@ def layer_forward(
     epsilon: float = 0.0,
 ) -> Tensor:
     """Fill and return y (E,B,O) from x (E,B,I), weight (E,O,I or 2I) and gate (E,I); shapes were checked."""
-    call = _call(kind, x, y.shape[2], training, epsilon)
+    call = _call(kind, x, weight, training, epsilon)
     x, weight = x.contiguous(), weight.contiguous()
     gate = weight if gate is None else gate.contiguous()
     workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8, device="cpu")
@@ -54,7 +56,7 @@ def layer_backward(
     epsilon: float = 0.0,
 ) -> tuple[Tensor, ...]:
     """Fill and return the gradients dx, dweight and, with a gate, dgate, from dy (E,B,O)."""
-    call = _call(kind, x, dy.shape[2], training, epsilon)
+    call = _call(kind, x, weight, training, epsilon)
     dy, x, weight = dy.contiguous(), x.contiguous(), weight.contiguous()
     gate = weight if gate is None else gate.contiguous()
     workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8, device="cpu")
