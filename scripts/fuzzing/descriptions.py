@@ -52,7 +52,7 @@ def _other(draw: Draw, name: str, hint: Any, default: Any) -> Given:
     if hint is int:
         given = hostile.size(draw)
         # 0 is a count of some fields, and how large a number may be is the field's own business
-        zero = type(given.value) is int and given.value == 0
+        zero = type(given.value) in (int, np.int64) and given.value == 0
         return Given(given.value) if zero or given.huge else given
     if hint is float:
         given = hostile.number(draw)
