@@ -9,7 +9,7 @@ SOURCES := setup.py pyproject.toml CMakeLists.txt $(shell find cmake csrc mathke
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test results readme bench bench-short report lint lint-format lint-types format clean
+.PHONY: help demo test reliability results readme bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
@@ -20,6 +20,9 @@ demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division pa
 
 test: $(VENV)/with-test ## install and run the tests
 	$(BIN)/pytest python_tests
+
+reliability: $(VENV)/with-test ## make 100,000 random calls, kills and damages, and write docs/reliability.md (20 minutes)
+	$(BIN)/python scripts/reliability.py
 
 results: $(VENV)/with-examples ## train Figure 3 anew into docs/results/figure-3
 	$(BIN)/python examples/train_nalm.py --figure 3 --out docs/results/figure-3 --overwrite

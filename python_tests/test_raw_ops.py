@@ -106,3 +106,17 @@ def test_a_storage_that_was_freed_is_refused(case):
             case.function(*leaves)
         leaf.untyped_storage().resize_(size)
         leaf.fill_(0.5)
+
+
+def test_a_storage_that_was_freed_is_named():
+    seen = 0
+    for op, arguments in raw_ops.valid_calls():
+        for at, value in enumerate(arguments):
+            if isinstance(value, torch.Tensor) and value.numel():
+                freed = value.clone()
+                freed.untyped_storage().resize_(0)
+                name = op._schema.arguments[at].name
+                with pytest.raises(ValueError, match=rf": {name} is .* its storage has been freed"):
+                    op(*arguments[:at], freed, *arguments[at + 1 :])
+                seen += 1
+    assert seen > 2 * len(NAMES)

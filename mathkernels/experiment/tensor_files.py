@@ -1,11 +1,14 @@
 """Files of tensors and facts (safetensors): equal contents give equal bytes, and nothing in them is trusted.
 
+A file holds the digest of its content, since the format has none: a bit that turned would be another weight.
+
 What is read is checked against what is expected, so that a well-formed file of something else, or one that
 was edited, ends in one line that names the key. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +21,26 @@ from mathkernels.data import ranges
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import replacing
 
+DIGEST = "sha256"  # the text that holds the digest of the rest
 HEADER = 8  # bytes of the header's length, and what headers are padded to
 
 
 def write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write tensors and texts; the file is whole or absent."""
     dense = {name: own.detach().cpu().contiguous() for name, own in tensors.items()}
-    content = load("safetensors.torch").save(dense, dict(metadata))
+    texts = {**metadata, DIGEST: _digest(dense, metadata)}
+    content = load("safetensors.torch").save(dense, texts)
     with replacing(path) as temporary:
         temporary.write_bytes(_ordered(content))
+
+
+def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """Return a digest of names, types, shapes and bytes of tensors, and of texts."""
+    shapes = {name: [str(own.dtype), list(own.shape)] for name, own in tensors.items()}
+    found = hashlib.sha256(json.dumps([shapes, dict(texts)], sort_keys=True).encode())
+    for name in sorted(tensors):
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def _ordered(content: bytes) -> bytes:
@@ -41,18 +55,23 @@ def _ordered(content: bytes) -> bytes:
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return tensors and texts of a file.
+    """Return tensors and texts of a file; one without a digest is of another program and taken as it is.
 
     Raises:
-        ValueError: it cannot be read or is no safetensors file; the message says why, without the path.
+        ValueError: it cannot be read, is no safetensors file, or its digest is that of another content; the
+            message says why, without the path.
     """
     try:
         with load("safetensors").safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return tensors, dict(file.metadata() or {})
+            texts = dict(file.metadata() or {})
     # RuntimeError and TypeError: of a type that torch does not have
     except (OSError, ValueError, RuntimeError, TypeError, load("safetensors").SafetensorError) as error:
         raise ValueError(str(error).partition("\n")[0]) from error
+    digest = texts.pop(DIGEST, None)
+    if digest is not None and digest != _digest(tensors, texts):
+        raise ValueError(f"its {DIGEST} is that of another content: it was damaged or edited")
+    return tensors, texts
 
 
 def facts(texts: Mapping[str, str], key: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def define(
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = getattr(torch.ops.mathkernels, name).default
     for device, kernel in (("CPU", cpu), ("CUDA", cuda or no_cuda)):
-        _LIBRARY.impl(name, _with_tensors(op, _with_memory(name, kernel)), device)
+        _LIBRARY.impl(name, _with_tensors(op, _with_memory(op, kernel)), device)
     torch.library.register_fake(f"mathkernels::{name}", _with_tensors(op, fake), lib=_LIBRARY)
 
     def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
@@ -75,8 +75,9 @@ def _with_tensors(op: Any, kernel: Callable) -> Callable:
     return checked
 
 
-def _with_memory(name: str, kernel: Callable) -> Callable:
+def _with_memory(op: Any, kernel: Callable) -> Callable:
     """The kernel behind a check that tensors have memory: FSDP and others free it under them."""
+    names = [argument.name for argument in op._schema.arguments]
 
     @wraps(kernel)
     def checked(*args: Any) -> Any:
@@ -87,7 +88,8 @@ def _with_memory(name: str, kernel: Callable) -> Callable:
                 and arg.data_ptr() == arg.storage_offset() * arg.itemsize
                 and arg.numel()
             ):
-                given = f"argument {at + 1} is {tuple(arg.shape)}, and its storage has been freed"
+                given = f"{names[at]} is {tuple(arg.shape)}, and its storage has been freed"
+                name = op._schema.name.partition("::")[2]
                 raise ValueError(f"{name}: {given}; needs the storage resized and filled again")
         return kernel(*args)
 

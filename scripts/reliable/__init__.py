@@ -1,0 +1,1 @@
+"""Measurements behind docs/reliability.md: kills, damages, containment, bits (scripts/reliability.py)."""
