@@ -192,7 +192,7 @@ def test_numbers_below_0_are_values_and_named(tmp_path, monkeypatch, capsys, val
 COMMANDS = {
     "adding": ["--smoke", "--threads", "1"],
     "equations": [*EQUATIONS, "train.epochs=2000", "train.engine=layers", "--threads", "1"],
-    "sequential_mnist": ["--unit", "LSTM", "--seeds", "2", "--epochs", "50"],
+    "sequential_mnist": ["--unit", "LSTM", "--seeds", "1", "--epochs", "5"],
 }
 
 
