@@ -206,7 +206,11 @@ def start(name, tmp_path, *more, ignore=False):
     config = ["--config", str(EXAMPLES.parent / "configs" / "adding.yaml")] if name == "adding" else []
     own = [*config, *COMMANDS[name], *more]
     command = [sys.executable, "-c", program, str(EXAMPLES / f"train_{name}.py"), *own]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+    }
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=tmp_path, env=environment, **pipe)
 
