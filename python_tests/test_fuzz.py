@@ -17,9 +17,11 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import fuzz  # noqa: E402
 import planted_calls  # noqa: E402
-from fuzzing import ops  # noqa: E402
+from fuzzing import loader_files, ops  # noqa: E402
 from fuzzing.calls import FAILURES, OUTCOMES  # noqa: E402
 from reliable import page  # noqa: E402
+
+from mathkernels.experiment import tensor_files  # noqa: E402
 
 
 def call(*arguments):
@@ -87,6 +89,20 @@ def test_batches_make_every_call_once():
             numbers = sorted(n for b in made if b.kind == kind for n in range(b.first, b.first + b.count))
             assert numbers == list(range(3 * fuzz.NUMBERS, 3 * fuzz.NUMBERS + len(numbers)))
             assert abs(len(numbers) - calls * share / 21) <= 1
+
+
+@pytest.mark.parametrize(
+    ("table", "column"), [("rows", "best_epoch"), ("rows", "diverged"), ("curves", "epoch")]
+)
+@pytest.mark.parametrize("number", [3, 2**63])
+def test_no_epoch_of_a_checkpoint_is_beyond_the_last(tmp_path, table, column, number):
+    file = loader_files.sequential(tmp_path)
+    tensors, texts = tensor_files.read(file.path)
+    state = json.loads(texts["state"])
+    state[table][1][column] = number
+    tensor_files.write(file.path, tensors, {"state": json.dumps(state)})
+    with pytest.raises(ValueError, match=rf"checkpoint.*{table}\[1\].{column}: got {number}"):
+        file.read(file.path)
 
 
 @pytest.fixture(scope="module")

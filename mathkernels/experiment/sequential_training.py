@@ -321,7 +321,12 @@ def read(folder: RunFolder, plan: Plan) -> Saved:
         known = [(unit, z, seed, length) for unit, z, seed in runs[:done] for length in lengths]
         if [(row["unit"], row["z"], row["seed"], row["length"]) for row in rows] != known:
             raise ValueError(f"rows: got {len(rows)}, needs those of the first {done} runs")
+        for index, row in enumerate(rows):
+            for name in ("best_epoch", "diverged"):
+                ranges.whole(f"rows[{index}].{name}", row[name], -1, plan.epochs)
         curves = tensor_files.rows(values.get("curves"), "curves", CURVE_TYPES)
+        for index, row in enumerate(curves):
+            ranges.whole(f"curves[{index}].epoch", row["epoch"], 0, plan.epochs)
         current = values.get("current")
         if current is not None and not (isinstance(current, dict) and done < len(runs)):
             raise ValueError(f"current: got {ranges.shown(current)}, needs a run that is not done")

@@ -39,7 +39,7 @@ def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     shapes = {name: [str(own.dtype), list(own.shape)] for name, own in tensors.items()}
     found = hashlib.sha256(json.dumps([shapes, dict(texts)], sort_keys=True).encode())
     for name in sorted(tensors):
-        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        found.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return found.hexdigest()
 
 

@@ -14,7 +14,8 @@ FACTOR, FLOOR = 16.0, 64.0  # times the error that is due; ULP of the largest va
 LARGE = 1e3
 RULE = (
     f"an error above {FACTOR:g} times that of plain torch at the same precision (or of one unit in the last "
-    f"place of every input, if that is larger) plus {FLOOR:g} ULP of the largest value of the model"
+    f"place of every input, if that is larger) plus {FLOOR:g} ULP of the largest value of the model, of "
+    f"gradients under dy of one sign"
 )
 Function = Callable[..., Any]
 
@@ -28,12 +29,15 @@ def tensors(result: Any) -> list[Tensor]:
     return []
 
 
-def pulled(function: Function, leaves: Sequence[Tensor]) -> list[Tensor]:
-    """Values of a function and its gradients, under a dy that differs from entry to entry."""
+def pulled(function: Function, leaves: Sequence[Tensor], shift: float = 0.0) -> list[Tensor]:
+    """Values of a function and its gradients, under a dy from -1 to 1 that differs from entry to entry.
+
+    With a ``shift`` of 2 dy has one sign, and sums over rows do not cancel by its signs.
+    """
     leaves = [leaf.detach().requires_grad_(leaf.is_floating_point()) for leaf in leaves]
     values = [value for value in tensors(function(*leaves)) if value.is_floating_point()]
     wanted = [leaf for leaf in leaves if leaf.requires_grad]
-    total = sum((value * _direction(value)).sum() for value in values)
+    total = sum((value * (_direction(value) + shift)).sum() for value in values)
     if not (isinstance(total, Tensor) and total.requires_grad):
         return [value.detach() for value in values]
     grads = torch.autograd.grad(total, wanted, allow_unused=True)
@@ -93,6 +97,9 @@ def close(
     real = sum(leaf.is_floating_point() for leaf in leaves)
     mine = pulled(ours, leaves)
     exact = pulled(theirs, [leaf.double() if leaf.is_floating_point() else leaf for leaf in leaves])
+    uncancelled = pulled(
+        theirs, [leaf.double() if leaf.is_floating_point() else leaf for leaf in leaves], 2.0
+    )
     others = [_rounded(theirs, leaves, exact, unit)]
     others += [pulled(theirs, _moved(leaves, sign * unit)) for sign in (1, -1)]
     if len(mine) != len(exact):
@@ -107,8 +114,7 @@ def close(
                 a[model],
                 e[model],
                 [other[index][model] for other in others],
-                max(FLOOR * unit * scale, FLOOR * torch.finfo(a.dtype).tiny),
-                FLOOR * unit,
+                FLOOR * unit * max(scale, _largest_known(uncancelled[index][model])),
                 ordinary=all(bool((leaf.abs() <= LARGE).all()) for leaf in own),
                 nan=keeps_nan and index < len(mine) - real and any(bool(leaf.isnan().any()) for leaf in own),
             )
@@ -140,7 +146,6 @@ def _close_one(
     exact: Tensor,
     others: Sequence[Tensor],
     floor: float,
-    share: float,
     *,
     ordinary: bool,
     nan: bool,
@@ -162,7 +167,7 @@ def _close_one(
         return
     a, e = a[known], exact[known]
     due = max(_largest(other[known] - e) for other in others)
-    error, limit = _largest(a - e), FACTOR * due + max(share * _largest(e), floor)
+    error, limit = _largest(a - e), FACTOR * due + max(floor, FLOOR * torch.finfo(ours.dtype).tiny)
     if error > limit:
         worst = int((a - e).abs().argmax())
         told = f"{a[worst].item():.9g} against {e[worst].item():.9g}"
@@ -171,3 +176,7 @@ def _close_one(
 
 def _largest(values: Tensor) -> float:
     return values.abs().max().item() if values.numel() else 0.0
+
+
+def _largest_known(values: Tensor) -> float:
+    return _largest(values[values.isfinite()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -112,7 +113,8 @@ def _fuzz(fuzz: Mapping[str, Any]) -> str:
     failed = sum(own.get(name, 0) for own in counts.values() for name in FAILURES)
     parts = [f"## Random calls\n\n{fuzz['calls']:,} calls from seed {fuzz['seed']}; {failed} failed.", _CALLS]
     parts += [_table(["calls", "made", *shown], [*rows, totals])]
-    parts += [*(f"- *{name}*: {OUTCOMES[name]}." for name in shown), "", _RULE]
+    rule = textwrap.fill(_RULE, 110, break_long_words=False, break_on_hyphens=False)
+    parts += [*(f"- *{name}*: {OUTCOMES[name]}." for name in shown), "", rule, ""]
     return "\n".join(parts)
 
 
