@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     report.print_unclear()
     report.print_table()
     if asked.json:
-        asked.json.write_text(json.dumps(report.content(), indent=1) + "\n")
+        asked.json.write_text(json.dumps(report.content(), indent=1) + "\n", encoding="utf-8")
     return int(bool(report.findings))
 
 

@@ -35,7 +35,11 @@ def machine() -> dict[str, Any]:
 
     from mathkernels import backends
 
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    names = [
+        line
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
     processor = names[0].partition(":")[2].strip() if names else platform.machine()
     cores = len(os.sched_getaffinity(0))
     isa = backends.current()
@@ -131,9 +135,9 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     asked = arguments(argv)
     if not asked.page_only:
-        RESULTS.write_text(json.dumps(measure(asked), indent=1) + "\n")
-    results = json.loads(RESULTS.read_text())
-    PAGE.write_text(page.render(results))
+        RESULTS.write_text(json.dumps(measure(asked), indent=1) + "\n", encoding="utf-8")
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    PAGE.write_text(page.render(results), encoding="utf-8")
     found = failures(results)
     print("\n".join(found))
     return int(bool(found))

@@ -21,7 +21,7 @@ Kinds = dict[str, Callable[[Draw], Call]]
 
 def address_space() -> int:
     """Bytes of address space that this process has."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
@@ -79,5 +79,5 @@ def serve(kinds: Kinds, memory: int, lines: IO[str], out: IO[str]) -> None:
 
 
 def main(kinds: Kinds, memory: int, descriptor: int) -> None:
-    with os.fdopen(descriptor, "w") as out:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as out:
         serve(kinds, memory, sys.stdin, out)
