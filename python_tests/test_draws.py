@@ -370,6 +370,9 @@ def test_a_range_whose_steps_the_type_cannot_divide_by_is_refused(text, dtype):
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_set_that_float32_cannot_hold_is_refused(ranges, operation, message, dtype):
-    with pytest.raises(ValueError, match=message):
+    def train():
         own = task(operation, **{"interpolation": "U[1,2]", "extrapolation": "U[2,6]", **ranges})
         fit([division(task=own)], dtype=dtype)
+
+    with pytest.raises(ValueError, match=message):
+        train()
