@@ -96,7 +96,7 @@ void bind_ensemble(py::module_& m) {
   // clang-format on
 #undef MK_VALUE
 #undef MK_POINTER
-                                                                      m.attr("tile_models") = mk::tile_models;
+                                                                          m.attr("tile_models") = mk::tile_models;
   m.attr("max_inputs") = mk::max_inputs;
   m.attr("row_columns") = mk::row_columns;
   m.attr("shape_numbers") = mk::shape_numbers;
