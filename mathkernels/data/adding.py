@@ -57,7 +57,7 @@ def generate(
         one_per_half: one mark in the first T // 2 steps and one in the others, instead of anywhere.
 
     Raises:
-        ValueError: a count outside 1 to 10**9, steps outside 2 to 10**9, a seed outside 0 to 2**64 - 1, or an
+        ValueError: a count outside 1 to 10**9, steps outside 2 to 10**9, a seed outside 0 to 2**63 - 1, or an
             unknown part.
     """
     count = ranges.whole("count", count, 1, ranges.MOST, _WORDING)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 MOST = 10**9  # of whatever is counted
-LAST_SEED = 2**64 - 1  # what torch's generators take
+LAST_SEED = 2**63 - 1  # what tensors and files of integers hold
 SMALLEST, LARGEST = 1e-30, 1e30  # of positive numbers that float32 has to hold, and their inverses
 WORDING = "{name}: got {given}, needs {right}"
 _SHOWN = 60  # characters of a value in a message
