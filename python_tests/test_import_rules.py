@@ -1,10 +1,15 @@
 """Who may know whom, and what kernels must not do (docs/architecture.md), read from the sources."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import mathkernels
 
 ROOT = Path(__file__).parent.parent
 CSRC, PACKAGE = ROOT / "csrc", ROOT / "mathkernels"
@@ -196,6 +201,14 @@ def test_bindings_know_interfaces_and_not_cells():
         own, _ = closure(path)
         cells = [header.name for header in own if header.parent.name == "cells"]
         assert not cells, f"{path.relative_to(ROOT)} includes {cells}"
+
+
+def test_processes_that_tests_begin_import_the_package_under_test():
+    """Not the sources of the checkout, which a test or script could have put before it on the path."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", "import mathkernels; print(mathkernels.__file__)"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd="/")
+    assert done.stdout.strip() == mathkernels.__file__
 
 
 def test_files_are_small_enough_to_hold_in_the_head():

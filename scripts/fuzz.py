@@ -20,7 +20,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "python_tests"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "python_tests")]
 
 from fuzzing import worker  # noqa: E402
 from fuzzing.calls import FAILURES, OUTCOMES  # noqa: E402
