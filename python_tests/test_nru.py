@@ -6,6 +6,7 @@ import torch
 from mathkernels import nn
 from mathkernels.ops import nru, nru_separate
 from mathkernels.reference.nru import nru as reference
+from mathkernels.reference.nru import nru_separate as nru_separate_reference
 from mathkernels.testing import assert_no_worse_than, results
 
 
@@ -42,6 +43,18 @@ def test_an_input_of_zero_is_zero_and_has_no_slope(training, isa):
 def test_an_input_of_zero_under_a_negative_weight_is_nan_as_in_the_papers_code(isa):
     y = nru(torch.tensor([[[0.0, 2.0], [1.0, 2.0]]]), torch.tensor([[[-1.0, 1.0]]]))
     assert y.isnan().tolist() == [[[True], [False]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("op", [nru, nru_separate])
+def test_a_weight_of_zero_has_no_input_slope_where_another_factor_is_not_finite(op, training, dtype, isa):
+    plain = reference if op is nru else nru_separate_reference
+    x = torch.tensor([[[1.3, 0.0]] * 35], dtype=dtype)
+    weight = torch.tensor([[[0.0, -1.0], [0.5, 0.74]]], dtype=dtype)
+    ours, theirs = (results(lambda *t, f=f: f(*t, training), [x, weight])[1] for f in (op, plain))
+    assert theirs[..., 0].isfinite().all()
+    torch.testing.assert_close(ours[..., 0], theirs[..., 0])
 
 
 def test_the_module_switches_its_gate_with_its_mode():

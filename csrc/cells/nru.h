@@ -89,7 +89,10 @@ struct Nru : OneGroup {
       g[i] = fma(others, slope + moving, g[i]);
       if constexpr (Dx) {
         const V steep = input_slope(others, x[i], d[i], d[n + i], power, s[3 * n + i]);
-        dx[i] = select(x[i] == constant<V>(0), constant<V>(0), steep);
+        auto flat = x[i] == constant<V>(0);
+        // |x|^0 is constant, also where another factor of the product is not finite
+        if constexpr (domain == Domain::any) flat = flat | (d[i] == constant<V>(0));
+        dx[i] = select(flat, constant<V>(0), steep);
       }
       suffix = suffix * s[i];
     }
