@@ -25,11 +25,11 @@ import torch
 
 from mathkernels.data import equation_sets
 from mathkernels.data.equations import Equations
-from mathkernels.experiment import equations_engine
-from mathkernels.experiment.equations_config import Config, Train
-from mathkernels.experiment.equations_training import Training
 from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import LSTM
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations.config import Config, Train
+from mathkernels.studies.equations.training import Training
 
 ENGINES = ("fused", "layers", "torch")
 # rounding is amplified by training: float32 losses of the first two epochs agree this well

@@ -26,17 +26,18 @@ from torch import Tensor, nn
 
 from mathkernels import nn as mk
 from mathkernels.data import adding
-from mathkernels.experiment import adding_report as report
-from mathkernels.experiment import adding_sweep, command_line, configuration
-from mathkernels.experiment.adding_config import Config
-from mathkernels.experiment.adding_loop import train
-from mathkernels.experiment.adding_training import INPUTS, PLACE, Plan, Training, predict
+from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder, folder_argument, one_way
 from mathkernels.experiment.stock import StockLSTM
 from mathkernels.experiment.terminal import run_script
+from mathkernels.studies.adding import report
+from mathkernels.studies.adding import sweep as adding_sweep
+from mathkernels.studies.adding.config import Config
+from mathkernels.studies.adding.loop import train
+from mathkernels.studies.adding.training import INPUTS, PLACE, Plan, Training, predict
 
 NEW_SEED = 43  # of the sequences of --mode validate
 ELSEWHERE = "--set artifacts=DIR"

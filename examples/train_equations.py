@@ -26,19 +26,21 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 
 from mathkernels.data import equation_sets
-from mathkernels.experiment import command_line, equations_engine, equations_output
+from mathkernels.experiment import command_line
 from mathkernels.experiment.configuration import plain
 from mathkernels.experiment.denormals import flushed_denormals
-from mathkernels.experiment.equations_ask import Answerer, converse, prompted
-from mathkernels.experiment.equations_command import arguments, described, folder_of
-from mathkernels.experiment.equations_config import Config
-from mathkernels.experiment.equations_model import EquationModel, summary
-from mathkernels.experiment.equations_progress import Progress, log_name
-from mathkernels.experiment.equations_training import Training, run
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
 from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import LSTM
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations import output as equations_output
+from mathkernels.studies.equations.ask import Answerer, converse, prompted
+from mathkernels.studies.equations.command import arguments, described, folder_of
+from mathkernels.studies.equations.config import Config
+from mathkernels.studies.equations.model import EquationModel, summary
+from mathkernels.studies.equations.progress import Progress, log_name
+from mathkernels.studies.equations.training import Training, run
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "equations.yaml"
 

@@ -23,16 +23,16 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     # the imports below take seconds, and Ctrl-C among them would be a traceback
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
-from mathkernels.ensemble import campaign, figures, original, sweeps
-from mathkernels.ensemble.catalogue import CATALOGUE, Figure
-from mathkernels.ensemble.study import Study
-from mathkernels.experiment import listing, reproduction
-from mathkernels.experiment.command import SINGLE, arguments, sized
 from mathkernels.experiment.optional import MissingLibraryError, load
-from mathkernels.experiment.output import CampaignFolder
-from mathkernels.experiment.progress import CampaignBar
 from mathkernels.experiment.terminal import run_script
-from mathkernels.experiment.timing import read_rates
+from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.arithmetic.folder import CampaignFolder
+from mathkernels.studies.arithmetic.progress import CampaignBar
+from mathkernels.studies.arithmetic.study import Study
+from mathkernels.studies.arithmetic.timing import read_rates
+from mathkernels.studies.division import figures, listing, original, reproduction, sweeps
+from mathkernels.studies.division.catalogue import CATALOGUE, Figure
+from mathkernels.studies.division.command import SINGLE, arguments, sized
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMING, RIVALS = ROOT / "docs/results/paper/timing.json", ROOT / "benchmarks/results/ensemble.json"

@@ -28,10 +28,10 @@ from mathkernels.data import mnist, ranges
 from mathkernels.experiment import command_line
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder, folder_argument, one_way
-from mathkernels.experiment.sequential_mnist import REFERENCE
-from mathkernels.experiment.sequential_training import OUTPUTS, Plan, train
 from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import RecurrentUnit
+from mathkernels.studies.sequential_mnist.report import REFERENCE
+from mathkernels.studies.sequential_mnist.training import OUTPUTS, Plan, train
 
 PRODUCT = {"NAC-mul": "NACMul", "NAC-sigma": "NACSigma", "NALU": "NALU", "NMU": "NMU", "NAC-nmu": "NACNMU"}
 UNITS = {"product": PRODUCT, "sum": {"NAC+": "NAC", "NALU": "NALU", "NAU": "NAU"}}

@@ -21,14 +21,16 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     # the imports below take seconds, and Ctrl-C among them would be a traceback
     signal.signal(signal.SIGINT, lambda *_: (os.write(2, b"interrupted\n"), os._exit(130)))
 
-from mathkernels.ensemble import campaign, original_two_layers, two_layers
-from mathkernels.experiment.command import add_how, seeds
 from mathkernels.experiment.optional import MissingLibraryError, load
-from mathkernels.experiment.output import CampaignFolder
 from mathkernels.experiment.parser import Parser
-from mathkernels.experiment.progress import CampaignBar
 from mathkernels.experiment.terminal import run_script
-from mathkernels.experiment.two_layer_table import write_table
+from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.arithmetic.folder import CampaignFolder
+from mathkernels.studies.arithmetic.progress import CampaignBar
+from mathkernels.studies.division.command import add_how, seeds
+from mathkernels.studies.product import experiments as two_layers
+from mathkernels.studies.product import original as original_two_layers
+from mathkernels.studies.product.table import write_table
 
 SMOKE_ITERATIONS, SMOKE_SEEDS, SMOKE_SAMPLES = 2_000, (0, 1), 10_000
 

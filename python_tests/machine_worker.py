@@ -8,10 +8,10 @@ import torch
 
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, Task
 from mathkernels.ensemble import RealNPU, Run
-from mathkernels.ensemble.catalogue import FIGURES
 from mathkernels.ensemble.program import build_programs
 from mathkernels.ensemble.schedules import Norm, Ramp
 from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
+from mathkernels.studies.division.catalogue import FIGURES
 
 SCHEDULES = ("step", "correction", "penalty", "norm")
 

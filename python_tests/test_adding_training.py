@@ -19,13 +19,13 @@ pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
 from mathkernels.experiment import configuration
-from mathkernels.experiment.adding_config import Config, Dataset, Model, Optim, Sweep, Train
-from mathkernels.experiment.adding_figures import losses_figure
-from mathkernels.experiment.adding_sweep import panel_title
-from mathkernels.experiment.adding_training import Plan, Training
-from mathkernels.experiment.batched_optimizer import BatchedOptimizer
 from mathkernels.experiment.denormals import flushed_denormals
-from mathkernels.experiment.lstm_initial import initial
+from mathkernels.studies.adding.batched_optimizer import BatchedOptimizer
+from mathkernels.studies.adding.config import Config, Dataset, Model, Optim, Sweep, Train
+from mathkernels.studies.adding.figures import losses_figure
+from mathkernels.studies.adding.lstm_initial import initial
+from mathkernels.studies.adding.sweep import panel_title
+from mathkernels.studies.adding.training import Plan, Training
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

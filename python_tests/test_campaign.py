@@ -15,11 +15,11 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 
-from mathkernels.ensemble import campaign, catalogue
 from mathkernels.ensemble.describe import NMRU, NRU
 from mathkernels.ensemble.training import Progress, fit
-from mathkernels.experiment import exact_figure, landscape, listing, progress, reproduction, timing, verdicts
-from mathkernels.experiment.output import CampaignFolder
+from mathkernels.studies.arithmetic import campaign, progress, timing
+from mathkernels.studies.arithmetic.folder import CampaignFolder
+from mathkernels.studies.division import catalogue, exact_figure, landscape, listing, reproduction, verdicts
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -16,11 +16,11 @@ from ensemble_cases import task
 from mathkernels import _C, backends
 from mathkernels.data.distributions import Benford, Range, TruncatedNormal, parse_distribution
 from mathkernels.ensemble import NMRU, NMU, Adam, RealNPU, Run, fit
-from mathkernels.ensemble.catalogue import FIGURES
 from mathkernels.ensemble.program import build_programs
 from mathkernels.ensemble.streams import HALF, STEPS, avoided, mapping
 from mathkernels.reference.ensemble import train
 from mathkernels.reference.random import fused_multiply_add, samples
+from mathkernels.studies.division.catalogue import FIGURES
 
 ROOT = Path(__file__).parents[1]
 F32, F64 = np.dtype(np.float32), np.dtype(np.float64)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from ensemble_cases import RUNS, run, task
 
-from mathkernels.ensemble import INALU, NMU, Adam, Restarts, evaluate, figures, fit, training
+from mathkernels.ensemble import INALU, NMU, Adam, Restarts, evaluate, fit, training
+from mathkernels.studies.division import figures
 
 
 def test_a_run_that_does_not_improve_starts_elsewhere():

@@ -15,19 +15,20 @@ pytest.importorskip("matplotlib")
 
 from mathkernels.data.equation_sets import build, part
 from mathkernels.data.equations import Equation, Equations
-from mathkernels.experiment import equations_activations as inside
-from mathkernels.experiment import equations_engine, equations_plots
-from mathkernels.experiment import equations_metrics as metrics
-from mathkernels.experiment.equations_config import Config, Model, Train
-from mathkernels.experiment.equations_model import (
+from mathkernels.studies.equations import activations as inside
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations import metrics
+from mathkernels.studies.equations import plots as equations_plots
+from mathkernels.studies.equations.config import Config, Model, Train
+from mathkernels.studies.equations.model import (
     BatchNorm,
     EquationModel,
     HardSigmoidLSTM,
     one_hot,
     summary,
 )
-from mathkernels.experiment.equations_scores import Scores
-from mathkernels.experiment.equations_training import Training
+from mathkernels.studies.equations.scores import Scores
+from mathkernels.studies.equations.training import Training
 
 FEW = Equations(max_number=99, n_examples=600, new_equations=100)
 

@@ -14,8 +14,9 @@ import pytest
 from executor_cases import RUNS, contents, fit_in_processes, hold_after_a_save, kill_when_caught, wait_for
 
 from mathkernels import backends
-from mathkernels.ensemble import LostWorkersError, fit, sharding, training
-from mathkernels.ensemble.shard import cut_runs, train_shard
+from mathkernels.ensemble import LostWorkersError, fit, training
+from mathkernels.ensemble.cluster import fit as sharding
+from mathkernels.ensemble.cluster.shard import cut_runs, train_shard
 
 
 @pytest.fixture(scope="module")

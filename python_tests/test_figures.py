@@ -8,7 +8,6 @@ import json
 import numpy as np
 import pytest
 
-from mathkernels.ensemble import catalogue, figures, sweeps
 from mathkernels.ensemble.describe import (
     EPSILON,
     NMRU,
@@ -22,8 +21,9 @@ from mathkernels.ensemble.describe import (
     Restarts,
     Run,
 )
-from mathkernels.ensemble.exact import exact_error, exact_parameters, exact_threshold
 from mathkernels.ensemble.training import evaluate
+from mathkernels.studies.arithmetic.exact import exact_error, exact_parameters, exact_threshold
+from mathkernels.studies.division import catalogue, figures, sweeps
 
 # Counted from the legends, axes and iterations that the paper's scripts give: runs, million iterations
 _COUNTS = """

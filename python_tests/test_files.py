@@ -10,9 +10,10 @@ import pytest
 from ensemble_cases import run, task
 
 from mathkernels import files
-from mathkernels.ensemble import NMU, campaign, fit, training
+from mathkernels.ensemble import NMU, fit, training
 from mathkernels.experiment.csv_files import read_csv, write_csv
 from mathkernels.files import check_replaceable, remove_leftovers, replacing
+from mathkernels.studies.arithmetic import campaign
 
 
 def short(seed=3, **more):

@@ -19,9 +19,11 @@ pytest.importorskip("yaml")
 from mathkernels.data import adding, equation_sets, mnist
 from mathkernels.data.equations import Equations
 from mathkernels.ensemble import Seq2SeqEnsemble
-from mathkernels.experiment import adding_config, configuration, equations_config
-from mathkernels.experiment.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment import configuration
 from mathkernels.experiment.configuration import ConfigurationError
+from mathkernels.studies.adding import config as adding_config
+from mathkernels.studies.adding.batched_optimizer import BatchedOptimizer
+from mathkernels.studies.equations import config as equations_config
 
 CONFIGS = {"adding": adding_config.Config, "equations": equations_config.Config}
 NUMBERS = [0, -1, 1, 2**31, 2**32, 2**63, 2**64, 10**18, 10**30, 10**400, -(10**30), -(10**400)]

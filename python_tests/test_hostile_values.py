@@ -37,9 +37,9 @@ from mathkernels.ensemble import (
     evaluate,
     fit,
 )
-from mathkernels.ensemble.figures import find_variant
-from mathkernels.ensemble.study import Study
-from mathkernels.ensemble.two_layers import grid, simple_product
+from mathkernels.studies.arithmetic.study import Study
+from mathkernels.studies.division.figures import find_variant
+from mathkernels.studies.product.experiments import grid, simple_product
 
 ROOT = Path(__file__).parents[1]
 TASK = {"interpolation": "U[1,2]", "extrapolation": "U[2,6]", "operation": "mul"}

@@ -16,7 +16,8 @@ import mpmath
 from ensemble_cases import run, task
 
 from mathkernels.data import normal
-from mathkernels.ensemble import INALU, NMU, shard
+from mathkernels.ensemble import INALU, NMU
+from mathkernels.ensemble.cluster import shard
 from mathkernels.ensemble.powers import one_less_powers, powers
 from mathkernels.ensemble.training import How
 

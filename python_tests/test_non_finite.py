@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from ensemble_cases import run, task
 
-from mathkernels.ensemble import NMU, SGD, Stack, campaign, fit
-from mathkernels.ensemble.catalogue import IN_2, varied
+from mathkernels.ensemble import NMU, SGD, Stack, fit
 from mathkernels.ensemble.describe import Linear
-from mathkernels.ensemble.figures import find_datasets
-from mathkernels.ensemble.study import Study
-from mathkernels.experiment import non_finite, plots, report, two_layer_table
+from mathkernels.experiment import plots
 from mathkernels.experiment.csv_files import read_csv
-from mathkernels.experiment.output import CampaignFolder
+from mathkernels.studies.arithmetic import campaign, non_finite
+from mathkernels.studies.arithmetic import tables as report
+from mathkernels.studies.arithmetic.folder import CampaignFolder
+from mathkernels.studies.arithmetic.study import Study
+from mathkernels.studies.division.catalogue import IN_2, varied
+from mathkernels.studies.division.figures import find_datasets
+from mathkernels.studies.product import table as two_layer_table
 
 STEEP = SGD(lr=1e30)
 

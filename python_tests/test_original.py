@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from mathkernels.ensemble import catalogue
 from mathkernels.ensemble.describe import NAC, NALU, NAU, NMU, Adam, Linear, NACMul, Ramp
-from mathkernels.ensemble.original import translate
+from mathkernels.studies.division import catalogue
+from mathkernels.studies.division.original import translate
 
 
 @pytest.fixture(scope="module")

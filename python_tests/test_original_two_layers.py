@@ -6,8 +6,8 @@ import pytest
 
 from mathkernels.data.thresholds import Setup, two_layer_threshold
 from mathkernels.ensemble import NAC, NALU, Ramp, Stack
-from mathkernels.ensemble.original_two_layers import translate
-from mathkernels.ensemble.two_layers import MODELS, grid, simple_product
+from mathkernels.studies.product.experiments import MODELS, grid, simple_product
+from mathkernels.studies.product.original import translate
 
 NAU_ALONE = "--regualizer 0.01 --regualizer-scaling-start 5000 --regualizer-scaling-end 50000"
 LINES = {

@@ -9,9 +9,10 @@ import pytest
 from ensemble_cases import run, task
 
 from mathkernels.ensemble import NAU, NMRU, NMU, NRU, RealNPU, evaluate, fit
-from mathkernels.ensemble.study import Member
-from mathkernels.experiment import report, tensorboard
-from mathkernels.experiment.tensorboard import LOSS, PENALTY, TEST, TOTAL, VALID
+from mathkernels.studies.arithmetic import tables as report
+from mathkernels.studies.arithmetic import tensorboard
+from mathkernels.studies.arithmetic.study import Member
+from mathkernels.studies.arithmetic.tensorboard import LOSS, PENALTY, TEST, TOTAL, VALID
 
 pytest.importorskip("tensorboard", reason="the library tensorboard is not installed")
 

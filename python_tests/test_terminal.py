@@ -33,7 +33,7 @@ COMMANDS = {
     "study": (NALM, *SMALL),
     "list": (NALM, "--list"),
     "two layers": (TWO_LAYERS, "--smoke", "--models", "NMU"),
-    "thresholds": ("-m", "mathkernels.experiment.thresholds", "generate_exp_setups"),
+    "thresholds": ("-m", "mathkernels.studies.arithmetic.thresholds", "generate_exp_setups"),
 }
 
 

@@ -19,7 +19,7 @@ from mathkernels.data.thresholds import (
     two_layer_threshold,
 )
 from mathkernels.ensemble.describe import EPSILON
-from mathkernels.experiment import thresholds
+from mathkernels.studies.arithmetic import thresholds
 
 # Madsen & Johansen 2020, as printed, in the order of TWO_LAYERS; simulated with 10^6 samples.
 PUBLISHED = [

@@ -26,8 +26,10 @@ pytest.importorskip("yaml")
 from safetensors.torch import load_file
 
 from mathkernels.data import adding
-from mathkernels.experiment import adding_loop, adding_training, configuration
-from mathkernels.experiment.adding_config import Config
+from mathkernels.experiment import configuration
+from mathkernels.studies.adding import loop as adding_loop
+from mathkernels.studies.adding import training as adding_training
+from mathkernels.studies.adding.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "train_adding.py"
@@ -235,7 +237,7 @@ def test_a_sweep_trains_every_combination_and_keeps_finished_ones(trainer, comma
 
 def test_logs_for_tensorboard_hold_the_losses(trainer, command, tmp_path):
     pytest.importorskip("tensorboard")
-    from mathkernels.experiment.tensorboard import read_run
+    from mathkernels.studies.arithmetic.tensorboard import read_run
 
     assert trainer.main([*command("run"), "--models", "2", "--tensorboard", str(tmp_path / "logs")]) == 0
     for seed in "01":

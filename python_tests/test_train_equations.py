@@ -23,9 +23,11 @@ pytest.importorskip("yaml")
 
 from safetensors.torch import load_file, save_file
 
-from mathkernels.experiment import configuration, equations_ask, equations_training
-from mathkernels.experiment.equations_config import Config
-from mathkernels.experiment.equations_training import Training, read_weights
+from mathkernels.experiment import configuration
+from mathkernels.studies.equations import ask as equations_ask
+from mathkernels.studies.equations import training as equations_training
+from mathkernels.studies.equations.config import Config
+from mathkernels.studies.equations.training import Training, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "train_equations.py"

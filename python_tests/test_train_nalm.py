@@ -17,12 +17,14 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 pytest.importorskip("tqdm")
 
-from mathkernels.ensemble import campaign, catalogue, figures
 from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
-from mathkernels.experiment import plots, report
+from mathkernels.experiment import plots
 from mathkernels.experiment.optional import MissingLibraryError, load
-from mathkernels.experiment.published import ANCHORS, NOTES
 from mathkernels.experiment.run_folder import RunFolder, replacing
+from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.arithmetic import tables as report
+from mathkernels.studies.division import catalogue, figures
+from mathkernels.studies.division.published import ANCHORS, NOTES
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_nalm.py"
 OUTPUTS = {"config.json", "status.json", "runs.csv", "curves.csv", "summary.csv", "figure.png", "figure.pdf"}

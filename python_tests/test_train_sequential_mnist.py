@@ -22,8 +22,8 @@ from safetensors import safe_open
 from scipy import stats
 
 from mathkernels.data import mnist
-from mathkernels.experiment import sequential_mnist as report
-from mathkernels.experiment import sequential_training
+from mathkernels.studies.sequential_mnist import report
+from mathkernels.studies.sequential_mnist import training as sequential_training
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "train_sequential_mnist.py"
 SOURCE = "random pixels"

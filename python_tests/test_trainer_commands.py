@@ -23,8 +23,11 @@ pytest.importorskip("yaml")
 
 from trainer_cases import EQUATIONS, EXAMPLES, TRAINERS, files, made
 
-from mathkernels.experiment import adding_training, command_line, equations_engine, sequential_training
-from mathkernels.experiment.equations_fused import FusedEngine
+from mathkernels.experiment import command_line
+from mathkernels.studies.adding import training as adding_training
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations.fused import FusedEngine
+from mathkernels.studies.sequential_mnist import training as sequential_training
 
 
 @pytest.fixture(params=TRAINERS)

@@ -19,9 +19,10 @@ pytest.importorskip("yaml")
 
 from trainer_cases import ADDING, TRAINERS, digests, files, made, stop_after
 
-from mathkernels.experiment import output, run_files, tensor_files
-from mathkernels.experiment.adding_config import Config, Sweep
+from mathkernels.experiment import run_files, tensor_files
 from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.studies.adding.config import Config, Sweep
+from mathkernels.studies.arithmetic import folder as output
 
 
 @pytest.fixture(params=TRAINERS)

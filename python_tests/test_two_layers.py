@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from mathkernels.data.thresholds import Setup, two_layer_threshold
-from mathkernels.ensemble import NAU, NMRU, NMU, RealNPU, Run, Stack, Task, campaign, evaluate, fit
-from mathkernels.ensemble.original_two_layers import translate
+from mathkernels.ensemble import NAU, NMRU, NMU, RealNPU, Run, Stack, Task, evaluate, fit
 from mathkernels.ensemble.tensors import initial_parameters, join, layers, split
-from mathkernels.ensemble.two_layers import (
+from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.product.experiments import (
     GATES,
     GRID,
     MODELS,
@@ -28,7 +28,8 @@ from mathkernels.ensemble.two_layers import (
     published_setting,
     simple_product,
 )
-from mathkernels.experiment.two_layer_table import table
+from mathkernels.studies.product.original import translate
+from mathkernels.studies.product.table import table
 
 SCRIPT = Path(__file__).parents[1] / "examples" / "train_two_layers.py"
 

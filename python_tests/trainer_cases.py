@@ -10,7 +10,10 @@ import numpy as np
 import torch
 
 from mathkernels.data import mnist
-from mathkernels.experiment import adding_loop, adding_training, equations_training, sequential_training
+from mathkernels.studies.adding import loop as adding_loop
+from mathkernels.studies.adding import training as adding_training
+from mathkernels.studies.equations import training as equations_training
+from mathkernels.studies.sequential_mnist import training as sequential_training
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 ADDING = (

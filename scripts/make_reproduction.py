@@ -21,14 +21,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mathkernels.ensemble.catalogue import CATALOGUE, Figure
 from mathkernels.ensemble.describe import Run
-from mathkernels.experiment import exact_figure, landscape, plots
+from mathkernels.experiment import plots
 from mathkernels.experiment.csv_files import read_csv
-from mathkernels.experiment.non_finite import NON_FINITE
-from mathkernels.experiment.reproduction import as_published, read_rows, write_page
 from mathkernels.experiment.terminal import run_script
-from mathkernels.experiment.timing import TIMING
+from mathkernels.studies.arithmetic.non_finite import NON_FINITE
+from mathkernels.studies.arithmetic.timing import TIMING
+from mathkernels.studies.division import exact_figure, landscape
+from mathkernels.studies.division.catalogue import CATALOGUE, Figure
+from mathkernels.studies.division.reproduction import as_published, read_rows, write_page
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, PAGE = ROOT / "docs/results/paper", ROOT / "docs/reproduction.md"

@@ -20,10 +20,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mathkernels.experiment.published import ANCHORS
 from mathkernels.experiment.statistics import wilson
 from mathkernels.experiment.terminal import run_script
-from mathkernels.experiment.timing import in_words
+from mathkernels.studies.arithmetic.timing import in_words
+from mathkernels.studies.division.published import ANCHORS
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "ensemble/program.h"
+#include "trainers/nalm/program.h"
 
 namespace mk {
 

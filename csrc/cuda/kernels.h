@@ -1,6 +1,6 @@
 // The training kernels of the GPU.
 #pragma once
-#include "ensemble/program.h"
+#include "trainers/nalm/program.h"
 
 namespace mk {
 

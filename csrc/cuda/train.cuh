@@ -1,4 +1,4 @@
-// Trains one model per warp through the iterations of a program (csrc/ensemble/program.h, with device addresses).  The
+// Trains one model per warp through the iterations of a program (csrc/trainers/nalm/program.h, with device addresses).  The
 // lanes are the samples: lane l takes samples l, l + 32, … in their order, and sums go through lane_sum, which is the
 // order of the CPU trainer.  Parameters, moments and everything that is done with them once per iteration are the same
 // in every lane, computed by all of them.  Warps share nothing and no memory is shared between lanes: all exchange is
@@ -8,8 +8,8 @@
 
 #include "common/random.h"
 #include "cuda/kernels.h"
-#include "ensemble/operation.h"
-#include "ensemble/update.h"
+#include "trainers/nalm/operation.h"
+#include "trainers/nalm/update.h"
 
 namespace mk::MK_ISA {
 

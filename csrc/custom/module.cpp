@@ -3,9 +3,9 @@
 //     MK_ISA             an instruction set that was built, with its flags
 //     MK_MODULE_VERSION  of mathkernels
 //     MK_MODULE_NAME     for messages
-// The header defines mk::MK_ISA::Custom after cells/cell.h.  mathkernels/ensemble/library.py loads the library.
+// The header defines mk::MK_ISA::Custom after cells/cell.h.  mathkernels/ensemble/custom/library.py loads the library.
 #include "cells/cell.h"
-#include "ensemble/cell_ops.h"
+#include "trainers/nalm/cell_ops.h"
 
 #define MK_TEXT_OF(name) #name
 #define MK_TEXT(name) MK_TEXT_OF(name)

@@ -3,7 +3,7 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/sequence.h"
+#include "kernels/sequences/shape.h"
 #include "mathkernels.h"
 
 namespace mk {

@@ -1,7 +1,7 @@
 // The ensemble for Python: a Program whose pointers are set as integers, and one call that trains many of them.
 #include "common/isa.h"
 #include "common/parallel.h"
-#include "ensemble/program.h"
+#include "trainers/nalm/program.h"
 #include "python/bind.h"
 
 namespace mk {

@@ -1,5 +1,5 @@
 // Sequence-to-sequence training for Python: a program whose pointers are set as integers, and calls that run it.
-#include "seq2seq/program.h"
+#include "trainers/seq2seq/program.h"
 
 #include "python/bind.h"
 

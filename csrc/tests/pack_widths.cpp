@@ -13,7 +13,7 @@
 #include "cells/npu.h"
 #include "cells/nru.h"
 #include "cells/real_npu.h"
-#include "ensemble/train.h"
+#include "trainers/nalm/train.h"
 
 using namespace mk;
 using namespace mk::widths;

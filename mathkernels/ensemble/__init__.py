@@ -2,6 +2,7 @@
 
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, RANGES, Task
 from mathkernels.data.distributions import Benford, Range, TruncatedNormal
+from mathkernels.ensemble.cluster.fit import LostWorkersError
 from mathkernels.ensemble.describe import (
     GNALU,
     INALU,
@@ -30,7 +31,6 @@ from mathkernels.ensemble.describe import (
 from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
-from mathkernels.ensemble.sharding import LostWorkersError
 from mathkernels.ensemble.training import Progress, evaluate, fit
 
 __all__ = [

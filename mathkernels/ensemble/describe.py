@@ -22,7 +22,7 @@ from mathkernels.ensemble.checks import (
     require,
     valid_seed,
 )
-from mathkernels.ensemble.custom_module import Custom, CustomTensor
+from mathkernels.ensemble.custom.module import Custom, CustomTensor
 from mathkernels.ensemble.modules import (
     EPSILON,
     GNALU,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from mathkernels.ensemble.checks import choice, count_field, flag, limit_field, number_fields, require
-from mathkernels.ensemble.custom_module import Custom
+from mathkernels.ensemble.custom.module import Custom
 from mathkernels.ensemble.schedules import Norm
 
 EPSILON = 2.0**-23  # eps32 of the papers: the spacing of float32 at 1

@@ -1,4 +1,4 @@
-"""Runs that differ only in seed, ranges and offsets, laid out as csrc/ensemble/program.h wants them."""
+"""Runs that differ only in seed, ranges and offsets, laid out as csrc/trainers/nalm/program.h wants them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mathkernels.ensemble.tensors import join, layers, split, starting_points
 LANES: int = _C.tile_models
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
-_CELLS = (  # of csrc/ensemble/program.h, and the relative cost of one of its inputs
+_CELLS = (  # of csrc/trainers/nalm/program.h, and the relative cost of one of its inputs
     ("nau", 1),
     ("nmu", 1),
     ("real_npu", 4),

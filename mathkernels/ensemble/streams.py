@@ -17,11 +17,11 @@ from mathkernels.data.distributions import Benford, Distribution, Range, Truncat
 
 HALF = 2**30
 STEPS = 2**31
-KINDS: dict[type, int] = {Range: 0, TruncatedNormal: 1, Benford: 2}  # of csrc/ensemble/program.h
+KINDS: dict[type, int] = {Range: 0, TruncatedNormal: 1, Benford: 2}  # of csrc/trainers/nalm/program.h
 
 
-# The series that a truncated normal follows near 0 (csrc/ensemble/distribution.h): its terms, and how far it
-# is used, as a share of its radius of convergence. A further term would add less than the type shows.
+# The series that a truncated normal follows near 0 (csrc/trainers/nalm/distribution.h): its terms, and how far
+# it is used, as a share of its radius of convergence. A further term would add less than the type shows.
 TERMS = 10
 REACH = {np.dtype(np.float32): 1 / 8, np.dtype(np.float64): 1 / 32}
 # A range that ends this close to 0, measured by its width, counts its integers from that end.
@@ -111,7 +111,7 @@ def _truncated_normal(part: TruncatedNormal, real: np.dtype) -> Mapping:
 def avoided(part: Distribution, epsilon: float, real: np.dtype) -> tuple[float, float, float] | None:
     """Return low, high and a substitute for numbers (of a uniform range: integers) that meet -epsilon.
 
-    None if no draw does, as in all ranges of the papers. See csrc/ensemble/draw.h.
+    None if no draw does, as in all ranges of the papers. See csrc/trainers/nalm/draw.h.
     """
     found, target = mapping(part, real), -float(real.type(epsilon))
     low, high = part.intervals[0]

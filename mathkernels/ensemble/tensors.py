@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mathkernels.ensemble.custom_module import Custom
+from mathkernels.ensemble.custom.module import Custom
 from mathkernels.ensemble.initial import Initial, Normal, Uniform
 from mathkernels.ensemble.modules import (
     GNALU,

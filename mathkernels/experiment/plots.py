@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.report import non_finite_note
 from mathkernels.experiment.run_folder import replacing
+from mathkernels.studies.arithmetic.tables import non_finite_note
 
 PANELS = {"rate": "Success rate", "solved_at": "Solved at iteration step", "sparsity": "Sparsity error"}
 WIDTH, NARROW, HEIGHT = 19.6 / 2.54, 9.0 / 2.54, 8.0 / 2.54  # inches; the papers' 19.6 x 8.0 cm

@@ -20,22 +20,20 @@ from fuzzing.damage import Damage
 from mathkernels import _C
 from mathkernels.data import equation_sets, mnist
 from mathkernels.data.equations import Equations
-from mathkernels.ensemble import NMRU, NMU, Adam, fit, library
+from mathkernels.ensemble import NMRU, NMU, Adam, fit
+from mathkernels.ensemble.custom import library
 from mathkernels.ensemble.training import How, train_here
-from mathkernels.experiment import (
-    adding_config,
-    adding_loop,
-    adding_report,
-    adding_training,
-    configuration,
-    csv_files,
-    equations_config,
-    equations_engine,
-    equations_training,
-    sequential_training,
-)
+from mathkernels.experiment import configuration, csv_files
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.nn import LSTM
+from mathkernels.studies.adding import config as adding_config
+from mathkernels.studies.adding import loop as adding_loop
+from mathkernels.studies.adding import report as adding_report
+from mathkernels.studies.adding import training as adding_training
+from mathkernels.studies.equations import config as equations_config
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations import training as equations_training
+from mathkernels.studies.sequential_mnist import training as sequential_training
 
 ROOT = Path(__file__).resolve().parents[2]
 Alter = Callable[[Draw, bytes], Damage]

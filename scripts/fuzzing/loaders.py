@@ -20,7 +20,8 @@ from fuzzing.calls import Call, Difference, Draw
 from fuzzing.compare import same_bits
 from fuzzing.damage import Damage
 from fuzzing.loader_files import Subject
-from mathkernels.ensemble import original, original_two_layers
+from mathkernels.studies.division import original
+from mathkernels.studies.product import original as original_two_layers
 
 
 @cache

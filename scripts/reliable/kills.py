@@ -20,14 +20,12 @@ from fuzzing.fits import state
 from fuzzing.loader_files import adding_plan, equations_plan, plain, sequential_plan
 
 from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
-from mathkernels.experiment import (
-    adding_loop,
-    equations_engine,
-    equations_training,
-    sequential_training,
-)
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.nn import LSTM
+from mathkernels.studies.adding import loop as adding_loop
+from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations import training as equations_training
+from mathkernels.studies.sequential_mnist import training as sequential_training
 
 SAVES = (
     "half written",

@@ -1,7 +1,0 @@
-#include "ensemble/cells.h"
-
-namespace mk::MK_ISA {
-
-const CellOps<double>* double_cell(Cell cell) { return find_cell<double>(cell); }
-
-}  // namespace mk::MK_ISA

@@ -1,8 +1,0 @@
-#include "cells/nau.h"
-#include "ensemble/train.h"
-
-namespace mk::MK_ISA {
-
-TrainTile* train_nau(const Program& p) { return choose<Nau>(p); }
-
-}  // namespace mk::MK_ISA

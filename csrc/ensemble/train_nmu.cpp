@@ -1,8 +1,0 @@
-#include "cells/nmu.h"
-#include "ensemble/train.h"
-
-namespace mk::MK_ISA {
-
-TrainTile* train_nmu(const Program& p) { return choose<Nmu>(p); }
-
-}  // namespace mk::MK_ISA

@@ -1,0 +1,62 @@
+// What a cell of sequences provides to the table: its items, for panels of 16 and of 32 rows.
+#pragma once
+#include "kernels/sequences/backward.h"
+#include "kernels/sequences/small_batch_backward.h"
+#include "kernels/sequences/small_batch_forward.h"
+#include "kernels/sequences/finish.h"
+#include "kernels/sequences/forward.h"
+
+namespace mk::MK_ISA {
+
+template <class Cell, class T>
+struct Sequence {
+  template <template <class, class, int> class Loop>
+  static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
+    if (s.panel_rows == 16)
+      Loop<Cell, T, 16>::run(s, t, item, scratch);
+    else
+      Loop<Cell, T, 32>::run(s, t, item, scratch);
+  }
+  static void pack_forward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
+    if (s.panel_rows == 16)
+      pack_forward<Cell, T, 16>(s, t, item, scratch);
+    else
+      pack_forward<Cell, T, 32>(s, t, item, scratch);
+  }
+  static void pack_backward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
+    if (s.panel_rows == 16)
+      BackwardProducts<Cell, T, 16>::pack(s, t, item, scratch);
+    else
+      BackwardProducts<Cell, T, 32>::pack(s, t, item, scratch);
+  }
+  static int64_t packed_forward(const SequenceShape& s) { return packed_forward_numbers<Cell>(s); }
+  static int64_t packed_backward(const SequenceShape& s) { return BackwardProducts<Cell, T, 16>::packed_numbers(s); }
+  static int64_t partial(const SequenceShape& s) { return WeightGradients<Cell, T, 16>::partial(s); }
+  static int64_t forward_scratch(const SequenceShape& s) {
+    return s.panel_rows == 16 ? SequenceForward<Cell, T, 16>::scratch(s) : SequenceForward<Cell, T, 32>::scratch(s);
+  }
+  static int64_t backward_scratch(const SequenceShape& s) {
+    return s.panel_rows == 16 ? SequenceBackward<Cell, T, 16>::scratch(s) : SequenceBackward<Cell, T, 32>::scratch(s);
+  }
+  template <class Loop>
+  static SequenceMemory few_memory(const SequenceShape& s) {
+    return {typename Loop::Shared(s, nullptr).numbers, typename Loop::Own(s, nullptr).numbers};
+  }
+
+  static constexpr SequenceKernels<T> kernels = {pack_forward_item,
+                                                 run<SequenceForward>,
+                                                 pack_backward_item,
+                                                 run<SequenceBackward>,
+                                                 SequenceFinish<Cell, T>::run,
+                                                 packed_forward,
+                                                 packed_backward,
+                                                 partial,
+                                                 forward_scratch,
+                                                 backward_scratch,
+                                                 FewRowsForward<Cell, T>::run,
+                                                 FewRowsBackward<Cell, T>::run,
+                                                 few_memory<FewRowsForward<Cell, T>>,
+                                                 few_memory<FewRowsBackward<Cell, T>>};
+};
+
+}  // namespace mk::MK_ISA

@@ -1,8 +1,0 @@
-#include "seq2seq/kernels.h"
-
-namespace mk::MK_ISA {
-
-extern const Seq2SeqKernels seq2seq_double;
-const Seq2SeqKernels seq2seq_double = Seq2Seq<double>::kernels;
-
-}  // namespace mk::MK_ISA

@@ -1,0 +1,11 @@
+#include "cells/npu.h"
+#include "trainers/nalm/train.h"
+
+namespace mk::MK_ISA {
+
+TrainTile* train_npu(const Program& p) {
+  if (p.epsilon <= 1e-30) return nullptr;  // the smallest r is epsilon; without one an input of 0 has no logarithm
+  return choose<Npu<Domain::normal>>(p);
+}
+
+}  // namespace mk::MK_ISA

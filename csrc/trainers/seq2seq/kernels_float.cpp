@@ -1,0 +1,8 @@
+#include "trainers/seq2seq/kernels.h"
+
+namespace mk::MK_ISA {
+
+extern const Seq2SeqKernels seq2seq_float;
+const Seq2SeqKernels seq2seq_float = Seq2Seq<float>::kernels;
+
+}  // namespace mk::MK_ISA
