@@ -31,14 +31,15 @@ from mathkernels.studies.arithmetic.progress import CampaignBar
 from mathkernels.studies.arithmetic.study import Study
 from mathkernels.studies.arithmetic.timing import read_rates
 from mathkernels.studies.division import figures, listing, original, reproduction, sweeps
-from mathkernels.studies.division.catalogue import CATALOGUE, Figure
+from mathkernels.studies.division.catalogue import CATALOGUE
 from mathkernels.studies.division.command import SINGLE, arguments, sized
+from mathkernels.studies.division.drawn import DrawnFigure
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMING, RIVALS = ROOT / "docs/results/paper/timing.json", ROOT / "benchmarks/results/ensemble.json"
 
 
-def describe(args: argparse.Namespace) -> tuple[str, list[Study], list[Figure]]:
+def describe(args: argparse.Namespace) -> tuple[str, list[Study], list[DrawnFigure]]:
     """Return a name, what to train and what only to draw; raises ValueError for what cannot be."""
     given = {name: getattr(args, name) for name in SINGLE if getattr(args, name) is not None}
     if given and args.module is None:
@@ -46,7 +47,8 @@ def describe(args: argparse.Namespace) -> tuple[str, list[Study], list[Figure]]:
         raise ValueError(f"{names}: a figure fixes it; use --module for studies of your own")
     if args.figure is not None:
         found = figures.find_figures(args.figure)
-        studies, drawn = [f.study for f in found if f.study], [f for f in found if f.study is None]
+        studies = [figure.study for figure in found if figure.study]
+        drawn = [DrawnFigure(figure) for figure in found if figure.study is None]
         name = "all" if len(found) == len(CATALOGUE) else "-".join(["figure", *(f.number for f in found)])
     elif args.original is not None:
         translation = original.translate(args.original)

@@ -25,9 +25,9 @@ from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.parser import Parser
 from mathkernels.experiment.terminal import run_script
 from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.arithmetic.command import add_how, seeds
 from mathkernels.studies.arithmetic.folder import CampaignFolder
 from mathkernels.studies.arithmetic.progress import CampaignBar
-from mathkernels.studies.division.command import add_how, seeds
 from mathkernels.studies.product import experiments as two_layers
 from mathkernels.studies.product import original as original_two_layers
 from mathkernels.studies.product.table import write_table

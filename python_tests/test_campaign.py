@@ -16,10 +16,12 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("scipy")
 
 from mathkernels.ensemble.describe import NMRU, NRU
-from mathkernels.ensemble.training import Progress, fit
+from mathkernels.ensemble.fitting import fit
+from mathkernels.ensemble.run import Progress
 from mathkernels.studies.arithmetic import campaign, progress, timing
 from mathkernels.studies.arithmetic.folder import CampaignFolder
 from mathkernels.studies.division import catalogue, exact_figure, landscape, listing, reproduction, verdicts
+from mathkernels.studies.division.drawn import DrawnFigure
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -134,7 +136,7 @@ def test_the_time_left_counts_later_groups_at_their_known_rates(runs):
 @pytest.fixture(scope="module")
 def written(studies, trained, tmp_path_factory):
     path = tmp_path_factory.mktemp("campaign")
-    folder = CampaignFolder(path, studies, [catalogue.CATALOGUE["5"]])
+    folder = CampaignFolder(path, studies, [DrawnFigure(catalogue.CATALOGUE["5"])])
     folder.begin(resume=False, overwrite=False)
     text = folder.write(trained)
     reproduction.write_page(path / "report.md", path, path / "no-benchmark.json")
@@ -284,7 +286,7 @@ def test_the_docs_take_over_small_files_and_the_page_is_repeatable(script, tmp_p
     study = catalogue.FIGURES["11"]
     members = study.members()
     trained = campaign.train([m.run for m in members], threads=1)
-    folder = CampaignFolder(tmp_path / "all", [study], [catalogue.CATALOGUE["5"]])
+    folder = CampaignFolder(tmp_path / "all", [study], [DrawnFigure(catalogue.CATALOGUE["5"])])
     folder.begin(resume=False, overwrite=False)
     folder.write(trained)
     assert script.main([str(tmp_path / "all")]) == 0

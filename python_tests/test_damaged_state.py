@@ -10,6 +10,7 @@ from ensemble_cases import run, task
 from seq2seq_cases import EQUATIONS, data
 
 from mathkernels.ensemble import INALU, NMU, Restarts, Seq2SeqEnsemble, fit, training
+from mathkernels.ensemble.run import How
 from mathkernels.ensemble.describe import SGD
 
 RUNS = [run(NMU(), task=task("mul"), seed=seed, iterations=130, evaluate_every=40) for seed in range(2)]
@@ -31,7 +32,7 @@ def half(tmp_path, monkeypatch):
     monkeypatch.setattr(training, "CALL_SECONDS", 0.0)
     path = tmp_path / "fit"
     calls = []
-    how = training.How(1, "float32", "hash", "cpu")
+    how = How(1, "float32", "hash", "cpu")
 
     def stop():
         calls.append(1)

@@ -22,7 +22,8 @@ ALLOWED = {
     "ops": ("_C", "backends", "ops", "reference"),
     "nn": ("initial_values", "nn", "ops"),
     "data": ("data",),
-    "experiment": ("__version__", "data", "ensemble", "experiment", "files"),
+    "experiment": ("__version__", "data", "experiment", "files"),
+    "studies": ("backends", "data", "ensemble", "experiment", "files", "nn", "ops", "studies"),
     "ensemble": ("_C", "_C_cuda", "backends", "data", "ensemble", "files", "initial_values", "ops"),
 }
 ONLY_TYPES = {
@@ -111,6 +112,59 @@ def test_a_package_imports_only_the_packages_below_it(package):
                 assert fits, f"{path.relative_to(ROOT)} imports {module}; may import {allowed}"
 
 
+def test_a_study_imports_no_other_but_what_the_arithmetic_ones_share():
+    for path in sources(PACKAGE / "studies", "*.py"):
+        room = path.relative_to(PACKAGE / "studies").parts[0]
+        for module, _ in imports(path):
+            if module.startswith("mathkernels.studies."):
+                assert module.split(".")[2] in (room, "arithmetic"), (
+                    f"{path.relative_to(ROOT)} imports {module}"
+                )
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def graph():
+    """Every module of the package and those that it imports, at import time or in functions; not for types."""
+    paths = {module_of(path): path for path in sources(PACKAGE, "*.py")}
+    found = {}
+    for module, path in paths.items():
+        tree = ast.parse(path.read_text())
+        typing_only = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        for node in typing_only:
+            tree.body.remove(node)
+        named = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= (whole & set(paths)) or {node.module}
+            elif isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+        found[module] = (named & set(paths)) - {"mathkernels"}  # which gives its version and compiled module
+    return found
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    edges, done = graph(), set()
+
+    def visit(module, way):
+        assert module not in way, " imports ".join([*way[way.index(module) :], module])
+        if module not in done:
+            for other in sorted(edges[module]):
+                visit(other, [*way, module])
+            done.add(module)
+
+    for module in edges:
+        visit(module, [])
+
+
 def test_the_reference_needs_torch_and_numpy_only():
     for path in sources(PACKAGE / "reference", "*.py"):
         foreign = {module.split(".")[0] for module, _ in imports(path)}
@@ -170,11 +224,9 @@ def test_kernel_files_include_nothing_that_instruction_sets_would_share():
     for path in kernel_sources():
         own, system = closure(path)
         assert system <= ONLY_TYPES, f"{path.relative_to(ROOT)}: {system}"
-        folders = {header.parent.name for header in own}
-        # csrc itself is mathkernels.h, which declares and defines nothing
-        assert folders <= {"csrc", "cells", "common", "kernels", "ensemble", "seq2seq"}, path.relative_to(
-            ROOT
-        )
+        rooms = {header.relative_to(CSRC).parts[0] for header in own}
+        # mathkernels.h declares and defines nothing
+        assert rooms <= {"mathkernels.h", "cells", "common", "kernels", "trainers"}, path.relative_to(ROOT)
 
 
 def test_kernels_do_not_allocate_print_throw_or_read_the_environment():

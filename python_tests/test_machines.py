@@ -19,7 +19,7 @@ from mathkernels.data import normal
 from mathkernels.ensemble import INALU, NMU
 from mathkernels.ensemble.cluster import shard
 from mathkernels.ensemble.powers import one_less_powers, powers
-from mathkernels.ensemble.training import How
+from mathkernels.ensemble.run import How
 
 WORKER = Path(__file__).with_name("machine_worker.py")
 

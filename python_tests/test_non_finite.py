@@ -11,12 +11,12 @@ from ensemble_cases import run, task
 
 from mathkernels.ensemble import NMU, SGD, Stack, fit
 from mathkernels.ensemble.describe import Linear
-from mathkernels.experiment import plots
 from mathkernels.experiment.csv_files import read_csv
-from mathkernels.studies.arithmetic import campaign, non_finite
+from mathkernels.studies.arithmetic import campaign, non_finite, panels
 from mathkernels.studies.arithmetic import tables as report
 from mathkernels.studies.arithmetic.folder import CampaignFolder
 from mathkernels.studies.arithmetic.study import Study
+from mathkernels.studies.division import non_finite as non_finite_page
 from mathkernels.studies.division.catalogue import IN_2, varied
 from mathkernels.studies.division.figures import find_datasets
 from mathkernels.studies.product import table as two_layer_table
@@ -122,7 +122,7 @@ def test_a_folder_counts_them_in_its_tables_its_text_and_its_figure(trained, tmp
     counts = next(line for line in text.splitlines() if line.startswith(report.NON_FINITE))
     assert counts.split()[-2:] == ["0/4", "4/4"]
     members = one.members()
-    drawn = plots.panel_figure(report.summary_rows(members, results.of([m.run for m in members])), "Mine")
+    drawn = panels.panel_figure(report.summary_rows(members, results.of([m.run for m in members])), "Mine")
     assert drawn.get_suptitle() == "Mine\n4 of 8 runs end in NaN or infinity: steep 4"
 
 
@@ -132,7 +132,7 @@ def test_a_figure_without_such_runs_has_no_note(trained):
     members = [member for member in one.members() if member.variant != "steep"]
     summary = report.summary_rows(members, results.of([m.run for m in members]))
     assert report.non_finite_note(summary) == ""
-    assert plots.panel_figure(summary, "Mine").get_suptitle() == "Mine"
+    assert panels.panel_figure(summary, "Mine").get_suptitle() == "Mine"
 
 
 def test_the_page_counts_distinct_runs_by_group(trained, tmp_path):
@@ -147,13 +147,13 @@ def test_the_page_counts_distinct_runs_by_group(trained, tmp_path):
     assert (first["module"], first["inputs"], first["range"]) == ("Linear", 2, "U[1,2]")
     assert first["shown_in"] == ["mine: steep", "other: steep"]
     assert (first["runs"], first["non_finite"], first["first_at"]) == (2, 2, 10)
-    text = "\n".join(non_finite.section(tmp_path))
+    text = "\n".join(non_finite_page.section(tmp_path))
     assert "**4 of 8** distinct runs" in text
     assert "| Linear, 2 | U[10,20] | mine: steep; other: steep | 2 | 2 | 10 | NOT FOUND |" in text
 
 
 def test_a_page_of_older_results_says_that_nothing_was_counted(tmp_path):
-    assert "Not counted" in "\n".join(non_finite.section(tmp_path))
+    assert "Not counted" in "\n".join(non_finite_page.section(tmp_path))
 
 
 def test_an_older_table_is_refused_by_the_name_of_what_it_lacks(tmp_path):

@@ -21,7 +21,7 @@ from mathkernels.ensemble.describe import NRU, SGD, Norm, Ramp, RealNPU
 from mathkernels.experiment import plots
 from mathkernels.experiment.optional import MissingLibraryError, load
 from mathkernels.experiment.run_folder import RunFolder, replacing
-from mathkernels.studies.arithmetic import campaign
+from mathkernels.studies.arithmetic import campaign, panels
 from mathkernels.studies.arithmetic import tables as report
 from mathkernels.studies.division import catalogue, figures
 from mathkernels.studies.division.published import ANCHORS, NOTES
@@ -146,7 +146,7 @@ def test_a_study_without_success_has_a_summary_a_table_and_a_figure(known, tmp_p
     summary = report.summary_rows(members, results)
     assert all(row["successes"] == 0 and math.isnan(row["solved_at"]) for row in summary)
     assert "0/4" in report.success_table(summary)
-    plots.save(plots.panel_figure(summary, "none"), [tmp_path / "none.png"])
+    plots.save(panels.panel_figure(summary, "none"), [tmp_path / "none.png"])
     assert (tmp_path / "none.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -25,6 +25,7 @@ from mathkernels.ensemble.describe import Run
 from mathkernels.experiment import plots
 from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.terminal import run_script
+from mathkernels.studies.arithmetic import panels
 from mathkernels.studies.arithmetic.non_finite import NON_FINITE
 from mathkernels.studies.arithmetic.timing import TIMING
 from mathkernels.studies.division import exact_figure, landscape
@@ -85,7 +86,7 @@ def take_figure(campaign: Path, target: Path, figure: Figure) -> None:
         if figure.study is None:
             drawn = exact_figure.exact_figure(read, title)
         else:
-            drawn = plots.panel_figure(read, title, figure.study.xlabel, figure.study.panels)
+            drawn = panels.panel_figure(read, title, figure.study.xlabel, figure.study.panels)
     plots.save(drawn, [folder / "figure.png"], dpi=DPI)
 
 

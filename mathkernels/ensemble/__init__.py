@@ -28,10 +28,12 @@ from mathkernels.ensemble.describe import (
     Run,
     Stack,
 )
+from mathkernels.ensemble.fitting import fit
 from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.run import Progress
 from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
-from mathkernels.ensemble.training import Progress, evaluate, fit
+from mathkernels.ensemble.training import evaluate
 
 __all__ = [
     "CHALLENGING",

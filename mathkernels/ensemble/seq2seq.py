@@ -15,7 +15,7 @@ from mathkernels.data import ranges
 from mathkernels.ensemble import seq2seq_tensors as tensors
 from mathkernels.ensemble.checks import flag, require
 from mathkernels.ensemble.powers import powers
-from mathkernels.ensemble.training import CALL_SECONDS, deferred_interrupt
+from mathkernels.ensemble.run import CALL_SECONDS, deferred_interrupt
 
 DTYPES = (torch.float32, torch.float64)
 BETA1, BETA2 = 0.9, 0.999

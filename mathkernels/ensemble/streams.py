@@ -20,8 +20,8 @@ STEPS = 2**31
 KINDS: dict[type, int] = {Range: 0, TruncatedNormal: 1, Benford: 2}  # of csrc/trainers/nalm/program.h
 
 
-# The series that a truncated normal follows near 0 (csrc/trainers/nalm/distribution.h): its terms, and how far
-# it is used, as a share of its radius of convergence. A further term would add less than the type shows.
+# The series that a truncated normal follows near 0 (csrc/trainers/nalm/distribution.h): its terms, and how
+# far it is used, as a share of its radius of convergence. A further term would add less than the type shows.
 TERMS = 10
 REACH = {np.dtype(np.float32): 1 / 8, np.dtype(np.float64): 1 / 32}
 # A range that ends this close to 0, measured by its width, counts its integers from that end.

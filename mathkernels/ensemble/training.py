@@ -1,16 +1,12 @@
-"""Train runs to the end, many iterations per compiled call."""
+"""Train runs to the end in this process, many iterations per compiled call."""
 
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -22,96 +18,13 @@ from mathkernels.ensemble.cuda import CudaTrainer
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import DTYPES, GENERATORS, TrainingProgram, build_programs
 from mathkernels.ensemble.results import Results, records
+from mathkernels.ensemble.run import CALL_SECONDS, How, Progress, deferred_interrupt
 
-# A compiled call lasts about this long: short for a progress bar and Ctrl-C, long enough to cost nothing.
-CALL_SECONDS = 0.25
 # A call makes at most so many iterations: the schedules of a longer one would leave the cache.
 CALL_ITERATIONS = 50_000
 CHECKPOINT_SECONDS = 5.0
 
 Trainer = Callable[[Sequence[TrainingProgram]], None]  # trains the windows set by ``advance_to``
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a fit stands: model-iterations done and to do, runs finished and in all, seconds of wall time."""
-
-    done_iterations: int
-    total_iterations: int
-    finished_runs: int
-    total_runs: int
-    seconds: float
-
-
-@dataclass(frozen=True)
-class How:
-    """How to train, whatever the runs are; see :func:`fit`."""
-
-    threads: int | None
-    dtype: str
-    generator: str
-    device: str
-
-    def settings(self) -> dict[str, Any]:
-        """Return what the bits of a fit on this machine depend on besides its runs."""
-        fused = self.device == "cuda" or backends.fused()
-        return {"dtype": self.dtype, "generator": self.generator, "fused": fused}
-
-
-def fit(
-    runs: Sequence[Run],
-    *,
-    threads: int | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
-    progress: Callable[[Progress], None] | None = None,
-    dtype: str = "float32",
-    generator: str = "hash",
-    device: str = "cpu",
-    executor: Any = None,
-    shards: int | None = None,
-) -> Results:
-    """Train every run to its last iteration inside compiled calls and return the results.
-
-    A run's result is bitwise the same alone or among others, with any number of threads, after a resume, and
-    on any number of machines. It does depend on the dtype, the generator, and on whether the instruction set
-    fuses multiply and add (v3, v4 and NEON do).
-
-    Args:
-        runs: what to train, at least one.
-        threads: worker threads; None takes torch.get_num_threads().
-        checkpoint: file to resume from if it exists; written every few seconds, on Ctrl-C and at the end.
-            A write that fails later (a full disk, say) is a warning: training goes on.
-        progress: called after every compiled call, about four times a second, or every 50,000 iterations.
-        dtype: "float32", as the papers, or "float64".
-        generator: "hash" or "philox" (slower, by a published design); see docs/random.md.
-        device: "cpu", or "cuda" for the modules that have a trainer there; see docs/gpu.md.
-        executor: None, or where to train the runs in shards: anything with ``submit(function, argument)``
-            that returns futures with ``done``, ``result`` and ``cancel``; see docs/cluster.md. Then
-            ``threads`` counts per worker, ``checkpoint`` is a folder that all workers see, made if it is
-            absent, and ``progress`` is called after every shard.
-        shards: how many; None takes four per worker of the executor, or those of the checkpoint folder.
-
-    Returns:
-        The results. After Ctrl-C those so far, with ``interrupted`` set; a second raises KeyboardInterrupt.
-        Where the program ignores SIGINT or has a handler of its own, that stays in force and nothing is
-        interrupted.
-
-    Raises:
-        ValueError, TypeError: an argument is not as above, or the checkpoint belongs to something else.
-        RuntimeError: device="cuda" without a usable GPU; the message names the remedy.
-        LostWorkersError: workers were lost again and again, or all at once.
-    """
-    runs = check_runs(runs, threads, dtype, generator)
-    check_progress(progress)
-    checks.choice("device", device, ("cpu", "cuda"))
-    how = How(checks.valid_threads(threads), dtype, generator, device)
-    if executor is not None:
-        from mathkernels.ensemble import sharding  # it trains its shards with this module
-
-        return sharding.fit_shards(runs, how, executor, shards, checkpoint, progress)
-    if shards is not None:
-        raise ValueError(f"shards: got {checks.shown(shards)}, needs an executor to train them")
-    return train_here(runs, how, checkpoint, progress)
 
 
 def train_here(
@@ -160,12 +73,6 @@ def _save(file: Checkpoint, programs: Sequence[TrainingProgram], seconds: float,
             warnings.warn(what, stacklevel=3)
         return False
     return True
-
-
-def check_progress(progress: object) -> None:
-    """Raise TypeError unless this is something to call, or None."""
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress: got {progress!r}, needs a function of one argument or None")
 
 
 def check_runs(
@@ -268,27 +175,3 @@ def _progress(programs: Sequence[TrainingProgram], seconds: float) -> Progress:
         total_runs=sum(program.models for program in programs),
         seconds=seconds,
     )
-
-
-@contextmanager
-def deferred_interrupt() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C into a set event, so that no state is left half-advanced; the second raises.
-
-    A program that ignores SIGINT or handles it itself goes on to do so: then nothing is changed here.
-    """
-    interrupted = threading.Event()
-    main = threading.current_thread() is threading.main_thread()  # signals arrive there only
-    previous = signal.getsignal(signal.SIGINT)
-    if not main or previous is not signal.default_int_handler:
-        yield interrupted
-        return
-
-    def note(number: int, frame: object) -> None:
-        interrupted.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interrupted
-    finally:
-        signal.signal(signal.SIGINT, previous)

@@ -26,7 +26,7 @@ EQUATIONS = (
     *("accuracy.png", "loss.png", "errors.png", "error_sizes.png", "neurons.png", "neuron.png"),
 )
 SEQUENTIAL = ("runs.csv", "curves.csv", "summary.csv", "figure.png", "weights/<name>-seed<n>.safetensors")
-DIVISION = (
+ARITHMETIC = (
     *(
         "runs.csv",
         "curves.csv",
@@ -39,7 +39,7 @@ DIVISION = (
     ),
     *("report.md", "exact.csv", "landscape.csv", "checkpoint-<name>"),
 )
-EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *DIVISION, LIST, CHECKPOINT)))
+EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *ARITHMETIC, LIST, CHECKPOINT)))
 _PLACEHOLDERS = {"<n>": r"\d+", "<name>": r"[\w.+-]+"}
 
 

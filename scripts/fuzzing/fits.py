@@ -18,7 +18,8 @@ from fuzzing.calls import Call, Difference, Draw
 from fuzzing.compare import same_bits
 from mathkernels.ensemble import Results, Run, Seq2SeqEnsemble, fit
 from mathkernels.ensemble.program import ROW_COLUMNS
-from mathkernels.ensemble.training import How, train_here
+from mathkernels.ensemble.run import How
+from mathkernels.ensemble.training import train_here
 from mathkernels.reference.ensemble import train
 
 SETS = [("U[1,2]", "U[2,6]"), ("U[0.1,0.2]", "U[0.2,2]"), ("U[-2,-1]", "U[-6,-2]"), ("U[-2,2]", "U[2,6]")]

@@ -22,7 +22,8 @@ from mathkernels.data import equation_sets, mnist
 from mathkernels.data.equations import Equations
 from mathkernels.ensemble import NMRU, NMU, Adam, fit
 from mathkernels.ensemble.custom import library
-from mathkernels.ensemble.training import How, train_here
+from mathkernels.ensemble.run import How
+from mathkernels.ensemble.training import train_here
 from mathkernels.experiment import configuration, csv_files
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.nn import LSTM

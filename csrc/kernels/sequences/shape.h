@@ -5,7 +5,7 @@
 // panels.  Panels form blocks, blocks form groups; an item of forward is a block, an item of backward a group, which
 // owns one partial sum of the weight gradients.  All of this follows from the shape alone.
 //
-// With few rows lanes are units instead (sequence_few_rows.h), and a team may share the steps of one sequence.
+// With few rows lanes are units instead (small_batch.h), and a team may share the steps of one sequence.
 #pragma once
 #include <cstdint>
 

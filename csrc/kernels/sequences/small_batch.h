@@ -1,5 +1,5 @@
 // Sequences of few rows: lanes are units, because rows would not fill a pack.  The sums are the same chains as over
-// panels (sequence_products.h), so a row has the same bits either way.
+// panels (products.h), so a row has the same bits either way.
 //
 // Weights are read in tiles of 16 outputs, [sum of the chain][output]; a matrix says how its tiles are laid out from
 // the tensor.  Where a call reads the weights often they are laid out once, else a piece at a time, on the way.

@@ -20,7 +20,7 @@ from mathkernels.ensemble.cluster.folder import ShardFolder
 from mathkernels.ensemble.cluster.shard import Outcome, Shard, cut_runs, machine, standing, train_shard
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.results import Record, Results
-from mathkernels.ensemble.training import How, Progress, deferred_interrupt
+from mathkernels.ensemble.run import How, Progress, deferred_interrupt
 
 SHARDS, SHARDS_PER_WORKER = 8, 4
 MOST_SHARDS = 10_000  # their files have four digits

@@ -24,8 +24,9 @@ from mathkernels.ensemble.cluster.folder import Cut
 from mathkernels.ensemble.describe import Run
 from mathkernels.ensemble.program import build_programs, program_key
 from mathkernels.ensemble.results import Record, records
+from mathkernels.ensemble.run import How
 from mathkernels.ensemble.tensors import starting_points
-from mathkernels.ensemble.training import How, train_here
+from mathkernels.ensemble.training import train_here
 
 
 @dataclass(frozen=True)

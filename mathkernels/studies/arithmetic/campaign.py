@@ -18,9 +18,11 @@ import numpy as np
 
 from mathkernels import backends
 from mathkernels.ensemble.describe import Run
+from mathkernels.ensemble.fitting import fit
 from mathkernels.ensemble.results import Results
+from mathkernels.ensemble.run import Progress, check_progress
 from mathkernels.ensemble.streams import distribution_kind, mapping
-from mathkernels.ensemble.training import Progress, check_progress, check_runs, fit
+from mathkernels.ensemble.training import check_runs
 from mathkernels.files import check_replaceable, replacing
 
 _NO_STEPS = np.zeros(0, np.int64)

@@ -6,39 +6,35 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
-from mathkernels.experiment import plots
+from mathkernels.experiment import plots, run_files
 from mathkernels.experiment.csv_files import LIST
-from mathkernels.experiment.run_folder import CHECKPOINT, CONFIG, STATUS, RunFolder, writable
-from mathkernels.studies.arithmetic import campaign
+from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder, writable
+from mathkernels.studies.arithmetic import campaign, panels
 from mathkernels.studies.arithmetic import tables as report
 from mathkernels.studies.arithmetic.campaign import Selection, Trained
 from mathkernels.studies.arithmetic.non_finite import NON_FINITE, non_finite
 from mathkernels.studies.arithmetic.study import Member, Study
 from mathkernels.studies.arithmetic.tensorboard import check_names, write_runs
 from mathkernels.studies.arithmetic.timing import TIMING, rate_table, timing
-from mathkernels.studies.division import exact_figure, landscape
-from mathkernels.studies.division.catalogue import Figure
-from mathkernels.studies.product.table import TABLE
 
 FIGURE_FILES = ("figure.png", "figure.pdf")
-DRAWN = {"5": "exact.csv", "9": "landscape.csv"}  # figures without training and their data
-REPORT = "report.md"  # of several figures
-OUTPUTS = (
-    *(
-        "runs.csv",
-        "curves.csv",
-        "summary.csv",
-        *DRAWN.values(),
-        *FIGURE_FILES,
-        TIMING,
-        NON_FINITE,
-        REPORT,
-        TABLE,
-    ),
-    f"{CHECKPOINT}-<name>",
-)
+OUTPUTS = run_files.ARITHMETIC
 MOST_TABLES = 4  # that are printed; of more studies only a line each
+
+
+class Drawn(Protocol):
+    """A figure that needs no training."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        ...
+
+    def write(self, folder: RunFolder) -> None:
+        """Write its data and its image."""
+        ...
 
 
 class CampaignFolder:
@@ -60,7 +56,7 @@ class CampaignFolder:
         self,
         path: Path,
         studies: Sequence[Study],
-        drawn: Sequence[Figure] = (),
+        drawn: Sequence[Drawn] = (),
         *,
         tensorboard: Path | None = None,
         threads: int | None = None,
@@ -111,7 +107,7 @@ class CampaignFolder:
                     write_runs(self.tensorboard / study.name, members, results)
                 tables.append(text if len(self.studies) <= MOST_TABLES else text.rpartition("\n")[2])
         for figure in self.drawn:
-            write_drawn(self.folder(figure.name), figure)
+            figure.write(self.folder(figure.name))
         content = timing(trained, seconds)
         self.root.write_json(TIMING, content)
         self.root.write_json(NON_FINITE, non_finite(trained, self.members))
@@ -136,7 +132,7 @@ def write_study(
     folder.write_csv("curves.csv", report.curve_rows(members, results), report.CURVE_COLUMNS)
     folder.write_csv("summary.csv", summary, report.SUMMARY_COLUMNS)
     title = study.title + (" – interrupted" if results.interrupted else "")
-    figure = plots.panel_figure(summary, title, study.xlabel, study.panels)
+    figure = panels.panel_figure(summary, title, study.xlabel, study.panels)
     plots.save(figure, [folder.path / name for name in FIGURE_FILES])
     folder.write_json(
         STATUS,
@@ -159,16 +155,3 @@ def write_study(
     spent = f"{study.name}: {size} {state} {results.seconds:.1f} s"
     note = report.non_finite_note(summary)
     return f"\n{title}: solved runs\n\n{report.success_table(summary)}\n\n{spent}{note and '; ' + note}"
-
-
-def write_drawn(folder: RunFolder, figure: Figure) -> None:
-    """Compute and draw a figure that needs no training."""
-    title, data = f"Figure {figure.number}: {figure.title}", DRAWN[figure.number]
-    if figure.number == "5":
-        rows = exact_figure.exact_rows()
-        folder.write_csv(data, rows, exact_figure.COLUMNS)
-        drawn = exact_figure.exact_figure(rows, title)
-    else:
-        folder.write_csv(data, landscape.landscape_rows(), landscape.COLUMNS)
-        drawn = landscape.landscape_figure(title)
-    plots.save(drawn, [folder.path / name for name in FIGURE_FILES])

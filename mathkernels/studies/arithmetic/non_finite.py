@@ -1,10 +1,8 @@
-"""Which runs of a campaign end in NaN or infinity, each distinct run counted once, and why."""
+"""Which runs of a campaign end in NaN or infinity, each distinct run counted once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import numpy as np
 from mathkernels.ensemble.describe import Run
 from mathkernels.studies.arithmetic.campaign import Trained
 from mathkernels.studies.arithmetic.study import Member
-from mathkernels.studies.division.published import NON_FINITE_CAUSES
 
 NON_FINITE = "non_finite.json"
 
@@ -53,46 +50,3 @@ def non_finite(trained: Trained, members: Mapping[str, Sequence[Member]]) -> dic
                 }
             )
     return {"runs": len(runs), "non_finite": int(results.non_finite.sum()), "groups": found}
-
-
-def section(results: Path) -> Iterator[str]:
-    """Yield the lines of the page about a folder of results."""
-    yield "## Runs that end in NaN or infinity\n"
-    path = results / NON_FINITE
-    if not path.exists():
-        yield (
-            "Not counted: the results were trained by a version of mathkernels that did not write "
-            f"`{NON_FINITE}`.\n"
-        )
-        return
-    content = json.loads(path.read_text(encoding="utf-8"))
-    yield (
-        f"**{content['non_finite']:,} of {content['runs']:,}** distinct runs. A run counts if a parameter "
-        "or a number of its last logged row is NaN or infinite; its best row, which the tables and "
-        "figures show, is of before. `runs.csv` names every such run (`non_finite`) and the iteration since "
-        "which (`non_finite_at`).\n"
-    )
-    if not content["groups"]:
-        return
-    yield "| module, inputs | range | shown in | runs | end so | earliest at | cause |"
-    yield "| --- | --- | --- | ---: | ---: | ---: | --- |"
-    for group in content["groups"]:
-        cells = (
-            f"{group['module']}, {group['inputs']}",
-            group["range"],
-            "; ".join(group["shown_in"]),
-            f"{group['runs']:,}",
-            f"{group['non_finite']:,}",
-            f"{group['first_at']:,}",
-            cause(group),
-        )
-        yield "| " + " | ".join(cells) + " |"
-    yield ""
-
-
-def cause(group: Mapping[str, Any]) -> str:
-    """Return why runs of a group end so, where it was found out."""
-    for known in NON_FINITE_CAUSES:
-        if known.module == group["module"] and (known.ranges is None or group["range"] in known.ranges):
-            return known.text
-    return "NOT FOUND"

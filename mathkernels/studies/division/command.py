@@ -6,33 +6,18 @@ import argparse
 import dataclasses
 
 from mathkernels.experiment.parser import Parser, folder
+from mathkernels.studies.arithmetic.command import add_how, seeds
 from mathkernels.studies.arithmetic.study import Study
 from mathkernels.studies.division.catalogue import CATALOGUE, IN_2
 from mathkernels.studies.division.figures import find_datasets
 
 SMOKE_ITERATIONS, SMOKE_SEEDS = 2_000, (0, 1)
-MOST_SEEDS = 100_000
 # options that --module alone takes, by their names in the parsed arguments
 SINGLE = (
     *("inputs", "operation", "extrapolation", "lr", "optimizer", "momentum", "criterion", "clip_norm"),
     *("clip_value", "restarts"),
     *("option", "sweep"),
 )
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """Read "25" as 0…24, "10-14" as 10…14 and "3,5,8" as it stands."""
-    try:
-        if "," in text:
-            return tuple(int(part) for part in text.split(","))
-        first, last = (int(part) for part in text.split("-")) if "-" in text else (0, int(text) - 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs a number, 10-14 or 3,5,8") from None
-    if "-" in text and last < first:
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs FIRST-LAST with FIRST of at most LAST")
-    if last - first >= MOST_SEEDS:
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs at most {MOST_SEEDS:,} seeds")
-    return tuple(range(first, last + 1))
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -72,15 +57,6 @@ def arguments() -> argparse.ArgumentParser:
     how.add_argument("--tensorboard", type=folder, metavar="DIR", help=logs)
     how.add_argument("--published-statistics", action="store_true", help="half-scale sparsity means")
     return parser
-
-
-def add_how(group: argparse._ActionsContainer) -> None:
-    """Add the options that every trainer of this kind has."""
-    group.add_argument("--out", type=folder, help="run folder (default runs/<name>)")
-    held = group.add_mutually_exclusive_group()
-    held.add_argument("--resume", action="store_true", help="continue an interrupted run")
-    held.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")
-    group.add_argument("--threads", type=int, help="default: all cores")
 
 
 def sized(study: Study, args: argparse.Namespace) -> Study:

@@ -7,14 +7,11 @@ that ask for something else are errors.
 
 from __future__ import annotations
 
-import ast
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-from mathkernels.data.arithmetic import OPERATIONS, suggestion
-from mathkernels.data.distributions import Benford, Distribution, Range, TruncatedNormal
+from mathkernels.data.arithmetic import OPERATIONS
 from mathkernels.ensemble.describe import (
     NAC,
     NALU,
@@ -23,8 +20,6 @@ from mathkernels.ensemble.describe import (
     NMU,
     NPU,
     NRU,
-    SGD,
-    Adam,
     Linear,
     Module,
     NACMul,
@@ -32,16 +27,9 @@ from mathkernels.ensemble.describe import (
     Ramp,
     RealNPU,
 )
+from mathkernels.studies.arithmetic.original import Translation, dataset_of, one_of, optimizer_of
 from mathkernels.studies.arithmetic.original_flags import FLAGS, parse
-from mathkernels.studies.arithmetic.study import Dataset, Study, Variant
-
-
-@dataclass(frozen=True)
-class Translation:
-    """A study of one variant on one data set, and the flags of its line that change nothing."""
-
-    study: Study
-    without_effect: tuple[str, ...]
+from mathkernels.studies.arithmetic.study import Study, Variant
 
 
 def translate(line: str) -> Translation:
@@ -83,22 +71,6 @@ def translate(line: str) -> Translation:
         overlap_ratio=0.0 if size == 1 else flags["overlap-ratio"],
     )
     return Translation(study, without_effect)
-
-
-# the papers' names of layers -> the script's
-_PAPER_NAMES = {
-    "NAC+": "NAC",
-    "NAC.": "MNAC",
-    "NAU": "ReRegualizedLinearNAC",
-    "NMU": "ReRegualizedLinearMNAC",
-}
-
-
-def one_of(flags: dict[str, Any], name: str, *allowed: str) -> Any:
-    if flags[name] not in allowed:
-        near = suggestion(flags[name], allowed, _PAPER_NAMES if name == "layer-type" else {})
-        raise ValueError(f"original: --{name}: got {flags[name]!r}, needs one of {', '.join(allowed)}{near}")
-    return flags[name]
 
 
 def _layer(flags: dict[str, Any]) -> Module:
@@ -196,47 +168,3 @@ def _ramp(flags: dict[str, Any], module: Module) -> Ramp | None:
             "original: --reg-scale-type: got 'heim' with penalties on weights or gates, needs 'madsen'"
         )
     return Ramp(start=flags["regualizer-scaling-start"], end=flags["regualizer-scaling-end"])
-
-
-def optimizer_of(flags: dict[str, Any]) -> Adam | SGD:
-    if one_of(flags, "optimizer", "adam", "sgd") == "adam":
-        return Adam(lr=flags["learning-rate"])
-    return SGD(lr=flags["learning-rate"], momentum=flags["momentum"])
-
-
-def dataset_of(flags: dict[str, Any]) -> tuple[str, Dataset]:
-    names = ("interpolation-range", "extrapolation-range")
-    family, *numbers = flags["sample-distribution"]
-    counts = {"uniform": 0, "benford": 0, "truncated-normal": 4}
-    if family not in counts or len(numbers) != counts[family]:
-        forms = "uniform, benford or truncated-normal MEAN SD TEST-MEAN TEST-SD"
-        given = " ".join(flags["sample-distribution"])
-        raise ValueError(f"original: --sample-distribution: got {given!r}, needs {forms}")
-    sides = []
-    for place, name in enumerate(names):
-        moments = [float(number) for number in numbers[2 * place : 2 * place + 2]]
-        sides.append(_side(name, flags[name], family, moments))
-    return " ; ".join(map(str, sides[0])), (sides[0], sides[1])
-
-
-def _side(name: str, text: str, family: str, moments: Sequence[float]) -> tuple[Distribution, ...]:
-    """Read [a,b]; [[a,b],[c,d]], where each entry picks one; or [[a,b],[c,d],[]], by position."""
-    wrong = f"original: --{name}: got {text!r}, needs [low,high], [[low,high],[low,high]] or, by position, "
-    try:
-        given = ast.literal_eval(text)
-        nested = isinstance(given[0], list)
-        pairs = [tuple(map(float, pair)) for pair in (given if nested else [given]) if pair]
-        whole = all(len(pair) == 2 for pair in pairs) and 1 <= len(pairs) <= 2
-    except (ValueError, SyntaxError, TypeError, IndexError):
-        whole, nested, given, pairs = False, False, [], []
-    if not whole:
-        raise ValueError(wrong + "[[low,high],[low,high],[]]")
-    if nested and given[-1] == []:
-        return tuple(Range(((low, high),)) for low, high in pairs)
-    if family == "uniform":
-        return (Range(tuple((low, high) for low, high in pairs)),)
-    low, high = pairs[0]
-    if family == "benford":
-        return (Benford(int(low), int(high)),)
-    mean, deviation = moments
-    return (TruncatedNormal(mean, deviation, low, high),)

@@ -11,10 +11,9 @@ from typing import Any
 
 from mathkernels.experiment.csv_files import read_csv
 from mathkernels.experiment.run_folder import CONFIG, STATUS, replacing
-from mathkernels.studies.arithmetic import non_finite
 from mathkernels.studies.arithmetic.campaign import grouped, total_iterations
-from mathkernels.studies.arithmetic.folder import DRAWN
 from mathkernels.studies.arithmetic.timing import TIMING, in_words
+from mathkernels.studies.division import drawn, non_finite
 from mathkernels.studies.division.catalogue import CATALOGUE, Figure
 from mathkernels.studies.division.published import ANCHORS, NOTES
 from mathkernels.studies.division.verdicts import Rows, meaningless, totals, verdict
@@ -73,7 +72,7 @@ def read_rows(folder: Path, figure: Figure) -> list[dict[str, str]] | None:
         return None
     if figure.number == "9":
         return [] if (own / "figure.png").exists() else None
-    path = own / DRAWN.get(figure.number, "summary.csv")
+    path = own / drawn.DATA.get(figure.number, "summary.csv")
     return read_csv(path) if path.exists() else None
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from mathkernels.data.thresholds import SAMPLES, Setup, two_layer_threshold
 from mathkernels.ensemble.describe import NAC, NALU, NAU, NMU, Linear, NACMul, Ramp, Stack, Unit
+from mathkernels.studies.arithmetic.original import Translation, dataset_of, one_of, optimizer_of
 from mathkernels.studies.arithmetic.original_flags import TWO_LAYER_FLAGS, parse
 from mathkernels.studies.arithmetic.study import Study, Variant
-from mathkernels.studies.division.original import Translation, dataset_of, one_of, optimizer_of
 from mathkernels.studies.product.experiments import GRID
 
 
