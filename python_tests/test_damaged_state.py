@@ -10,8 +10,8 @@ from ensemble_cases import run, task
 from seq2seq_cases import EQUATIONS, data
 
 from mathkernels.ensemble import INALU, NMU, Restarts, Seq2SeqEnsemble, fit, training
-from mathkernels.ensemble.run import How
 from mathkernels.ensemble.describe import SGD
+from mathkernels.ensemble.run import How
 
 RUNS = [run(NMU(), task=task("mul"), seed=seed, iterations=130, evaluate_every=40) for seed in range(2)]
 RUNS += [

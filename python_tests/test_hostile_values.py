@@ -299,7 +299,6 @@ def test_hostile_arguments_take_neither_memory_nor_time(check):
     limit = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))}
     folders = [str(ROOT / "python_tests"), *filter(None, sys.path)]
     environment = {"PYTHONPATH": ":".join(folders), "OMP_NUM_THREADS": "1", "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=600, **limit
-    )
+    how = {"cwd": "/", "capture_output": True, "text": True, "timeout": 600, **limit}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, **how)
     assert done.returncode == 0, done.stderr[-2000:]

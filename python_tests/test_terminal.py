@@ -24,9 +24,8 @@ BARE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 def start(*command, environment=None, **how):
     paths = os.pathsep.join(filter(None, sys.path))
     inherited = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1", **(environment or {})}
-    return subprocess.run(
-        [sys.executable, *map(str, command)], env=inherited, **{"capture_output": True, **how}
-    )
+    how = {"capture_output": True, "cwd": "/", **how}
+    return subprocess.run([sys.executable, *map(str, command)], env=inherited, **how)
 
 
 COMMANDS = {

@@ -22,6 +22,7 @@ from safetensors import safe_open
 from scipy import stats
 
 from mathkernels.data import mnist
+from mathkernels.experiment.tensor_files import DIGEST
 from mathkernels.studies.sequential_mnist import report
 from mathkernels.studies.sequential_mnist import training as sequential_training
 
@@ -81,7 +82,8 @@ def test_every_output_says_what_data_it_is_of(trainer, tmp_path, capsys):
         f"{name}-seed{seed}.safetensors" for name in ("LSTM-z0", "NMU-z1", "exact-z0") for seed in (0, 1)
     ]
     with safe_open(tmp_path / "weights" / weights[2], "pt") as file:
-        assert file.metadata() == {"data": SOURCE}
+        assert file.metadata().keys() == {"data", DIGEST}
+        assert file.metadata()["data"] == SOURCE
         assert {"image.0.weight", "cell.unit.weight"} <= set(file.keys())
     lengths = [int(row["length"]) for row in rows(tmp_path / "summary.csv") if row["variant"] == "exact"]
     assert lengths == list(range(1, 21))
