@@ -128,7 +128,7 @@ def module_of(path):
 
 
 def graph():
-    """Every module of the package and those that it imports, at import time or in functions; not for types."""
+    """Every module of the package and those that it imports, now or in functions; not for types."""
     paths = {module_of(path): path for path in sources(PACKAGE, "*.py")}
     found = {}
     for module, path in paths.items():
