@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch
 from ensemble_cases import MODIFIED, run, task
 from fuzzing.fits import state
 from fuzzing.loader_files import adding_plan, equations_plan, plain, sequential_plan
+from tqdm import tqdm
 
 from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
 from mathkernels.experiment.run_folder import RunFolder
@@ -100,6 +102,9 @@ def measure(chains: int, kills: int, seed: int) -> list[dict[str, object]]:
         seed: of the moments.
     """
     torch.set_num_threads(1)
+    # its usual lock is shared with forked processes, and one that is killed may hold it for ever
+    tqdm.set_lock(threading.RLock())
+    tqdm.monitor_interval = 0  # no thread that could hold it during a fork
     return [_measure(engine, chains, kills, random.Random(f"{engine.name}:{seed}")) for engine in ENGINES]
 
 
