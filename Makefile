@@ -9,7 +9,7 @@ SOURCES := setup.py pyproject.toml CMakeLists.txt $(shell find cmake csrc mathke
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test reliability results readme bench bench-short report lint lint-format lint-types format clean
+.PHONY: help demo test reliability results tables bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
@@ -27,8 +27,8 @@ reliability: $(VENV)/with-test ## make 100,000 random calls, kills and damages, 
 results: $(VENV)/with-examples ## train Figure 3 anew into docs/results/figure-3
 	$(BIN)/python examples/train_nalm.py --figure 3 --out docs/results/figure-3 --overwrite
 
-readme: $(VENV)/with-examples ## rewrite the README's tables from docs/results and benchmarks/results
-	$(BIN)/python scripts/update_readme.py
+tables: $(VENV)/with-examples ## rewrite the tables of README and docs from their results
+	$(BIN)/python scripts/update_tables.py
 
 bench: $(VENV)/with-bench ## time the layers and whole training runs beside their rivals
 	$(BIN)/pytest benchmarks --benchmark-only

@@ -314,7 +314,7 @@ def test_results_that_are_missing_or_of_other_runs_are_named(script, written, ca
 
 
 def test_the_readme_part_sets_the_published_averages_beside_ours(tmp_path, monkeypatch):
-    update = loaded("update_readme")
+    update = loaded("update_tables")
     monkeypatch.setattr(update, "PAPER", tmp_path)
     group = {"runs": 900, "iterations": 90_000_000, "seconds": 45.0, "rate": 2_000_000}
     times = {"machine": "a machine", "seconds": 45.0, "groups": {"NMRU-10": group}}

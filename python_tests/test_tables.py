@@ -1,4 +1,4 @@
-"""The README shows what its examples print, and its generated parts come from the files that they name."""
+"""The README shows what its examples print, and generated tables come from the files that they name."""
 
 import importlib.util
 import json
@@ -11,29 +11,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "README.md").read_text()
+PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "docs/results.md", "docs/speed.md")}
+TEXT = PAGES["README.md"]
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
 
 
 @pytest.fixture
 def script(tmp_path, monkeypatch):
-    """scripts/update_readme.py with a README and folders of its own."""
-    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "scripts" / "update_readme.py")
+    """scripts/update_tables.py with pages and folders of its own."""
+    spec = importlib.util.spec_from_file_location("update_tables", ROOT / "scripts" / "update_tables.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "README", tmp_path / "README.md")
     monkeypatch.setattr(module, "FIGURE", tmp_path / "figure-3")
     monkeypatch.setattr(module, "BENCHMARKS", tmp_path)
-    (tmp_path / "README.md").write_text(TEXT)
+    (tmp_path / "docs").mkdir()
+    for page, text in PAGES.items():
+        (tmp_path / page).write_text(text)
     (tmp_path / "figure-3").mkdir()
     return module
 
 
 def run(script, monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["update_readme.py", *arguments])
+    monkeypatch.setattr(sys, "argv", ["update_tables.py", *arguments])
     return script.main()
 
 
@@ -55,25 +57,26 @@ def test_a_generated_part_is_replaced_and_the_rest_stays(script, monkeypatch):
     (script.FIGURE / "status.json").write_text(json.dumps({**status, "versions": versions}))
     assert run(script, monkeypatch, "figure-3", "--check") == 1
     assert run(script, monkeypatch, "figure-3") == 0
-    text = script.README.read_text()
+    text = (script.ROOT / "docs/results.md").read_text()
     assert "| U[1,2] | 20/25 |\n| U[-2,2] | 5/25 |\n| **all** | **50.0 %** |\n| 95 % interval |" in text
     assert "50 runs of 50,000 iterations took 7 seconds" in text
     marker = "<!-- figure-3:begin -->", "<!-- figure-3:end -->"
-    assert text.partition(marker[0])[0] == TEXT.partition(marker[0])[0]
-    assert text.partition(marker[1])[2] == TEXT.partition(marker[1])[2]
+    before = PAGES["docs/results.md"]
+    assert text.partition(marker[0])[0] == before.partition(marker[0])[0]
+    assert text.partition(marker[1])[2] == before.partition(marker[1])[2]
     assert run(script, monkeypatch, "figure-3", "--check") == 0
 
 
-@pytest.mark.parametrize("part", ["figure-3", "ensemble", "modules", "layers", "sequences"])
+@pytest.mark.parametrize("part", ["figure-3", "ensemble", "modules", "layers", "sequences", "layers-short"])
 def test_a_missing_result_is_named_with_its_remedy(script, monkeypatch, capsys, part):
     assert run(script, monkeypatch, part) == 1
     message = capsys.readouterr().err
     assert "is missing; make it with `make re" in message
-    assert script.README.read_text() == TEXT
+    assert {page: (script.ROOT / page).read_text() for page in PAGES} == PAGES
 
 
 def test_a_missing_marker_is_named(script, monkeypatch, capsys):
-    script.README.write_text(TEXT.replace("<!-- layers:end -->", ""))
+    (script.ROOT / "docs/speed.md").write_text(PAGES["docs/speed.md"].replace("<!-- layers:end -->", ""))
     machine = {
         "instruction set in use": "v3 (widest)",
         "load before": [0.1],
@@ -139,3 +142,19 @@ def test_the_sequences_part_names_the_best_other_rival_and_where_torch_is_faster
     assert "LSTM large in bfloat16: 2.00 / 1.60 × our float32." in text
     assert "faster at 1 of the 2 points" in text
     assert "takes 0.75 to 0.75 of torch.nn's memory" in text
+
+
+def test_a_short_table_has_some_rows_of_the_whole_one(script):
+    whole = "| a | b |\n| --- | ---: |\n| x | 1 |\n| y | 2 |\n\nA note."
+    assert script.only(whole, "| y ") == "| a | b |\n| --- | ---: |\n| y | 2 |\n\nA note."
+
+
+def test_the_committed_tables_are_those_of_the_committed_results(monkeypatch):
+    command = [sys.executable, str(ROOT / "scripts" / "update_tables.py"), "--check"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd="/")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_readme_is_short():
+    assert len(TEXT.splitlines()) <= 200

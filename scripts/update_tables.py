@@ -1,11 +1,11 @@
-"""Rewrite the generated parts of README.md from the committed results.
+"""Rewrite the generated tables of README.md and docs from the committed results.
 
-    python scripts/update_readme.py                 all parts that README.md has
-    python scripts/update_readme.py figure-3        one part; PARTS names the others
-    python scripts/update_readme.py --check         exits with 1 if a part is out of date
+    python scripts/update_tables.py                 all tables
+    python scripts/update_tables.py figure-3        one of them; PARTS names the others
+    python scripts/update_tables.py --check         exits with 1 if a table is out of date
 
-A part stands between <!-- NAME:begin --> and <!-- NAME:end -->. A missing file is an error that says how to
-make it; README.md then stays as it was.
+A table stands between <!-- NAME:begin --> and <!-- NAME:end --> in one page of PAGES. A missing file is an
+error that says how to make it; all pages then stay as they were.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Callable
@@ -22,16 +23,15 @@ from typing import Any
 
 from mathkernels.experiment.statistics import wilson
 from mathkernels.experiment.terminal import run_script
+from mathkernels.files import replacing
 from mathkernels.studies.arithmetic.timing import in_words
 from mathkernels.studies.division.published import ANCHORS
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
+PAGES = ("README.md", "docs/results.md", "docs/speed.md")
 PAPER = ROOT / "docs" / "results" / "paper"
 TWO_LAYERS = ROOT / "docs" / "results" / "two-layers-simple"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
-
-
 PAPER_REMEDY = "python scripts/make_reproduction.py runs/all"
 
 
@@ -179,6 +179,27 @@ def layers() -> str:
     return f"{table(rows)}\n\nOne thread. {machine(result)}"
 
 
+def layers_short() -> str:
+    """Return the rows of 225 models."""
+    return only(layers(), "| 225 models ")
+
+
+def sequences_short() -> str:
+    """Return some cases that differ most, of the same run."""
+    rows = only(sequences(), *(f"| {case} |" for case in SHOWN_SEQUENCES)).partition("\n\n")[0]
+    result = json.loads(read(BENCHMARKS / "sequences.json", "make report"))
+    most = max(threads for by in result["ratios"].values() for threads in by)
+    return f"{rows}\n\nPairs: forward alone / forward and backward. {most} threads. {machine(result)}"
+
+
+def only(content: str, *beginnings: str) -> str:
+    """Return a table with its head, the rows that hold one of the texts, and what follows the table."""
+    lines, _, note = content.partition("\n\n")
+    head, rule, *rows = lines.split("\n")
+    kept = [row for row in rows if any(text in row for text in beginnings)]
+    return "\n".join([head, rule, *kept]) + f"\n\n{note}"
+
+
 def pair(values: list[float], form: str = "{:.2f}") -> str:
     return " / ".join(form.format(value) for value in values)
 
@@ -235,6 +256,14 @@ def about_grids() -> list[str]:
     return said
 
 
+SHOWN_SEQUENCES = (
+    "LSTM bidirectional B256 T10 I13 H20",
+    "LSTM B128 T150 I2 H100",
+    "LSTM characters B128 T160 I95 H512",
+    "LSTM 16 models B32 T150 I2 H20",
+    "LSTM size 1",
+    "GRU B128 T150 I2 H100",
+)
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
     "paper": paper,
@@ -242,37 +271,56 @@ PARTS: dict[str, Callable[[], str]] = {
     "ensemble": ensemble,
     "modules": modules,
     "layers": layers,
+    "layers-short": layers_short,
     "sequences": sequences,
+    "sequences-short": sequences_short,
 }
 
 
-def replaced(text: str, name: str, content: str) -> str:
+def replaced(text: str, page: str, name: str, content: str) -> str:
+    """Return the text of a page with other content between the markers of a part."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise UpdateError(f"README.md needs the markers {begin} and {end}, once each and in this order")
+        raise UpdateError(f"{page} needs the markers {begin} and {end}, once each and in this order")
     before, _, rest = text.partition(begin)
+    # links of the results are those of a page at the top
+    up = "../" * page.count("/")
+    content = re.sub(r"\]\((?=benchmarks/|docs/)", f"]({up}", content)
     return f"{before}{begin}\n{content}\n{end}{rest.partition(end)[2]}"
+
+
+def page_of(name: str, texts: dict[str, str]) -> str:
+    """Return the page that has a part."""
+    for page, text in texts.items():
+        if f"<!-- {name}:" in text:
+            return page
+    raise UpdateError(f"<!-- {name}:begin --> is missing; one of {', '.join(PAGES)} needs it")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", nargs="*", help=f"default: those that README.md has of {', '.join(PARTS)}")
-    parser.add_argument("--check", action="store_true", help="write nothing, tell whether it is up to date")
+    parser.add_argument("part", nargs="*", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("--check", action="store_true", help="write nothing, tell whether all is up to date")
     args = parser.parse_args()
     if unknown := [name for name in args.part if name not in PARTS]:
         parser.error(f"part: got {', '.join(unknown)}, needs some of {', '.join(PARTS)}")
     try:
-        text = before = read(README, "git restore README.md")
-        for name in args.part or [name for name in PARTS if f"<!-- {name}:" in text]:
-            text = replaced(text, name, PARTS[name]())
+        before = {page: read(ROOT / page, f"git restore {page}") for page in PAGES}
+        texts = dict(before)
+        for name in args.part or PARTS:
+            page = page_of(name, texts)
+            texts[page] = replaced(texts[page], page, name, PARTS[name]())
     except UpdateError as error:
-        print(f"update_readme: {error}", file=sys.stderr)
+        print(f"update_tables: {error}", file=sys.stderr)
         return 1
     if args.check:
-        return int(text != before)
-    README.write_text(text, encoding="utf-8")
+        return int(texts != before)
+    for page, text in texts.items():
+        if text != before[page]:
+            with replacing(ROOT / page) as temporary:
+                temporary.write_text(text, encoding="utf-8")
     return 0
 
 
