@@ -81,7 +81,8 @@ def close(
 
     Finite numbers are compared with finite numbers. A result that is not finite is a difference only if all
     numbers of the model are finite and of at most LARGE; a value that is not NaN is one where plain torch has
-    NaN and the model holds NaN. Gradients may be numbers there: autograd divides by factors, or multiplies
+    NaN and the model holds NaN. If it holds infinity too, infinity will do for NaN: whether the two terms of
+    W x + 1 - W meet as infinities of both signs depends on how it is written. Gradients may be numbers there: autograd divides by factors, or multiplies
     rows that are masked, which a kernel never touches.
 
     Args:
@@ -117,6 +118,7 @@ def close(
                 FLOOR * unit * max(scale, _largest_known(uncancelled[index][model])),
                 ordinary=all(bool((leaf.abs() <= LARGE).all()) for leaf in own),
                 nan=keeps_nan and index < len(mine) - real and any(bool(leaf.isnan().any()) for leaf in own),
+                infinite=any(bool(leaf.isinf().any()) for leaf in own),
             )
 
 
@@ -149,6 +151,7 @@ def _close_one(
     *,
     ordinary: bool,
     nan: bool,
+    infinite: bool,
 ) -> None:
     """Compare a result of one model; ``others`` are what rounding makes of the exact one."""
     a = ours.double()
@@ -158,7 +161,7 @@ def _close_one(
     if ordinary and bool((~a.isfinite() & known).any()):
         at = tuple(int(i) for i in (~a.isfinite() & known).nonzero()[0])
         raise Difference(f"{what} is {a[at].item()} at {at}, plain torch has {exact[at].item():.6g}")
-    lost = exact.isnan() & others[0].isnan() & ~a.isnan()
+    lost = exact.isnan() & others[0].isnan() & (a.isfinite() if infinite else ~a.isnan())
     if nan and bool(lost.any()):
         at = tuple(int(i) for i in lost.nonzero()[0])
         raise Difference(f"{what} is {a[at].item():.6g} at {at}, plain torch has NaN")
