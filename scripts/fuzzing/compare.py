@@ -79,11 +79,12 @@ def close(
 ) -> None:
     """Raise Difference where values or gradients are worse than the RULE allows.
 
-    Finite numbers are compared with finite numbers. A result that is not finite is a difference only if all
-    numbers of the model are finite and of at most LARGE; a value that is not NaN is one where plain torch has
-    NaN and the model holds NaN. If it holds infinity too, infinity will do for NaN: whether the two terms of
-    W x + 1 - W meet as infinities of both signs depends on how it is written. Gradients may be numbers there: autograd divides by factors, or multiplies
-    rows that are masked, which a kernel never touches.
+    Finite numbers are compared with finite numbers. A result that is not finite is a difference only if
+    all numbers of the model are finite and of at most LARGE; a value that is not NaN is one where plain
+    torch has NaN and the model holds NaN. If it holds infinity too, infinity will do for NaN: whether the
+    two terms of W x + 1 - W meet as infinities of both signs depends on how it is written. Gradients may
+    be numbers there: autograd divides by factors, or multiplies rows that are masked, which a kernel
+    never touches.
 
     Args:
         ours: a function of the leaves.
