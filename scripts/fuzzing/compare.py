@@ -11,11 +11,12 @@ from torch import Tensor
 from fuzzing.calls import Difference
 
 FACTOR, FLOOR = 16.0, 64.0  # times the error that is due; ULP of the largest value of a model
+EACH = 2.0  # ULP more for every input: a product rounds twice at each, which cos may turn into the value
 LARGE = 1e3
 RULE = (
     f"an error above {FACTOR:g} times that of plain torch at the same precision (or of one unit in the last "
-    f"place of every input, if that is larger) plus {FLOOR:g} ULP of the largest value of the model, of "
-    f"gradients under dy of one sign"
+    f"place of every input, if that is larger) plus {FLOOR:g} ULP, and {EACH:g} for each input, of the largest "
+    f"value of the model, of gradients under dy of one sign"
 )
 Function = Callable[..., Any]
 
@@ -96,6 +97,7 @@ def close(
         scale: the least that counts as the largest value, for what passes through saturated gates.
     """
     unit = precision or torch.finfo(leaves[0].dtype).eps
+    inputs = leaves[0].shape[-1] if leaves[0].dim() else 1
     real = sum(leaf.is_floating_point() for leaf in leaves)
     mine = pulled(ours, leaves)
     exact = pulled(theirs, [leaf.double() if leaf.is_floating_point() else leaf for leaf in leaves])
@@ -116,7 +118,7 @@ def close(
                 a[model],
                 e[model],
                 [other[index][model] for other in others],
-                FLOOR * unit * max(scale, _largest_known(uncancelled[index][model])),
+                (FLOOR + EACH * inputs) * unit * max(scale, _largest_known(uncancelled[index][model])),
                 ordinary=all(bool((leaf.abs() <= LARGE).all()) for leaf in own),
                 nan=keeps_nan and index < len(mine) - real and any(bool(leaf.isnan().any()) for leaf in own),
                 infinite=any(bool(leaf.isinf().any()) for leaf in own),
