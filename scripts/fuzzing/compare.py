@@ -11,12 +11,12 @@ from torch import Tensor
 from fuzzing.calls import Difference
 
 FACTOR, FLOOR = 16.0, 64.0  # times the error that is due; ULP of the largest value of a model
-EACH = 2.0  # ULP more for every input: a product rounds twice at each, which cos may turn into the value
+EACH = 2.0  # ULP more for every input: a product rounds twice at each
 LARGE = 1e3
 RULE = (
     f"an error above {FACTOR:g} times that of plain torch at the same precision (or of one unit in the last "
-    f"place of every input, if that is larger) plus {FLOOR:g} ULP, and {EACH:g} for each input, of the largest "
-    f"value of the model, of gradients under dy of one sign"
+    f"place of every input, if that is larger) plus {FLOOR:g} ULP, and {EACH:g} for each input, of the "
+    f"largest value of the model, of gradients under dy of one sign"
 )
 Function = Callable[..., Any]
 
