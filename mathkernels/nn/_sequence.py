@@ -138,14 +138,16 @@ class SequenceLayer(TorchNames):
         """
         own_name, found = type(self).__name__, []
         for names, right, shape in self._stacked[layer]:
-            # a parametrised weight is computed, so that each is asked for once
-            given = [check_parameter(own_name, name, getattr(self, name), right) for name in names]
-            for name, one in zip(names, given, strict=True):
+            given = []
+            for name in names:
+                # a parametrised weight is computed, so that each is asked for once
+                one = check_parameter(own_name, name, getattr(self, name), right)
                 stored = stored or one.dtype
                 if one.dtype != stored:
                     raise TypeError(
                         f"{own_name}: {name} is {one.dtype}; needs {stored} like the first weight"
                     )
+                given.append(one)
             one = given[0] if len(given) == 1 else torch.stack(given, 1 - len(shape))
             found.append(one.reshape(shape))
         return found if self.bias else [*found, None, None]
@@ -225,11 +227,12 @@ class SequenceLayer(TorchNames):
         self, final: list[tuple[Tensor, ...]], batched: bool, stored: torch.dtype
     ) -> tuple[Tensor, ...]:
         """The final states of all layers, from those of each, (E,D,B,H); they are nobody else's."""
+        kept = [0, 1, 2, 3] if self.models is not None else [1, 2, 3]  # the axes of one model and one row go
+        kept = kept if batched else [axis for axis in kept if axis != 2]
         found = []
         for state in zip(*final, strict=True):
-            parts = state if batched else [part.squeeze(2) for part in state]
-            parts = parts if self.models is not None else [part.squeeze(0) for part in parts]
-            found.append(torch.cat(parts, 0 if self.models is None else 1).to(stored))
+            whole = state[0] if len(state) == 1 else torch.cat(state, 1)
+            found.append(own(whole, [whole.shape[axis] for axis in kept], None, stored, saved=False))
         return tuple(found)
 
     def _initial(self, hx: Any, batch: int, batched: bool) -> list[Tensor | None]:

@@ -8,7 +8,6 @@ graph holds the op alone. torch's own `register_autograd` refuses torch.func.gra
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -36,6 +35,9 @@ def autograd_kernel(op: Any, forward: Callable, backward: Callable) -> Callable:
         *arguments, keyset = passed
 
         def call(*given: Any) -> Any:
+            if not torch._C._are_functorch_transforms_active():
+                with torch._C._AutoDispatchBelowAutograd():
+                    return op.redispatch(keyset, *given)
             # Transforms further out differentiate this call; the function around it turned that off.
             with torch.enable_grad(), _set_fwd_grad_enabled(True), torch._C._AutoDispatchBelowAutograd():
                 return op.redispatch(keyset, *given)
@@ -55,8 +57,9 @@ def autograd_kernel(op: Any, forward: Callable, backward: Callable) -> Callable:
         _refuse_forward_mode(name, arguments)
         below = keyset & _BELOW_AUTOGRAD
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*arguments):
-            transformed = torch._C._are_functorch_transforms_active()
-            with enable_single_level_autograd_function() if transformed else nullcontext():
+            if not torch._C._are_functorch_transforms_active():
+                return function.apply(*arguments, below)
+            with enable_single_level_autograd_function():
                 return function.apply(*arguments, below)
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(below, *arguments)

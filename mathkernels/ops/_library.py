@@ -41,7 +41,7 @@ def define(
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = getattr(torch.ops.mathkernels, name).default
     for device, kernel in (("CPU", cpu), ("CUDA", cuda or no_cuda)):
-        _LIBRARY.impl(name, _with_tensors(op, _with_memory(op, kernel)), device)
+        _LIBRARY.impl(name, _with_memory(op, kernel), device)
     torch.library.register_fake(f"mathkernels::{name}", _with_tensors(op, fake), lib=_LIBRARY)
 
     def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
@@ -59,11 +59,7 @@ def differentiate(op: Any, forward: Callable, backward: Callable) -> None:
 
 def _with_tensors(op: Any, kernel: Callable) -> Callable:
     """The kernel behind a check that nothing is None which may not be: torch lets None pass as a tensor."""
-    needed = [
-        (at, argument.name)
-        for at, argument in enumerate(op._schema.arguments)
-        if isinstance(argument.type, torch.TensorType)
-    ]
+    needed = _tensors(op, optional=False)
 
     @wraps(kernel)
     def checked(*args: Any) -> Any:
@@ -76,24 +72,31 @@ def _with_tensors(op: Any, kernel: Callable) -> Callable:
 
 
 def _with_memory(op: Any, kernel: Callable) -> Callable:
-    """The kernel behind a check that tensors have memory: FSDP and others free it under them."""
-    names = [argument.name for argument in op._schema.arguments]
+    """The kernel behind a check that tensors are there and have memory, which FSDP frees under them."""
+    tensors, needed = _tensors(op), dict(_tensors(op, optional=False))
 
     @wraps(kernel)
     def checked(*args: Any) -> Any:
-        for at, arg in enumerate(args):
+        for at, name in tensors:
+            arg = args[at]
+            if arg is None:
+                if at in needed:
+                    raise TypeError(f"{op._schema.name.partition('::')[2]}: {name} is None; needs a tensor")
             # Where there is none, the address is that of the first element in a storage at 0.
-            if (
-                isinstance(arg, Tensor)
-                and arg.data_ptr() == arg.storage_offset() * arg.itemsize
-                and arg.numel()
-            ):
-                given = f"{names[at]} is {tuple(arg.shape)}, and its storage has been freed"
-                name = op._schema.name.partition("::")[2]
-                raise ValueError(f"{name}: {given}; needs the storage resized and filled again")
+            elif arg.data_ptr() == arg.storage_offset() * arg.itemsize and arg.numel():
+                given = f"{name} is {tuple(arg.shape)}, and its storage has been freed"
+                op_name = op._schema.name.partition("::")[2]
+                raise ValueError(f"{op_name}: {given}; needs the storage resized and filled again")
         return kernel(*args)
 
     return checked
+
+
+def _tensors(op: Any, optional: bool = True) -> list[tuple[int, str]]:
+    """Place and name of the arguments that are tensors, with or without those that may be None."""
+    kinds = ("Tensor", "Optional[Tensor]") if optional else ("Tensor",)
+    arguments = enumerate(op._schema.arguments)
+    return [(at, argument.name) for at, argument in arguments if str(argument.type) in kinds]
 
 
 def triton_kernels(family: str, op: str, x: Tensor) -> Any:

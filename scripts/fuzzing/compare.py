@@ -11,11 +11,12 @@ from torch import Tensor
 from fuzzing.calls import Difference
 
 FACTOR, FLOOR = 16.0, 64.0  # times the error that is due; ULP of the largest value of a model
+EACH = 2.0  # ULP more for every input: a product rounds twice at each
 LARGE = 1e3
 RULE = (
     f"an error above {FACTOR:g} times that of plain torch at the same precision (or of one unit in the last "
-    f"place of every input, if that is larger) plus {FLOOR:g} ULP of the largest value of the model, of "
-    f"gradients under dy of one sign"
+    f"place of every input, if that is larger) plus {FLOOR:g} ULP, and {EACH:g} for each input, of the "
+    f"largest value of the model, of gradients under dy of one sign"
 )
 Function = Callable[..., Any]
 
@@ -79,10 +80,12 @@ def close(
 ) -> None:
     """Raise Difference where values or gradients are worse than the RULE allows.
 
-    Finite numbers are compared with finite numbers. A result that is not finite is a difference only if all
-    numbers of the model are finite and of at most LARGE; a value that is not NaN is one where plain torch has
-    NaN and the model holds NaN. Gradients may be numbers there: autograd divides by factors, or multiplies
-    rows that are masked, which a kernel never touches.
+    Finite numbers are compared with finite numbers. A result that is not finite is a difference only if
+    all numbers of the model are finite and of at most LARGE; a value that is not NaN is one where plain
+    torch has NaN and the model holds NaN. If it holds infinity too, infinity will do for NaN: whether the
+    two terms of W x + 1 - W meet as infinities of both signs depends on how it is written. Gradients may
+    be numbers there: autograd divides by factors, or multiplies rows that are masked, which a kernel
+    never touches.
 
     Args:
         ours: a function of the leaves.
@@ -94,6 +97,7 @@ def close(
         scale: the least that counts as the largest value, for what passes through saturated gates.
     """
     unit = precision or torch.finfo(leaves[0].dtype).eps
+    inputs = leaves[0].shape[-1] if leaves[0].dim() else 1
     real = sum(leaf.is_floating_point() for leaf in leaves)
     mine = pulled(ours, leaves)
     exact = pulled(theirs, [leaf.double() if leaf.is_floating_point() else leaf for leaf in leaves])
@@ -114,9 +118,10 @@ def close(
                 a[model],
                 e[model],
                 [other[index][model] for other in others],
-                FLOOR * unit * max(scale, _largest_known(uncancelled[index][model])),
+                (FLOOR + EACH * inputs) * unit * max(scale, _largest_known(uncancelled[index][model])),
                 ordinary=all(bool((leaf.abs() <= LARGE).all()) for leaf in own),
                 nan=keeps_nan and index < len(mine) - real and any(bool(leaf.isnan().any()) for leaf in own),
+                infinite=any(bool(leaf.isinf().any()) for leaf in own),
             )
 
 
@@ -149,6 +154,7 @@ def _close_one(
     *,
     ordinary: bool,
     nan: bool,
+    infinite: bool,
 ) -> None:
     """Compare a result of one model; ``others`` are what rounding makes of the exact one."""
     a = ours.double()
@@ -158,7 +164,7 @@ def _close_one(
     if ordinary and bool((~a.isfinite() & known).any()):
         at = tuple(int(i) for i in (~a.isfinite() & known).nonzero()[0])
         raise Difference(f"{what} is {a[at].item()} at {at}, plain torch has {exact[at].item():.6g}")
-    lost = exact.isnan() & others[0].isnan() & ~a.isnan()
+    lost = exact.isnan() & others[0].isnan() & (a.isfinite() if infinite else ~a.isnan())
     if nan and bool(lost.any()):
         at = tuple(int(i) for i in lost.nonzero()[0])
         raise Difference(f"{what} is {a[at].item():.6g} at {at}, plain torch has NaN")
