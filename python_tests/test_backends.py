@@ -130,14 +130,14 @@ def test_calls_from_several_python_threads_do_not_disturb_each_other():
 
 
 def test_a_gpu_without_triton_names_the_remedy(monkeypatch):
-    from mathkernels.ops._library import triton_kernels
+    from mathkernels.ops._dispatch import triton_kernel
 
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "mathkernels.triton.nmu", raising=False)
     with pytest.raises(
         ImportError, match=r"nmu: tensors on cpu need triton; install it with `pip install triton`"
     ):
-        triton_kernels("nmu", "nmu", torch.ones(1))
+        triton_kernel("nmu", "nmu.nmu_forward", torch.device("cpu"))
 
 
 def test_every_op_answers_for_cuda_tensors():
