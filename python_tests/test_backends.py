@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -87,6 +88,25 @@ try:
 except ImportError as error:
     print(error)"""
     assert "build it with `pip install -e .`" in python(code).stdout
+
+
+def test_commands_of_a_checkout_that_is_not_built_say_in_one_line_what_to_do(tmp_path):
+    package = tmp_path / "mathkernels"
+    package.mkdir()
+    for name in ("__init__.py", "info.py"):
+        shutil.copy(Path(__file__).parent.parent / "mathkernels" / name, package)
+    search = os.pathsep.join(path for path in sys.path if "site-packages" in path)
+    done = subprocess.run(
+        [sys.executable, "-m", "mathkernels.info"],
+        env={**os.environ, "PYTHONPATH": search},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "build it with `pip install -e .`" in done.stderr
 
 
 def test_info_prints_what_a_report_needs():
