@@ -4,12 +4,14 @@ PYTHON ?= python3
 VENV ?= .venv
 # AUTO builds the CUDA kernels where nvcc is found, OFF never, ON insists.
 export MATHKERNELS_CUDA ?= AUTO
+# What is installed: the checkout; .ci/run names the wheel of `make package`, so that nothing is built twice.
+FROM ?= .
 
-SOURCES := setup.py pyproject.toml CMakeLists.txt $(shell find cmake csrc mathkernels -type f ! -name '*.so' ! -name '*.pyc')
+SOURCES := setup.py pyproject.toml MANIFEST.in CMakeLists.txt $(shell find cmake csrc mathkernels -type f ! -name '*.so' ! -name '*.pyc')
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test reliability results tables bench bench-short report lint lint-format lint-types format clean
+.PHONY: help demo test package reliability results tables bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
@@ -20,6 +22,12 @@ demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division pa
 
 test: $(VENV)/with-test ## install and run the tests
 	$(BIN)/pytest python_tests
+
+package: $(VENV)/with-torch ## build the sdist and, from it alone, the wheel (into build/dist); check both
+	rm -rf build/dist
+	$(BIN)/pip install build
+	$(BIN)/python -m build --outdir build/dist .
+	$(BIN)/python scripts/check_package.py build/dist
 
 reliability: $(VENV)/with-test ## make 100,000 random calls, kills and damages, and write docs/reliability.md (20 minutes)
 	$(BIN)/python scripts/reliability.py
@@ -78,7 +86,8 @@ $(VENV)/with-torch: requirements-cpu.txt
 # An old build/lib would bring removed modules back; the objects beside it are kept.
 $(VENV)/with-mathkernels: $(VENV)/with-torch $(SOURCES)
 	rm -rf build/lib*
-	$(BIN)/pip install .
+	$(BIN)/pip uninstall --yes mathkernels
+	$(BIN)/pip install $(FROM)
 	@touch $@
 
 # The package is installed already, so this adds the libraries of an extra and builds nothing.

@@ -2,6 +2,10 @@
 
 The CPU kernels are built once per instruction set; the widest that the machine has is chosen at import. The
 environment variable ``MATHKERNELS_ISA``, read once at import, names another; `force` changes it later.
+
+Ops run on one of three backends: "cpu" (compiled kernels, for CPU tensors), "triton" (for CUDA tensors, where
+the op has such a kernel) and "torch" (plain torch, for any tensor, and disabled at first). Nothing falls back
+unasked: an op that no enabled backend can run raises TypeError and says what to do.
 """
 
 from __future__ import annotations
@@ -24,8 +28,12 @@ class Ran(NamedTuple):
     reason: str
 
 
+BACKENDS = ("cpu", "triton", "torch")
+
 _NAMES: tuple[str, ...] = tuple(_C.isa_names())
 _last: Ran | None = None
+_forced: str | None = None
+_enabled: frozenset[str] = frozenset(("cpu", "triton"))
 
 
 def built() -> tuple[str, ...]:
@@ -53,26 +61,71 @@ def reason() -> str:
     return _reason
 
 
-def _choose(name: str, asked_by: str) -> None:
+def _choose(name: str, asked_by: str, others: tuple[str, ...] = ()) -> None:
     if name not in available():
         missing = "is not available on this machine" if name in _NAMES else "is unknown"
-        raise ValueError(f"{asked_by}: {name!r} {missing}; available: {', '.join(available())}")
+        raise ValueError(f"{asked_by}: {name!r} {missing}; available: {', '.join((*available(), *others))}")
     _C.isa_force(_NAMES.index(name))
 
 
 def force(name: str | None) -> None:
-    """Make the CPU kernels use the instruction set `name`; None returns to the choice made at import.
+    """Make every op run on a backend, or the CPU kernels use an instruction set; undoes the call before.
+
+    Args:
+        name: "cpu", "triton" or "torch": ops whose tensors that backend cannot take are refused by name, and
+            it need not be enabled. An instruction set of `available`. None: the choice made at import.
 
     Raises:
         ValueError: the name is unknown, or the machine does not have it; the message lists those available.
     """
-    global _reason
-    if name is None:
-        _choose(_DEFAULT, "backends.force")
-        _reason = _DEFAULT_REASON
-    else:
-        _choose(name, "backends.force")
-        _reason = f"forced by backends.force({name!r})"
+    global _forced, _reason
+    backend = name if name in BACKENDS else None
+    isa = None if backend else name
+    _choose(_DEFAULT if isa is None else isa, "backends.force", BACKENDS)
+    _forced = backend
+    _reason = _DEFAULT_REASON if isa is None else f"forced by backends.force({isa!r})"
+
+
+def forced() -> str | None:
+    """The backend that every op has to run on, or None."""
+    return _forced
+
+
+def enable(*names: str) -> None:
+    """Let ops run on these backends; "torch" is plain torch, for ops that have no other enabled kernel.
+
+    Raises:
+        ValueError: a name is unknown; the message lists them.
+    """
+    global _enabled
+    _enabled |= _known("backends.enable", names)
+
+
+def disable(*names: str) -> None:
+    """Keep ops off these backends: what would run there is refused by name, or goes to "torch" if enabled.
+
+    Raises:
+        ValueError: a name is unknown; the message lists them.
+    """
+    global _enabled
+    _enabled -= _known("backends.disable", names)
+
+
+def enabled() -> tuple[str, ...]:
+    """The backends that ops may run on; at first "cpu" and "triton"."""
+    return tuple(name for name in BACKENDS if name in _enabled)
+
+
+def usual() -> bool:
+    """Whether CPU tensors go to the compiled kernels: that backend is enabled and no other is forced."""
+    return (_forced is None and "cpu" in _enabled) or _forced == "cpu"
+
+
+def _known(asked_by: str, names: tuple[str, ...]) -> frozenset[str]:
+    for name in names:
+        if name not in BACKENDS:
+            raise ValueError(f"{asked_by}: {name!r} is unknown; needs one of {', '.join(BACKENDS)}")
+    return frozenset(names)
 
 
 def last() -> Ran | None:
@@ -81,7 +134,7 @@ def last() -> Ran | None:
 
 
 def record(op: str, backend: str = "cpu", reason: str | None = None) -> None:
-    """Note that `op` ran; called by the ops. On the CPU the reason is that of the instruction set."""
+    """Note that `op` ran; called by who ran it. On the CPU the reason is that of the instruction set."""
     global _last
     isa = _NAMES[_C.isa_current()] if backend == "cpu" else None
     _last = Ran(op, backend, isa, _reason if reason is None else reason)

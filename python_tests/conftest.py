@@ -8,12 +8,14 @@ from mathkernels import backends
 
 @pytest.fixture(autouse=True)
 def _same_start():
-    """Every test draws the same numbers whatever ran before, and leaves threads and backend as they were."""
+    """Every test draws the same numbers whatever ran before, and leaves threads and backends as they were."""
     torch.manual_seed(0)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
     backends.force(None)
+    backends.enable("cpu", "triton")
+    backends.disable("torch")
 
 
 @pytest.fixture(params=backends.available())

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -89,6 +90,25 @@ except ImportError as error:
     assert "build it with `pip install -e .`" in python(code).stdout
 
 
+def test_commands_of_a_checkout_that_is_not_built_say_in_one_line_what_to_do(tmp_path):
+    package = tmp_path / "mathkernels"
+    package.mkdir()
+    for name in ("__init__.py", "info.py"):
+        shutil.copy(Path(__file__).parent.parent / "mathkernels" / name, package)
+    search = os.pathsep.join(path for path in sys.path if "site-packages" in path)
+    done = subprocess.run(
+        [sys.executable, "-m", "mathkernels.info"],
+        env={**os.environ, "PYTHONPATH": search},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "build it with `pip install -e .`" in done.stderr
+
+
 def test_info_prints_what_a_report_needs():
     report = info.report()
     assert report["torch"] == torch.__version__
@@ -130,14 +150,14 @@ def test_calls_from_several_python_threads_do_not_disturb_each_other():
 
 
 def test_a_gpu_without_triton_names_the_remedy(monkeypatch):
-    from mathkernels.ops._library import triton_kernels
+    from mathkernels.ops._dispatch import triton_kernel
 
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "mathkernels.triton.nmu", raising=False)
     with pytest.raises(
         ImportError, match=r"nmu: tensors on cpu need triton; install it with `pip install triton`"
     ):
-        triton_kernels("nmu", "nmu", torch.ones(1))
+        triton_kernel("nmu", "nmu.nmu_forward", torch.device("cpu"))
 
 
 def test_every_op_answers_for_cuda_tensors():

@@ -102,7 +102,8 @@ def test_a_poisoned_model_leaves_the_others_alone(kind, isa):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device that torch can use")
 @every_kind
-def test_on_a_gpu_plain_torch_computes_it_and_says_so(kind):
+def test_on_a_gpu_plain_torch_computes_it_if_enabled_and_says_so(kind):
+    backends.enable("torch")
     w = weights((3, 5)).cuda()
     for ours, exact in zip(
         results(lambda w: discretisation(w, kind), [w]),

@@ -1,8 +1,8 @@
 // The ensemble for Python: a Program whose pointers are set as integers, and one call that trains many of them.
 #include "common/isa.h"
 #include "common/parallel.h"
-#include "trainers/nalm/program.h"
 #include "python/bind.h"
+#include "trainers/nalm/program.h"
 
 namespace mk {
 
@@ -47,15 +47,6 @@ void train(const py::list& programs, uint64_t scratch, int64_t scratch_bytes, in
   });
 }
 
-// A pointer field is an integer in Python: the address of an array that the caller keeps alive.
-template <auto field>
-void pointer(py::class_<mk::Program>& c, const char* name) {
-  using Pointer = std::remove_reference_t<decltype(std::declval<mk::Program&>().*field)>;
-  c.def_property(
-      name, [](const mk::Program& p) { return reinterpret_cast<uint64_t>(p.*field); },
-      [](mk::Program& p, uint64_t address) { p.*field = reinterpret_cast<Pointer>(address); });
-}
-
 }  // namespace
 
 void bind_ensemble(py::module_& m) {
@@ -77,7 +68,7 @@ void bind_ensemble(py::module_& m) {
       py::return_value_policy::reference_internal);
   c.def_property_readonly("address", [](const P& p) { return reinterpret_cast<uint64_t>(&p); });  // for _C_cuda
 #define MK_VALUE(name) c.def_readwrite(#name, &P::name);
-#define MK_POINTER(name) pointer<&P::name>(c, #name);
+#define MK_POINTER(name) pointer_field<&P::name>(c, #name);
   // clang-format off
   MK_VALUE(dtype) MK_VALUE(cell) MK_VALUE(constant_signs) MK_VALUE(inputs) MK_VALUE(parameters)
   MK_VALUE(batch) MK_VALUE(operation) MK_VALUE(generator) MK_VALUE(tiles) MK_VALUE(first) MK_VALUE(last)

@@ -5,10 +5,6 @@
 
 namespace {
 
-using Address = std::uintptr_t;
-
-void* pointer(Address address) { return reinterpret_cast<void*>(address); }
-
 mk::LayerCall layer_call(int kind, int dtype, bool training, double epsilon, int64_t models, int64_t batch, int64_t in,
                          int64_t out, int threads) {
   return {static_cast<mk::LayerKind>(kind),

@@ -7,15 +7,6 @@ namespace {
 
 using P = mk::Seq2SeqProgram;
 
-// A pointer field is an integer in Python: the address of an array that the caller keeps alive.
-template <auto field>
-void pointer(py::class_<P>& c, const char* name) {
-  using Pointer = std::remove_reference_t<decltype(std::declval<P&>().*field)>;
-  c.def_property(
-      name, [](const P& p) { return reinterpret_cast<uint64_t>(p.*field); },
-      [](P& p, uint64_t address) { p.*field = reinterpret_cast<Pointer>(address); });
-}
-
 py::dict offsets(const P& p) {
   mk::Seq2SeqOffsets o;
   mk::seq2seq_offsets(p, o);
@@ -42,7 +33,7 @@ void bind_seq2seq(py::module_& m) {
   py::class_<P> c(m, "Seq2SeqProgram");
   c.def(py::init([] { return P{}; }));
 #define MK_VALUE(name) c.def_readwrite(#name, &P::name);
-#define MK_POINTER(name) pointer<&P::name>(c, #name);
+#define MK_POINTER(name) pointer_field<&P::name>(c, #name);
   // clang-format off
   MK_VALUE(dtype) MK_VALUE(models) MK_VALUE(alphabet) MK_VALUE(steps_in) MK_VALUE(steps_out) MK_VALUE(hidden)
   MK_VALUE(batch_norm) MK_VALUE(batch) MK_VALUE(samples) MK_VALUE(first) MK_VALUE(last)

@@ -6,10 +6,6 @@
 
 namespace {
 
-using Address = std::uintptr_t;
-
-void* pointer(Address address) { return reinterpret_cast<void*>(address); }
-
 mk::SequenceCall sequence_call(int kind, int dtype, bool bfloat16, bool symbols, int64_t models, int64_t directions,
                                int64_t steps, int64_t batch, int64_t inputs, int64_t hidden, int threads) {
   return {static_cast<mk::SequenceKind>(kind),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from mathkernels.data.arithmetic import Task
+from mathkernels.ensemble import modules
 from mathkernels.ensemble.checks import (
     choice,
     count_field,
@@ -23,55 +24,24 @@ from mathkernels.ensemble.checks import (
     valid_seed,
 )
 from mathkernels.ensemble.custom.module import Custom, CustomTensor
-from mathkernels.ensemble.modules import (
-    EPSILON,
-    GNALU,
-    INALU,
-    MODULES,
-    NAC,
-    NALU,
-    NAU,
-    NMRU,
-    NMU,
-    NPU,
-    NRU,
-    Linear,
-    Module,
-    NACMul,
-    RealNPU,
-    Stack,
-    Unit,
-)
+from mathkernels.ensemble.modules import *  # noqa: F403
+from mathkernels.ensemble.modules import EPSILON, Unit
 from mathkernels.ensemble.schedules import Norm, Ramp, Restarts
 
 __all__ = [
     "CRITERIA",
     "EPSILON",
-    "GNALU",
-    "INALU",
-    "MODULES",
-    "NAC",
-    "NALU",
-    "NAU",
-    "NMRU",
-    "NMU",
-    "NPU",
-    "NRU",
     "SGD",
     "Adam",
     "Custom",
     "CustomTensor",
-    "Linear",
-    "Module",
-    "NACMul",
     "Norm",
     "Ramp",
-    "RealNPU",
     "Restarts",
     "Run",
-    "Stack",
     "Unit",
 ]
+__all__ += modules.__all__
 
 CRITERIA = ("mse", "pcc", "mape")
 MOST_ITERATIONS = 2**31 - 1
@@ -133,7 +103,7 @@ class Run:
         threshold: a run is solved if the test MSE at its best row is below this.
     """
 
-    module: Module
+    module: modules.Module
     task: Task
     seed: int
     optimizer: Adam | SGD = field(default_factory=Adam)
@@ -150,10 +120,10 @@ class Run:
 
     def __post_init__(self) -> None:
         require(
-            isinstance(self.module, Module),
+            isinstance(self.module, modules.Module),
             "Run.module",
             self.module,
-            "one of " + ", ".join([*MODULES, Custom.name]),
+            "one of " + ", ".join([*modules.MODULES, Custom.name]),
         )
         require(isinstance(self.task, Task), "Run.task", self.task, "a Task")
         require(

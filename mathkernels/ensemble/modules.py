@@ -9,6 +9,24 @@ from mathkernels.ensemble.checks import choice, count_field, flag, limit_field, 
 from mathkernels.ensemble.custom.module import Custom
 from mathkernels.ensemble.schedules import Norm
 
+__all__ = [  # what mathkernels.ensemble hands on
+    "GNALU",
+    "INALU",
+    "MODULES",
+    "NAC",
+    "NALU",
+    "NAU",
+    "NMRU",
+    "NMU",
+    "NPU",
+    "NRU",
+    "Linear",
+    "Module",
+    "NACMul",
+    "RealNPU",
+    "Stack",
+]
+
 EPSILON = 2.0**-23  # eps32 of the papers: the spacing of float32 at 1
 
 

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from mathkernels import _C
-from mathkernels.backends import record
 from mathkernels.ops._library import DTYPES
 
 _KINDS: dict[str, int] = _C.layer_kinds
@@ -40,7 +39,6 @@ def layer_forward(
     workspace = torch.empty(_C.layer_forward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (x, weight, gate, y, workspace)
     _C.layer_forward(call, *(tensor.data_ptr() for tensor in tensors))
-    record(kind)
     return y
 
 
@@ -62,5 +60,4 @@ def layer_backward(
     workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8, device="cpu")
     tensors = (dy, x, weight, gate, gradients[0], gradients[1], gradients[-1], workspace)
     _C.layer_backward(call, *(tensor.data_ptr() for tensor in tensors))
-    record(f"{kind}_backward")
     return gradients

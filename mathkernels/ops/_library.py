@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Callable
 from functools import cache, wraps
@@ -11,38 +10,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mathkernels.backends import record
 from mathkernels.ops._autograd import autograd_kernel
+from mathkernels.ops._dispatch import Kernels, check_present, kernel_of, needed_tensors
 
 DTYPES = (torch.float32, torch.float64)  # in the order of mk::Dtype
-NO_GPU_KERNEL = "tensors are on a GPU, for which this op is plain torch"
 _LIBRARY = torch.library.Library("mathkernels", "DEF")
 
 
-def define(
-    schema: str,
-    fake: Callable,
-    cpu: Callable,
-    cuda: Callable | None = None,
-    vmap: Callable | None = None,
-) -> Callable:
-    """Declare ``mathkernels::<schema>`` with its shape rule and kernels; return the op.
+def define(schema: str, kernels: Kernels, vmap: Callable | None = None) -> Callable:
+    """Declare ``mathkernels::<schema>`` with its kernels; return the op.
 
     ``vmap`` is its rule under torch.vmap, by default that of a leading model axis.
     """
     name = schema.partition("(")[0]
-
-    def no_cuda(*args: Any) -> None:
-        device = next(arg.device for arg in args if isinstance(arg, Tensor))
-        raise TypeError(
-            f"{name}: tensors are on {device}; this op runs on the CPU only, pass them with .cpu()"
-        )
-
     _LIBRARY.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
     op = getattr(torch.ops.mathkernels, name).default
-    for device, kernel in (("CPU", cpu), ("CUDA", cuda or no_cuda)):
-        _LIBRARY.impl(name, _with_memory(op, kernel), device)
-    torch.library.register_fake(f"mathkernels::{name}", _with_tensors(op, fake), lib=_LIBRARY)
+    for key in ("CPU", "CUDA"):
+        _LIBRARY.impl(name, kernel_of(op, kernels, key), key)
+    needed = needed_tensors(op)
+
+    @wraps(kernels.rule)
+    def fake(*arguments: Any) -> Any:
+        check_present(name, needed, arguments)
+        return kernels.rule(*arguments)
+
+    torch.library.register_fake(f"mathkernels::{name}", fake, lib=_LIBRARY)
 
     def rule(info: Any, in_dims: tuple, *inputs: Any) -> tuple:
         return (vmap or fold_models)(op, info, in_dims, inputs)
@@ -55,62 +47,6 @@ def differentiate(op: Any, forward: Callable, backward: Callable) -> None:
     """Register how an op is differentiated; `autograd_kernel` says what the two functions take and give."""
     name = op._schema.name.partition("::")[2]
     _LIBRARY.impl(name, autograd_kernel(op, forward, backward), "Autograd", with_keyset=True)
-
-
-def _with_tensors(op: Any, kernel: Callable) -> Callable:
-    """The kernel behind a check that nothing is None which may not be: torch lets None pass as a tensor."""
-    needed = _tensors(op, optional=False)
-
-    @wraps(kernel)
-    def checked(*args: Any) -> Any:
-        for at, name in needed:
-            if args[at] is None:
-                raise TypeError(f"{op._schema.name.partition('::')[2]}: {name} is None; needs a tensor")
-        return kernel(*args)
-
-    return checked
-
-
-def _with_memory(op: Any, kernel: Callable) -> Callable:
-    """The kernel behind a check that tensors are there and have memory, which FSDP frees under them."""
-    tensors, needed = _tensors(op), dict(_tensors(op, optional=False))
-
-    @wraps(kernel)
-    def checked(*args: Any) -> Any:
-        for at, name in tensors:
-            arg = args[at]
-            if arg is None:
-                if at in needed:
-                    raise TypeError(f"{op._schema.name.partition('::')[2]}: {name} is None; needs a tensor")
-            # Where there is none, the address is that of the first element in a storage at 0.
-            elif arg.data_ptr() == arg.storage_offset() * arg.itemsize and arg.numel():
-                given = f"{name} is {tuple(arg.shape)}, and its storage has been freed"
-                op_name = op._schema.name.partition("::")[2]
-                raise ValueError(f"{op_name}: {given}; needs the storage resized and filled again")
-        return kernel(*args)
-
-    return checked
-
-
-def _tensors(op: Any, optional: bool = True) -> list[tuple[int, str]]:
-    """Place and name of the arguments that are tensors, with or without those that may be None."""
-    kinds = ("Tensor", "Optional[Tensor]") if optional else ("Tensor",)
-    arguments = enumerate(op._schema.arguments)
-    return [(at, argument.name) for at, argument in arguments if str(argument.type) in kinds]
-
-
-def triton_kernels(family: str, op: str, x: Tensor) -> Any:
-    """The module of mathkernels.triton for CUDA tensors, imported at its first use; notes that `op` ran."""
-    try:
-        module = importlib.import_module(f"mathkernels.triton.{family}")
-    except ModuleNotFoundError as error:
-        if error.name != "triton":
-            raise
-        raise ImportError(
-            f"{op}: tensors on {x.device} need triton; install it with `pip install triton`"
-        ) from error
-    record(op, "triton", f"tensors are on {x.device}")
-    return module
 
 
 @cache

@@ -7,7 +7,6 @@ cells, which a GRU has not: for it they are None where they come in, and without
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -15,9 +14,8 @@ import torch
 from torch import Tensor
 
 from mathkernels import _C
-from mathkernels.backends import record
-from mathkernels.ops._autograd import Overwritable
-from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, define, differentiate
+from mathkernels.ops._dispatch import Kernels
+from mathkernels.ops._library import DTYPES
 from mathkernels.ops._memory import maker, scratch
 from mathkernels.ops._sequence_checks import (
     Given,
@@ -29,22 +27,19 @@ from mathkernels.ops._sequence_checks import (
     dense,
     own_integers,
 )
+from mathkernels.ops._twice import Derivative, define_twice
 
-
-@dataclass(frozen=True)
-class _Sequence:
-    forward: Callable  # the op
-    backward: Callable  # its backward as an op
-    reference: Callable  # x ... lengths, bfloat16 -> y, hn, cn, cells, gates in plain torch
-    reference_backward: Callable  # dy ... gates, bfloat16 -> the seven gradients in plain torch
-
-
-_SEQUENCES: dict[str, _Sequence] = {}
+_OPS: dict[str, Callable] = {}
 _KINDS: dict[str, int] = _C.sequence_kinds
 
 
 def define_sequence(name: str, reference: Callable, reference_backward: Callable) -> None:
-    """Declare ``mathkernels::<name>`` and its backward; `_Sequence` says what the references take."""
+    """Declare ``mathkernels::<name>`` and its backward.
+
+    Args:
+        reference: x ... lengths, bfloat16 -> y, hn, cn, cells, gates in plain torch.
+        reference_backward: dy ... gates, bfloat16 -> the seven gradients in plain torch.
+    """
     given = (
         "Tensor x, Tensor weight_ih, Tensor weight_hh, Tensor? bias_ih, Tensor? bias_hh, Tensor? h0,"
         " Tensor? c0, Tensor? lengths"
@@ -53,16 +48,27 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
     flags = "bool save_gates, bool save_cells, bool bfloat16"
     wants = "bool want_x, bool want_weights, bool want_states, bool bfloat16"
     five, seven = (", ".join(["Tensor"] * count) for count in (5, 7))
-    schema = f"{name}({given}, {flags}) -> ({five})"
-    forward = define(schema, partial(_fake, name), partial(_cpu, name), partial(_cuda, name))
-    schema = (
-        f"{name}_backward({gradients}, {given}, Tensor y, Tensor cells, Tensor gates, {wants}) -> ({seven})"
+    kept = "Tensor y, Tensor cells, Tensor gates"
+    schemas = (
+        f"{name}({given}, {flags}) -> ({five})",
+        f"{name}_backward({gradients}, {given}, {kept}, {wants}) -> ({seven})",
     )
-    kernels = partial(_cpu_backward, name), partial(_cuda_backward, name)
-    backward = define(schema, partial(_fake_backward, name), *kernels)
-    _SEQUENCES[name] = _Sequence(forward, backward, reference, reference_backward)
-    differentiate(forward, _run, partial(_pull, name))
-    differentiate(backward, _run_backward, partial(_pull_backward, name))
+    _OPS[name] = define_twice(
+        schemas,
+        Kernels(
+            partial(_rule, name),
+            partial(_cpu, name),
+            partial(_reference, reference),
+            check_values=partial(_check_values, name),
+        ),
+        Kernels(
+            partial(_rule_backward, name),
+            partial(_cpu_backward, name),
+            partial(_reference_backward, reference_backward),
+            check_values=partial(_check_values_backward, name),
+        ),
+        _Derivative(reference, reference_backward),
+    )
 
 
 def _outputs(
@@ -76,7 +82,7 @@ def _outputs(
     return tuple(new(shape) for shape in shapes)
 
 
-def _fake(name: str, *arguments: Any) -> tuple[Tensor, ...]:
+def _rule(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given = Given(*arguments[:8])
     sizes = check_sequence(name, given, arguments[-1])
     return _outputs(name, given.weight_hh.new_empty, sizes, *arguments[8:10])
@@ -101,15 +107,17 @@ def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     y, hn, cn, cells, gates = (output if output.numel() else None for output in outputs)
     tensors = (*dense(given), y, hn, cn, gates, cells, workspace)
     _C.sequence_forward(call, *map(address, tensors))
-    record(name)
     return outputs
 
 
-def _cuda(name: str, *arguments: Any) -> tuple[Tensor, ...]:
-    given, (save_gates, save_cells, bfloat16) = Given(*arguments[:8]), arguments[8:]
-    check_values(name, given, check_sequence(name, given, bfloat16))
-    record(name, "torch", NO_GPU_KERNEL)
-    y, hn, cn, cells, gates = _SEQUENCES[name].reference(*given, bfloat16)
+def _check_values(name: str, *arguments: Any) -> None:
+    given = Given(*arguments[:8])
+    check_values(name, given, check_sequence(name, given, arguments[-1]))
+
+
+def _reference(reference: Callable, *arguments: Any) -> tuple[Tensor, ...]:
+    save_gates, save_cells, bfloat16 = arguments[8:]
+    y, hn, cn, cells, gates = reference(*arguments[:8], bfloat16)
     kept = (cn, cells if save_cells else None, gates if save_gates else None)
     return y, hn, *(y.new_empty(y.shape[0], 0) if tensor is None else tensor for tensor in kept)
 
@@ -146,7 +154,7 @@ def _new_gradients(new: Callable, given: Given, wanted: list[bool]) -> tuple[Ten
     )
 
 
-def _fake_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
+def _rule_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given, _ = _check_backward(name, arguments)
     return _new_gradients(given.weight_hh.new_empty, given, _wanted(given, *arguments[15:18]))
 
@@ -164,16 +172,18 @@ def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     made = (gradient if want else None for gradient, want in zip(gradients, wanted, strict=True))
     tensors = (*dense((*arguments[:4], *given, *saved)), *made, workspace)
     _C.sequence_backward(call, *map(address, tensors))
-    record(f"{name}_backward")
     return gradients
 
 
-def _cuda_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
-    given, sizes = _check_backward(name, arguments)
-    check_values(f"{name}_backward", given, sizes)
+def _check_values_backward(name: str, *arguments: Any) -> None:
+    given = Given(*arguments[4:12])
+    check_values(f"{name}_backward", given, check_sequence(name, given, arguments[-1]))
+
+
+def _reference_backward(reference_backward: Callable, *arguments: Any) -> tuple[Tensor, ...]:
+    given = Given(*arguments[4:12])
     wanted = _wanted(given, *arguments[15:18])
-    record(f"{name}_backward", "torch", NO_GPU_KERNEL)
-    found = _SEQUENCES[name].reference_backward(*arguments[:15], arguments[-1])
+    found = reference_backward(*arguments[:15], arguments[-1])
     none = _new_gradients(given.weight_hh.new_empty, given, [False] * 7)
     return tuple(value if want else no for value, want, no in zip(found, wanted, none, strict=True))
 
@@ -193,57 +203,43 @@ def apply_sequence(
 ) -> tuple[Tensor, ...]:
     """y, hn, cn and cells of the op `name`; differentiable to any order, mapped by vmap."""
     given = (x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths)
-    return _SEQUENCES[name].forward(*given, False, save_cells, bfloat16)[:4]
+    return _OPS[name](*given, False, save_cells, bfloat16)[:4]
 
 
-def _run(ctx: Any, call: Callable, *arguments: Any) -> tuple[Tensor, ...]:
-    # Their owner may fill symbols and lengths anew before backward, through numpy unseen by torch.
-    given = own_integers(Given(*arguments[:8]))
-    save_gates, save_cells, ctx.bfloat16 = arguments[8:]
-    y, hn, cn, cells, gates = call(*given, True, True, ctx.bfloat16)
-    ctx.outputs = Overwritable()
-    kept = ctx.outputs.to_save(y, cells) if save_cells else [*ctx.outputs.to_save(y), cells]
-    ctx.save_for_backward(*given, *kept, gates)
-    ctx.set_materialize_grads(False)
-    none = y.new_empty(y.shape[0], 0)
-    outputs = y, hn, cn, cells if save_cells else none, gates if save_gates else none.clone()
-    ctx.mark_non_differentiable(outputs[4])
-    return outputs
+class _Derivative(Derivative):
+    """Of tensors that may be missing or hold integers, and of outputs that are kept and not handed out."""
 
+    gradients = 4  # of y, hn, cn and cells
 
-def _pull(name: str, ctx: Any, *grads: Tensor | None) -> tuple:
-    sequence, wanted = _SEQUENCES[name], ctx.needs_input_grad
-    wants = wanted[0], any(wanted[1:5]), any(wanted[5:7])
-    *given, y, cells, gates = ctx.saved_tensors  # checkpointing gives them once
-    if ctx.outputs.changed():
-        with torch.no_grad():
-            y, _, _, cells, gates = sequence.forward(*given, True, True, ctx.bfloat16)
-    gradients = sequence.backward(*grads[:4], *given, y, cells, gates, *wants, ctx.bfloat16)
-    kept = (g if want else None for g, want in zip(gradients, _wanted(given, *wants), strict=True))
-    return *kept, None, None, None, None
+    def __init__(self, reference: Callable, reference_backward: Callable) -> None:
+        def pullback(*arguments: Any) -> tuple[Tensor, ...]:
+            *tensors, _, _, _, bfloat16 = arguments
+            y, _, _, cells, gates = reference(*tensors[4:], bfloat16)
+            return reference_backward(*tensors, y, cells, gates, bfloat16)
 
+        super().__init__(8, pullback)
+        self.kept = 3  # y, cells and gates
 
-def _run_backward(ctx: Any, call: Callable, *arguments: Any) -> tuple[Tensor, ...]:
-    *ctx.wants, ctx.bfloat16 = arguments[15:]
-    ctx.save_for_backward(*arguments[:12])
-    return call(*arguments)
+    def training(self, arguments: tuple) -> tuple:
+        # Their owner may fill token ids and lengths anew before backward, through numpy unseen by torch.
+        return (*own_integers(Given(*arguments[:8])), True, True, arguments[-1])
 
+    def leave(self, ctx: Any, outputs: Any, options: tuple) -> tuple[Any, list[Tensor]]:
+        y, hn, cn, cells, gates = outputs
+        save_gates, save_cells, _ = options
+        kept = ctx.outputs.to_save(y, cells) if save_cells else [*ctx.outputs.to_save(y), cells]
+        ctx.set_materialize_grads(False)
+        none = y.new_empty(y.shape[0], 0)
+        handed = y, hn, cn, cells if save_cells else none, gates if save_gates else none.clone()
+        ctx.mark_non_differentiable(handed[4])
+        return handed, [*kept, gates]
 
-def _pull_backward(name: str, ctx: Any, *grads: Tensor) -> tuple:
-    """Second order goes through the reference, which makes y, cells and gates anew."""
-    sequence, saved = _SEQUENCES[name], ctx.saved_tensors
-    wanted = _wanted(saved[4:11], *ctx.wants)
-    real = [tensor is not None and tensor.is_floating_point() for tensor in saved]
+    def keep(self, outputs: Any) -> tuple[Tensor, ...]:
+        y, _, _, cells, gates = outputs
+        return y, cells, gates
 
-    def pullback(*tensors: Tensor) -> tuple[Tensor, ...]:
-        left = iter(tensors)
-        arguments = [next(left) if is_real else t for t, is_real in zip(saved, real, strict=True)]
-        y, _, _, cells, gates = sequence.reference(*arguments[4:], ctx.bfloat16)
-        gradients = sequence.reference_backward(*arguments, y, cells, gates, ctx.bfloat16)
-        return tuple(g for g, want in zip(gradients, wanted, strict=True) if want)
+    def options(self, options: tuple, needed: tuple[bool, ...]) -> tuple:
+        return needed[0], any(needed[1:5]), any(needed[5:7]), options[-1]
 
-    leaves = [t for t, is_real in zip(saved, real, strict=True) if is_real]
-    arrived = tuple(grad for grad, want in zip(grads, wanted, strict=True) if want)
-    found = iter(torch.func.vjp(pullback, *leaves)[1](arrived))
-    second = (next(found) if is_real else None for is_real in real)
-    return *second, *(None for _ in range(7))
+    def returned(self, tensors: tuple, options: tuple) -> list[bool]:
+        return _wanted(tensors[:7], *options[:3])

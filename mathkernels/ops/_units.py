@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from mathkernels.ops._dispatch import Kernels
 from mathkernels.ops._layers import layer_backward, layer_forward
-from mathkernels.ops._library import check, define, triton_kernels
-from mathkernels.ops._twice import pullback_of, twice
+from mathkernels.ops._library import check
+from mathkernels.ops._twice import Derivative, define_twice, pullback_of, reference_backward
 
 _UNITS: dict[str, Callable] = {}
 
@@ -33,17 +34,17 @@ def define_unit(
         options: what follows the tensors, as a schema writes it ("float epsilon").
         call: options -> keywords of `layer_forward`; by default each option under its own name. A "kind"
             among them is the compiled layer, by default the one named as the op.
-        triton: whether mathkernels.triton has the op for CUDA tensors; else those are refused.
+        triton: whether mathkernels.triton has the op, for CUDA tensors.
     """
     count = len(parameters)
     keys = [option.split()[1] for option in options]
 
-    def fake(x: Tensor, *rest: Any) -> Tensor:
+    def rule(x: Tensor, *rest: Any) -> Tensor:
         told = {key: (tensor, parameters[key]) for key, tensor in zip(parameters, rest, strict=False)}
         size = check(name, x=(x, "E,B,I"), **told)
         return x.new_empty(size["E"], size["B"], size["O"])
 
-    def fake_backward(dy: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    def rule_backward(dy: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         told = {key: (tensor, parameters[key]) for key, tensor in zip(parameters, rest, strict=False)}
         check(f"{name}_backward", x=(x, "E,B,I"), **told, dy=(dy, "E,B,O"))
         return tuple(tensor.new_empty(tensor.shape) for tensor in (x, *rest[:count]))
@@ -56,31 +57,25 @@ def define_unit(
         return found
 
     def cpu(x: Tensor, *rest: Any) -> Tensor:
-        return layer_forward(x=x, weight=rest[0], y=fake(x, *rest), **keywords(rest))
+        return layer_forward(x=x, weight=rest[0], y=rule(x, *rest), **keywords(rest))
 
     def cpu_backward(dy: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        gradients = fake_backward(dy, x, *rest)
+        gradients = rule_backward(dy, x, *rest)
         return layer_backward(dy=dy, x=x, weight=rest[0], gradients=gradients, **keywords(rest))
-
-    def cuda(x: Tensor, *rest: Any) -> Tensor:
-        fake(x, *rest)
-        return getattr(triton_kernels(name, name, x), f"{name}_forward")(x, *rest)
-
-    def cuda_backward(dy: Tensor, x: Tensor, *rest: Any) -> tuple[Tensor, ...]:
-        fake_backward(dy, x, *rest)
-        return getattr(triton_kernels(name, f"{name}_backward", x), f"{name}_backward")(dy, x, *rest)
 
     arguments = ", ".join(["Tensor x", *(f"Tensor {key}" for key in parameters), *options])
     results = ", ".join(["Tensor"] * (count + 1))
-    forward = define(f"{name}({arguments}) -> Tensor", fake, cpu, cuda if triton else None)
-    backward = define(
-        f"{name}_backward(Tensor dy, {arguments}) -> ({results})",
-        fake_backward,
-        cpu_backward,
-        cuda_backward if triton else None,
+    schemas = f"{name}({arguments}) -> Tensor", f"{name}_backward(Tensor dy, {arguments}) -> ({results})"
+    pullback = pullback_of(reference, 1 + count)
+    path = f"{name}.{name}" if triton else None
+    _UNITS[name] = define_twice(
+        schemas,
+        Kernels(rule, cpu, reference, path and f"{path}_forward"),
+        Kernels(
+            rule_backward, cpu_backward, reference_backward(pullback, 1 + count), path and f"{path}_backward"
+        ),
+        Derivative(1 + count, pullback),
     )
-    twice(forward, backward, 1 + count, pullback_of(reference, 1 + count))
-    _UNITS[name] = forward
 
 
 def apply_unit(name: str, x: Tensor, weight: Tensor, *options: Any, gate: Tensor | None = None) -> Tensor:

@@ -6,16 +6,16 @@ import torch
 from torch import Tensor
 
 from mathkernels import _C
-from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, NO_GPU_KERNEL, check, check_dtype, define
-from mathkernels.ops._twice import twice
+from mathkernels.ops._dispatch import Kernels
+from mathkernels.ops._library import DTYPES, check, check_dtype
+from mathkernels.ops._twice import Derivative, define_twice
 from mathkernels.reference.discretisation import discretisation as reference
 from mathkernels.reference.discretisation import discretisation_backward as reference_backward
 
 KINDS = ("unit", "ternary", "signed-unit")  # in the order of mk::Penalty, from 1
 
 
-def _fake(weight: Tensor, kind: str) -> Tensor:
+def _rule(weight: Tensor, kind: str) -> Tensor:
     check_dtype("discretisation", "weight", weight)
     if kind not in KINDS:
         raise ValueError(f"discretisation: kind is {kind!r}; needs one of {', '.join(map(repr, KINDS))}")
@@ -29,7 +29,7 @@ def _sizes(weight: Tensor, kind: str) -> tuple[int, int, int, int]:
 
 
 def _cpu(weight: Tensor, kind: str) -> Tensor:
-    y = _fake(weight, kind)
+    y = _rule(weight, kind)
     dtype, penalty, models, count = _sizes(weight, kind)
     weight = weight.contiguous()
     workspace = torch.empty(
@@ -37,46 +37,33 @@ def _cpu(weight: Tensor, kind: str) -> Tensor:
     )
     pointers = weight.data_ptr(), y.data_ptr(), workspace.data_ptr()
     _C.discretisation_forward(dtype, penalty, models, count, *pointers, torch.get_num_threads())
-    record("discretisation")
     return y
 
 
-def _cuda(weight: Tensor, kind: str) -> Tensor:
-    _fake(weight, kind)
-    record("discretisation", "torch", NO_GPU_KERNEL)
-    return reference(weight, kind)
-
-
-def _fake_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
-    _fake(weight, kind)
+def _rule_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
+    _rule(weight, kind)
     rows = weight.flatten(1) if weight.dim() > 1 else weight[:, None]
     check("discretisation_backward", weight=(rows, "E,N"), dy=(dy, "E"))
     return weight.new_empty(weight.shape)
 
 
 def _cpu_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
-    dweight = _fake_backward(dy, weight, kind)
+    dweight = _rule_backward(dy, weight, kind)
     dy, weight = dy.contiguous(), weight.contiguous()
     pointers = dy.data_ptr(), weight.data_ptr(), dweight.data_ptr()
     _C.discretisation_backward(*_sizes(weight, kind), *pointers, torch.get_num_threads())
-    record("discretisation_backward")
     return dweight
 
 
-def _cuda_backward(dy: Tensor, weight: Tensor, kind: str) -> Tensor:
-    _fake_backward(dy, weight, kind)
-    record("discretisation_backward", "torch", NO_GPU_KERNEL)
-    return reference_backward(dy, weight, kind)
-
-
-_forward_op = define("discretisation(Tensor weight, str kind) -> Tensor", _fake, _cpu, _cuda)
-_backward_op = define(
-    "discretisation_backward(Tensor dy, Tensor weight, str kind) -> Tensor",
-    _fake_backward,
-    _cpu_backward,
-    _cuda_backward,
+_op = define_twice(
+    (
+        "discretisation(Tensor weight, str kind) -> Tensor",
+        "discretisation_backward(Tensor dy, Tensor weight, str kind) -> Tensor",
+    ),
+    Kernels(_rule, _cpu, reference),
+    Kernels(_rule_backward, _cpu_backward, reference_backward),
+    Derivative(1, lambda dy, weight, kind: (reference_backward(dy, weight, kind),)),
 )
-twice(_forward_op, _backward_op, 1, lambda dy, weight, kind: (reference_backward(dy, weight, kind),))
 
 
 def discretisation(weight: Tensor, kind: str) -> Tensor:
@@ -95,4 +82,4 @@ def discretisation(weight: Tensor, kind: str) -> Tensor:
         ValueError: the kind is unknown, or weight has no model axis.
         TypeError: the dtype is not supported.
     """
-    return _forward_op(weight, kind)
+    return _op(weight, kind)

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from mathkernels import _C, reference
-from mathkernels.backends import record
-from mathkernels.ops._library import DTYPES, check, define
-from mathkernels.ops._twice import pullback_of, twice
+from mathkernels.ops._dispatch import Kernels
+from mathkernels.ops._library import DTYPES, check
+from mathkernels.ops._twice import Derivative, define_twice, pullback_of, reference_backward
 from mathkernels.ops.nac_mul import EPSILON
 from mathkernels.reference.recurrent import UNITS
 
@@ -41,10 +41,10 @@ def recurrent_unit(
         initial = l.new_full((l.shape[0], l.shape[2]), initial)
     elif not isinstance(initial, Tensor):
         initial = l.new_full((), initial)  # the shape rule names what is wrong with l
-    return _forward(l, weight, initial, unit, epsilon)
+    return _op(l, weight, initial, unit, epsilon)
 
 
-def _fake(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
+def _rule(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
     if unit not in UNITS:
         raise ValueError(f"recurrent_unit: unit is {unit!r}; needs one of {', '.join(map(repr, UNITS))}")
     size = check("recurrent_unit", l=(l, "E,T,B"), weight=(weight, "E,P"), initial=(initial, "E,B"))
@@ -54,10 +54,10 @@ def _fake(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float)
     return l.new_empty(l.shape)
 
 
-def _fake_backward(
+def _rule_backward(
     dh: Tensor, l: Tensor, weight: Tensor, initial: Tensor, h: Tensor, unit: str, epsilon: float
 ) -> tuple[Tensor, ...]:
-    _fake(l, weight, initial, unit, epsilon)
+    _rule(l, weight, initial, unit, epsilon)
     check("recurrent_unit_backward", l=(l, "E,T,B"), h=(h, "E,T,B"), dh=(dh, "E,T,B"))
     return l.new_empty(l.shape), weight.new_empty(weight.shape), initial.new_empty(initial.shape)
 
@@ -68,31 +68,32 @@ def _call(l: Tensor, unit: str, epsilon: float) -> object:
 
 
 def _cpu(l: Tensor, weight: Tensor, initial: Tensor, unit: str, epsilon: float) -> Tensor:
-    h = _fake(l, weight, initial, unit, epsilon)
+    h = _rule(l, weight, initial, unit, epsilon)
     tensors = (l.contiguous(), weight.contiguous(), initial.contiguous(), h)
     _C.recurrent_forward(_call(l, unit, epsilon), *(tensor.data_ptr() for tensor in tensors))
-    record("recurrent_unit")
     return h
 
 
 def _cpu_backward(
     dh: Tensor, l: Tensor, weight: Tensor, initial: Tensor, h: Tensor, unit: str, epsilon: float
 ) -> tuple[Tensor, ...]:
-    gradients = _fake_backward(dh, l, weight, initial, h, unit, epsilon)
+    gradients = _rule_backward(dh, l, weight, initial, h, unit, epsilon)
     call = _call(l, unit, epsilon)
     workspace = torch.empty(_C.recurrent_backward_workspace(call), dtype=torch.uint8, device="cpu")
     given = [tensor.contiguous() for tensor in (dh, l, weight, initial, h)]
     _C.recurrent_backward(call, *(tensor.data_ptr() for tensor in (*given, *gradients, workspace)))
-    record("recurrent_unit_backward")
     return gradients
 
 
 _ARGUMENTS = "Tensor l, Tensor weight, Tensor initial"
-_forward = define(f"recurrent_unit({_ARGUMENTS}, str unit, float epsilon) -> Tensor", _fake, _cpu)
-_backward = define(
-    f"recurrent_unit_backward(Tensor dh, {_ARGUMENTS}, Tensor h, str unit, float epsilon)"
-    " -> (Tensor, Tensor, Tensor)",
-    _fake_backward,
-    _cpu_backward,
+_PULLBACK = pullback_of(reference.recurrent_unit, 3)
+_op = define_twice(
+    (
+        f"recurrent_unit({_ARGUMENTS}, str unit, float epsilon) -> Tensor",
+        f"recurrent_unit_backward(Tensor dh, {_ARGUMENTS}, Tensor h, str unit, float epsilon)"
+        " -> (Tensor, Tensor, Tensor)",
+    ),
+    Kernels(_rule, _cpu, reference.recurrent_unit),
+    Kernels(_rule_backward, _cpu_backward, reference_backward(_PULLBACK, 3, kept=1)),
+    Derivative(3, _PULLBACK, keeps_output=True),
 )
-twice(_forward, _backward, 3, pullback_of(reference.recurrent_unit, 3), saves_output=True)
