@@ -29,11 +29,11 @@ from mathkernels.ensemble.describe import (
     Stack,
 )
 from mathkernels.ensemble.fitting import fit
-from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.run import Progress
 from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
 from mathkernels.ensemble.training import evaluate
+from mathkernels.initial import Normal, Uniform
 
 __all__ = [
     "CHALLENGING",
