@@ -32,7 +32,8 @@ from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.logs import TensorBoard
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder, folder_argument, one_way
+from mathkernels.experiment.parser import Parser, folder_argument
+from mathkernels.experiment.run_folder import RunFolder, one_way
 from mathkernels.experiment.stock import StockLSTM
 from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
@@ -68,7 +69,7 @@ class Net(nn.Module):
 
 def arguments() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = Parser(description=__doc__, formatter_class=raw)
     add = parser.add_argument
     add("--mode", choices=("train", "validate"), default="train", help="validate: predict new sequences")
     add("--config", type=Path, default=Path("configs/adding.yaml"))
@@ -176,7 +177,7 @@ def work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args(command_line.with_values(argv))
+    args = parser.parse_args(argv)
     how_on = "" if args.mode == "validate" else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 

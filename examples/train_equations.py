@@ -103,7 +103,7 @@ def work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "", CONFIG)
-    args = parser.parse_intermixed_args(command_line.with_values(argv))  # KEY=VALUE may stand anywhere
+    args = parser.parse_intermixed_args(argv)  # KEY=VALUE may stand anywhere
     how_on = "" if args.ask is not None else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 

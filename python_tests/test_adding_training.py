@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -21,7 +20,6 @@ pytest.importorskip("yaml")
 from mathkernels.experiment import configuration
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.training import Training
-from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding import training as adding_training
 from mathkernels.studies.adding.config import Config, Dataset, Model, Optim, Sweep, Train
 from mathkernels.studies.adding.figures import losses_figure
@@ -106,52 +104,6 @@ def test_an_initial_value_that_is_none_is_named():
         ValueError, match=r"model\.initial: got .*chrono-both.*, needs one of .*chrono-forget"
     ):
         configuration.build(Config, {"model": {"initial": "chrono-both"}}, "file")
-
-
-def test_adam_is_that_of_keras_for_each_model():
-    source = torch.Generator().manual_seed(0)
-    start = torch.randn(3, 4, 5, generator=source, dtype=torch.float64)
-    gradients = torch.randn(6, 3, 4, 5, generator=source, dtype=torch.float64)
-    p = {"w": start.clone().requires_grad_()}
-    optimizer = BatchedOptimizer("adam", 0.01, None, p)
-    for gradient in gradients:
-        p["w"].grad = gradient.clone()
-        optimizer.step()
-    expected, first, second = start.numpy().copy(), 0.0, 0.0
-    for t, gradient in enumerate(gradients.numpy(), 1):
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        expected -= rate * first / (np.sqrt(second) + 1e-7)
-    np.testing.assert_allclose(p["w"].detach().numpy(), expected, rtol=1e-12)
-
-
-def test_each_model_is_clipped_by_its_own_norm_as_by_torch():
-    source = torch.Generator().manual_seed(1)
-    start = {"a": torch.randn(3, 7, generator=source), "b": torch.randn(3, 2, 4, generator=source)}
-    gradients = {name: torch.randn(value.shape, generator=source) for name, value in start.items()}
-    for value in gradients.values():
-        value *= torch.tensor([0.01, 1.0, 100.0]).reshape(-1, *[1] * (value.dim() - 1))
-    together = {name: value.clone().requires_grad_() for name, value in start.items()}
-    for name, value in together.items():
-        value.grad = gradients[name].clone()
-    BatchedOptimizer("sgd", 0.5, 1.5, together).step()
-    for model in range(3):
-        alone = {name: value[model].clone().requires_grad_() for name, value in start.items()}
-        for name, value in alone.items():
-            value.grad = gradients[name][model].clone()
-        torch.nn.utils.clip_grad_norm_(alone.values(), 1.5)
-        torch.optim.SGD(alone.values(), 0.5).step()
-        for name, value in alone.items():
-            # torch adds 1e-6 to the norm
-            torch.testing.assert_close(together[name][model], value, rtol=2e-6, atol=1e-6)
-
-
-def test_a_gradient_of_zero_is_not_clipped_to_nan():
-    p = {"w": torch.ones(2, 3, requires_grad=True)}
-    p["w"].grad = torch.zeros(2, 3)
-    BatchedOptimizer("sgd", 1.0, 1.0, p).step()
-    assert torch.equal(p["w"], torch.ones(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -276,7 +228,6 @@ import numpy as np
 import torch
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.training import Training
-from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding import training as adding_training
 
 torch.set_num_threads(2)
