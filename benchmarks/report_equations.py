@@ -26,10 +26,11 @@ import torch
 from mathkernels.data import equation_sets
 from mathkernels.data.equations import Equations
 from mathkernels.experiment.terminal import run_script
+from mathkernels.experiment.training import Training
 from mathkernels.nn import LSTM
 from mathkernels.studies.equations import engine as equations_engine
+from mathkernels.studies.equations import training as equations_training
 from mathkernels.studies.equations.config import Config, Train
-from mathkernels.studies.equations.training import Training
 
 ENGINES = ("fused", "layers", "torch")
 # rounding is amplified by training: float32 losses of the first two epochs agree this well
@@ -38,7 +39,7 @@ CLOSE = 1e-3
 
 def training(engine: str, seeds: tuple[int, ...], sets: equation_sets.Sets, data: Equations) -> Training:
     config = Config(data, train=Train(engine=engine, seeds=seeds))  # pyright: ignore[reportArgumentType]
-    return Training(config, sets, equations_engine.make(config, lstm=LSTM))
+    return equations_training.training(config, sets, equations_engine.make(config, lstm=LSTM))
 
 
 def prove(sets: equation_sets.Sets, data: Equations) -> None:
@@ -46,7 +47,7 @@ def prove(sets: equation_sets.Sets, data: Equations) -> None:
     losses = {}
     for engine in ENGINES:
         own = training(engine, (1,), sets, data)
-        losses[engine] = [row["loss"] for _ in range(2) for row in own.run_epoch()]
+        losses[engine] = [row["loss"] for _ in range(2) for row in own.advance()]
     for engine in ENGINES:
         np.testing.assert_allclose(losses[engine], losses["torch"], rtol=CLOSE, err_msg=engine)
 
@@ -72,7 +73,7 @@ def measure(rounds: int, threads: list[int], short: bool) -> list[dict[str, Any]
         for own, entry in zip(trainings, entries, strict=True):
             torch.set_num_threads(entry["threads"])
             begun = time.perf_counter()
-            own.run_epoch()
+            own.advance()
             if turn:  # the first warms up
                 entry["seconds"].append(time.perf_counter() - begun)
     return entries

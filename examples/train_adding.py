@@ -26,18 +26,21 @@ from torch import Tensor, nn
 
 from mathkernels import nn as mk
 from mathkernels.data import adding
-from mathkernels.experiment import command_line, configuration
+from mathkernels.experiment import command_line, configuration, loop
+from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.denormals import flushed_denormals
+from mathkernels.experiment.logs import TensorBoard
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import RunFolder, folder_argument, one_way
+from mathkernels.experiment.parser import Parser, folder_argument
+from mathkernels.experiment.run_folder import RunFolder, one_way
 from mathkernels.experiment.stock import StockLSTM
 from mathkernels.experiment.terminal import run_script
+from mathkernels.experiment.training import Training
 from mathkernels.studies.adding import report
 from mathkernels.studies.adding import sweep as adding_sweep
 from mathkernels.studies.adding.config import Config
-from mathkernels.studies.adding.loop import train
-from mathkernels.studies.adding.training import INPUTS, PLACE, Plan, Training, predict
+from mathkernels.studies.adding.training import INPUTS, PLACE, Plan, predict, training
 
 NEW_SEED = 43  # of the sequences of --mode validate
 ELSEWHERE = "--set artifacts=DIR"
@@ -66,7 +69,7 @@ class Net(nn.Module):
 
 def arguments() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = Parser(description=__doc__, formatter_class=raw)
     add = parser.add_argument
     add("--mode", choices=("train", "validate"), default="train", help="validate: predict new sequences")
     add("--config", type=Path, default=Path("configs/adding.yaml"))
@@ -90,7 +93,7 @@ def plan_of(config: Config, args: argparse.Namespace) -> Plan:
     plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
     plan.check()
     if args.tensorboard:
-        command_line.prepare_logs(args.tensorboard, report.log_names(plan))
+        command_line.prepare_logs(args.tensorboard, report.log_names(plan).values())
     return plan
 
 
@@ -101,14 +104,16 @@ def train_one(config: Config, args: argparse.Namespace) -> Training:
     how = {"resume": args.resume, "overwrite": args.overwrite, "beside": (PLACE,)}
     folder.begin(plan.describe(), outputs=report.OUTPUTS, **how)
     configuration.save(config, config.artifacts / "config_copy.yaml")
-    run = train(plan, folder, report.TensorBoard(args.tensorboard, plan) if args.tensorboard else None)
-    print(report.write(folder, run))
+    run, checkpoint = training(plan), Checkpoint(folder.checkpoint, plan.describe())
+    logs = [TensorBoard(args.tensorboard, report.log_names(plan), report.LOGGED)] if args.tensorboard else []
+    loop.train(run, checkpoint, logs)
+    print(report.write(folder, plan, run))
     return run
 
 
 def exit_code(run: Training) -> int:
     """130 after Ctrl-C, 1 if every model has diverged, else 0."""
-    diverged = all(one.stopped == "diverged" for one in run.progress)
+    diverged = all(one.stopped == "diverged" for one in run.records)
     return 1 if diverged else 0 if run.finished else command_line.INTERRUPTED
 
 
@@ -172,7 +177,7 @@ def work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args(command_line.with_values(argv))
+    args = parser.parse_args(argv)
     how_on = "" if args.mode == "validate" else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 

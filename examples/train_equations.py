@@ -26,12 +26,15 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 
 from mathkernels.data import equation_sets
-from mathkernels.experiment import command_line
+from mathkernels.experiment import command_line, loop
+from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.configuration import plain
 from mathkernels.experiment.denormals import flushed_denormals
+from mathkernels.experiment.logs import JsonLines, Log, TensorBoard
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
 from mathkernels.experiment.terminal import run_script
+from mathkernels.experiment.training import NEVER
 from mathkernels.nn import LSTM
 from mathkernels.studies.equations import engine as equations_engine
 from mathkernels.studies.equations import output as equations_output
@@ -39,8 +42,7 @@ from mathkernels.studies.equations.ask import Answerer, converse, prompted
 from mathkernels.studies.equations.command import arguments, described, folder_of
 from mathkernels.studies.equations.config import Config
 from mathkernels.studies.equations.model import EquationModel, summary
-from mathkernels.studies.equations.progress import Progress, log_name
-from mathkernels.studies.equations.training import Training, run
+from mathkernels.studies.equations.training import CURVE_COLUMNS, LOG, diverged, log_names, shown, training
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "equations.yaml"
 
@@ -60,24 +62,24 @@ def train(config: Config, folder: RunFolder, tensorboard: Path | None) -> int:
     engine = equations_engine.make(config, lstm=LSTM)
     print(summary(EquationModel(config, config.train.seeds[0]), config.data.question_length), end="\n\n")
     print(equations_output.before(config, sets, engine))
-    training = Training(config, sets, engine)
-    if folder.checkpoint.exists():
-        training.load(folder.checkpoint)
+    run, checkpoint = training(config, sets, engine), Checkpoint(folder.checkpoint, plain(config))
+    logs: list[Log] = [JsonLines(folder, LOG)]
+    if tensorboard:
+        logs.append(TensorBoard(tensorboard, log_names(config), CURVE_COLUMNS[2:]))
     begun = time.perf_counter()
-    with Progress(config, training.epoch, tensorboard) as progress:
-        finished = run(training, folder, progress)
+    finished = loop.train(run, checkpoint, logs, shown)
     seconds = time.perf_counter() - begun
-    best = equations_engine.make(config, training.best, lstm=LSTM)
-    print(equations_output.write(training, best, folder))
+    best = equations_engine.make(config, run.best, lstm=LSTM)
+    print(equations_output.write(config, sets, run, best, folder))
     if sys.stdout.isatty():
         print((folder.path / equations_output.ACTIVATIONS).read_text(encoding="utf-8"))
-    print(f"\n{training.epoch} epochs of {len(config.train.seeds)} networks, {seconds:.1f} s in this call")
-    diverged = sum(epoch is not None for epoch in training.diverged)
+    print(f"\n{run.epoch} epochs of {len(config.train.seeds)} networks, {seconds:.1f} s in this call")
+    lost = sum(epoch is not None for epoch in diverged(run))
     status = {"status": "finished" if finished else "interrupted", "seconds": round(seconds, 3)}
-    folder.write_json(STATUS, {**status, "diverged": diverged, "threads": torch.get_num_threads()})
+    folder.write_json(STATUS, {**status, "diverged": lost, "threads": torch.get_num_threads()})
     if not finished:
         return command_line.INTERRUPTED
-    return int(not any(training.best_epoch))
+    return int(all(one.best_epoch == NEVER for one in run.records))
 
 
 def work(args: argparse.Namespace) -> int:
@@ -90,7 +92,7 @@ def work(args: argparse.Namespace) -> int:
     config = described(args)
     torch.set_num_threads(args.threads or torch.get_num_threads())
     if args.tensorboard:
-        command_line.prepare_logs(args.tensorboard, map(log_name, config.train.seeds))
+        command_line.prepare_logs(args.tensorboard, log_names(config).values())
     folder = RunFolder(folder_of(args))
     outputs = equations_output.OUTPUTS
     folder.begin(plain(config), outputs=outputs, resume=args.resume, overwrite=args.overwrite)
@@ -101,7 +103,7 @@ def work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "", CONFIG)
-    args = parser.parse_intermixed_args(command_line.with_values(argv))  # KEY=VALUE may stand anywhere
+    args = parser.parse_intermixed_args(argv)  # KEY=VALUE may stand anywhere
     how_on = "" if args.ask is not None else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 

@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from mathkernels.data import mnist, ranges
 from mathkernels.experiment import command_line
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import STATUS, RunFolder, folder_argument, one_way
+from mathkernels.experiment.parser import Parser, folder_argument
+from mathkernels.experiment.run_folder import STATUS, RunFolder, one_way
 from mathkernels.experiment.terminal import run_script
 from mathkernels.nn import RecurrentUnit
 from mathkernels.studies.sequential_mnist.report import REFERENCE
@@ -84,7 +85,7 @@ def small_net() -> nn.Module:
 
 def arguments() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = Parser(description=__doc__, formatter_class=raw)
     known = dict.fromkeys([*UNITS["product"], *UNITS["sum"], BASELINE])
     add = parser.add_argument
     add("--task", choices=mnist.TASKS, default="product")
@@ -146,7 +147,7 @@ def work(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments()
-    args = parser.parse_args(command_line.with_values(argv))
+    args = parser.parse_args(argv)
     return command_line.finish(parser, partial(work, args), command_line.resumable(args.overwrite))
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -20,14 +19,21 @@ pytest.importorskip("yaml")
 
 from mathkernels.experiment import configuration
 from mathkernels.experiment.denormals import flushed_denormals
-from mathkernels.studies.adding.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment.training import Training
+from mathkernels.studies.adding import training as adding_training
 from mathkernels.studies.adding.config import Config, Dataset, Model, Optim, Sweep, Train
 from mathkernels.studies.adding.figures import losses_figure
-from mathkernels.studies.adding.lstm_initial import initial
 from mathkernels.studies.adding.sweep import panel_title
-from mathkernels.studies.adding.training import Plan, Training
+from mathkernels.studies.adding.training import Batches, Plan, training
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+
+
+def initial(cells, seed, forget_bias=1.0, chrono=None, gate=None):
+    """First values of an LSTM; chrono is the longest time that its cells remember."""
+    kind = "keras" if chrono is None else f"chrono-{gate}" if gate else "chrono"
+    config = Config(dataset=Dataset(t=chrono or 150), model=Model(cells, kind, forget_bias))
+    return adding_training.initial(config, seed)
 
 
 class Mean(torch.nn.Module):
@@ -36,7 +42,7 @@ class Mean(torch.nn.Module):
     def __init__(self, models, cells=3):
         super().__init__()
         self.lstm = torch.nn.Module()
-        for name, value in initial(2, cells, 0).items():
+        for name, value in initial(cells, 0).items():
             if name.startswith("lstm."):
                 stacked = torch.nn.Parameter(torch.zeros(models, *value.shape))
                 self.lstm.register_parameter(name.removeprefix("lstm."), stacked)
@@ -49,7 +55,7 @@ class Mean(torch.nn.Module):
 
 
 def test_initial_weights_are_those_of_keras():
-    drawn = initial(2, 100, 0)
+    drawn = initial(100, 0)
     trained = sum(value.numel() for name, value in drawn.items() if name != "lstm.bias_hh_l0")
     assert trained == 41_301  # Keras' LSTM(100) and Dense(1)
     weight_hh = drawn["lstm.weight_hh_l0"].double()
@@ -59,15 +65,13 @@ def test_initial_weights_are_those_of_keras():
         assert 0.9 * limit < drawn[name].abs().max() <= limit
     bias = drawn["lstm.bias_ih_l0"].reshape(4, 100)
     assert torch.equal(bias, torch.tensor([0.0, 1, 0, 0])[:, None].expand(4, 100))
-    assert torch.equal(
-        initial(2, 100, 0, forget_bias=4.0)["lstm.bias_ih_l0"][100:200], torch.full((100,), 4.0)
-    )
-    assert torch.equal(drawn["lstm.weight_hh_l0"], initial(2, 100, 0)["lstm.weight_hh_l0"])
-    assert not torch.equal(drawn["lstm.weight_hh_l0"], initial(2, 100, 1)["lstm.weight_hh_l0"])
+    assert torch.equal(initial(100, 0, forget_bias=4.0)["lstm.bias_ih_l0"][100:200], torch.full((100,), 4.0))
+    assert torch.equal(drawn["lstm.weight_hh_l0"], initial(100, 0)["lstm.weight_hh_l0"])
+    assert not torch.equal(drawn["lstm.weight_hh_l0"], initial(100, 1)["lstm.weight_hh_l0"])
 
 
 def test_chrono_biases_remember_up_to_the_length_of_the_sequence():
-    drawn, plain = initial(2, 5000, 3, chrono=400), initial(2, 5000, 3)
+    drawn, plain = initial(5000, 3, chrono=400), initial(5000, 3)
     i, f, g, o = drawn["lstm.bias_ih_l0"].reshape(4, 5000)
     assert torch.equal(i, -f)
     assert not g.any()
@@ -82,16 +86,16 @@ def test_chrono_biases_remember_up_to_the_length_of_the_sequence():
 
 @pytest.mark.parametrize("gate", ["forget", "input"])
 def test_chrono_biases_of_one_gate_leave_the_other_as_it_was(gate):
-    both, plain = initial(2, 100, 3, chrono=400), initial(2, 100, 3, forget_bias=2.0)
+    both, plain = initial(100, 3, chrono=400), initial(100, 3, forget_bias=2.0)
     name, places = "lstm.bias_ih_l0", {"input": slice(0, 100), "forget": slice(100, 200)}
-    drawn = initial(2, 100, 3, forget_bias=2.0, chrono=400, gates=(gate,))
+    drawn = initial(100, 3, forget_bias=2.0, chrono=400, gate=gate)
     for other, place in places.items():
         expected = both if other == gate else plain
         assert torch.equal(drawn[name][place], expected[name][place])
     model = {"initial": f"chrono-{gate}", "forget_bias": 2.0}
     config = configuration.build(Config, {"model": model, "dataset": {"t": 150, "dt_length": 10}}, "file")
-    run = Training(Plan(config, (3,), lambda models: Mean(models, 100), "mean"))
-    expected = initial(2, 100, 3, forget_bias=2.0, chrono=150, gates=(gate,))
+    run = training(Plan(config, (3,), lambda models: Mean(models, 100), "mean"))
+    expected = initial(100, 3, forget_bias=2.0, chrono=150, gate=gate)
     assert torch.equal(run.best[name][0], expected[name])
 
 
@@ -100,52 +104,6 @@ def test_an_initial_value_that_is_none_is_named():
         ValueError, match=r"model\.initial: got .*chrono-both.*, needs one of .*chrono-forget"
     ):
         configuration.build(Config, {"model": {"initial": "chrono-both"}}, "file")
-
-
-def test_adam_is_that_of_keras_for_each_model():
-    source = torch.Generator().manual_seed(0)
-    start = torch.randn(3, 4, 5, generator=source, dtype=torch.float64)
-    gradients = torch.randn(6, 3, 4, 5, generator=source, dtype=torch.float64)
-    p = {"w": start.clone().requires_grad_()}
-    optimizer = BatchedOptimizer("adam", 0.01, None, p)
-    for gradient in gradients:
-        p["w"].grad = gradient.clone()
-        optimizer.step()
-    expected, first, second = start.numpy().copy(), 0.0, 0.0
-    for t, gradient in enumerate(gradients.numpy(), 1):
-        first = 0.9 * first + 0.1 * gradient
-        second = 0.999 * second + 0.001 * gradient**2
-        rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
-        expected -= rate * first / (np.sqrt(second) + 1e-7)
-    np.testing.assert_allclose(p["w"].detach().numpy(), expected, rtol=1e-12)
-
-
-def test_each_model_is_clipped_by_its_own_norm_as_by_torch():
-    source = torch.Generator().manual_seed(1)
-    start = {"a": torch.randn(3, 7, generator=source), "b": torch.randn(3, 2, 4, generator=source)}
-    gradients = {name: torch.randn(value.shape, generator=source) for name, value in start.items()}
-    for value in gradients.values():
-        value *= torch.tensor([0.01, 1.0, 100.0]).reshape(-1, *[1] * (value.dim() - 1))
-    together = {name: value.clone().requires_grad_() for name, value in start.items()}
-    for name, value in together.items():
-        value.grad = gradients[name].clone()
-    BatchedOptimizer("sgd", 0.5, 1.5, together).step()
-    for model in range(3):
-        alone = {name: value[model].clone().requires_grad_() for name, value in start.items()}
-        for name, value in alone.items():
-            value.grad = gradients[name][model].clone()
-        torch.nn.utils.clip_grad_norm_(alone.values(), 1.5)
-        torch.optim.SGD(alone.values(), 0.5).step()
-        for name, value in alone.items():
-            # torch adds 1e-6 to the norm
-            torch.testing.assert_close(together[name][model], value, rtol=2e-6, atol=1e-6)
-
-
-def test_a_gradient_of_zero_is_not_clipped_to_nan():
-    p = {"w": torch.ones(2, 3, requires_grad=True)}
-    p["w"].grad = torch.zeros(2, 3)
-    BatchedOptimizer("sgd", 1.0, 1.0, p).step()
-    assert torch.equal(p["w"], torch.ones(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -166,24 +124,22 @@ def test_a_model_stops_when_what_is_watched_stays_and_keeps_the_best(
         model=Model(3),
         optim=Optim(monitor=monitor, learning_rate=0.1),
     )
-    run = Training(Plan(config, (5,), Mean, "mean"))
+    run = training(Plan(config, (5,), Mean, "mean"))
     biases, script, plain = [], iter(watched), Training.end_epoch
 
     def end_epoch(self):
         """End the epoch with the next value as what is watched, and 0.5 as the other loss."""
         value = float(next(script))
         loss, error = (value, 0.5) if monitor == "loss" else (0.5, value)
-        self.squares = torch.tensor([loss * self.rows], dtype=torch.float64)
-        monkeypatch.setattr(Training, "evaluate", lambda self: ([error], [0.0]))
-        biases.append(self.net.output["bias"].item())
-        plain(self)
+        self.learner.losses = torch.tensor([loss * self.learner.samples], dtype=torch.float64)
+        self.learner._measure = lambda net, models: [{"val_loss": error, "within": 0.0}]
+        biases.append(self.learner.net.output["bias"].item())
+        return plain(self)
 
     monkeypatch.setattr(Training, "end_epoch", end_epoch)
     while not run.finished:
-        run.update()
-        if run.updates % run.per_epoch == 0:
-            run.end_epoch()
-    (one,) = run.progress
+        run.advance()
+    (one,) = run.records
     assert len(one.rows) == stops
     assert one.best_epoch == best
     assert run.best["output.bias"].item() == biases[best - 1]
@@ -194,26 +150,23 @@ def test_a_model_stops_as_soon_as_it_is_solved_or_at_the_last_epoch():
     config = Config(dataset=Dataset(20, 3), train=Train(epochs=3, batch=7), model=Model(3))
     for below, stopped, epochs in ((100.0, "solved", 1), (None, "epochs", 3)):
         own = Config(dataset=config.dataset, train=Train(3, 7, stop_below=below), model=config.model)
-        run = Training(Plan(own, (0, 1), Mean, "mean"))
+        run = training(Plan(own, (0, 1), Mean, "mean"))
         while not run.finished:
-            run.update()
-            if run.updates % run.per_epoch == 0:
-                run.end_epoch()
-        assert [one.stopped for one in run.progress] == [stopped] * 2
-        assert [len(one.rows) for one in run.progress] == [epochs] * 2
+            run.advance()
+        assert [one.stopped for one in run.records] == [stopped] * 2
+        assert [len(one.rows) for one in run.records] == [epochs] * 2
 
 
 def test_every_sequence_trains_once_in_a_pass_and_the_last_ones_validate():
     config = Config(dataset=Dataset(100, 4), train=Train(batch=8), optim=Optim(validation_split=0.7))
     assert config.rows_to_train() == 30
-    run = Training(Plan(config, (2,), lambda models: Mean(models, 100), "mean"))
+    batches = Batches(Plan(config, (2,), Mean, "mean"))
     seen = []
-    for _ in range(2):
+    for number in range(2):
         passed = []
-        for _ in range(run.passes):
-            passed += run._batch()[1][0].tolist()
-            run.updates += 1
-        assert sorted(passed) == sorted(run.data[0].targets[:30].tolist())
+        for place in range(batches.steps):
+            passed += batches.batch(number * batches.steps + place, [0])[1][0].tolist()
+        assert sorted(passed) == sorted(batches.data[0].targets[:30].tolist())
         seen.append(passed)
     assert seen[0] != seen[1]
 
@@ -274,6 +227,8 @@ def test_workers_that_start_within_the_block_flush_too(tmp_path):
 import numpy as np
 import torch
 from mathkernels.experiment.denormals import flushed_denormals
+from mathkernels.experiment.training import Training
+from mathkernels.studies.adding import training as adding_training
 
 torch.set_num_threads(2)
 denormal = torch.from_numpy(np.full(1 << 20, 1e-40, np.float32))

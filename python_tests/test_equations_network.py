@@ -15,6 +15,7 @@ pytest.importorskip("matplotlib")
 
 from mathkernels.data.equation_sets import build, part
 from mathkernels.data.equations import Equation, Equations
+from mathkernels.optim.keras import step_in_keras_form
 from mathkernels.studies.equations import activations as inside
 from mathkernels.studies.equations import engine as equations_engine
 from mathkernels.studies.equations import metrics
@@ -28,7 +29,7 @@ from mathkernels.studies.equations.model import (
     summary,
 )
 from mathkernels.studies.equations.scores import Scores
-from mathkernels.studies.equations.training import Training
+from mathkernels.studies.equations.training import training
 
 FEW = Equations(max_number=99, n_examples=600, new_equations=100)
 
@@ -63,9 +64,9 @@ class Recorder:
 def test_stages_take_equations_of_few_operators_first():
     data = Equations(n_operations=3, n_examples=300, new_equations=0, shorter_share=0.6)
     engine, sets = Recorder(), build(data)
-    training = Training(Config(data, train=Train(stage_epochs=2, seeds=(1, 2))), sets, engine)
+    run = training(Config(data, train=Train(stage_epochs=2, seeds=(1, 2))), sets, engine)
     for _ in range(6):
-        training.run_epoch()
+        run.advance()
     operators = np.array([len(one.operators) for one in sets.train.equations])
     for epoch, order in enumerate(engine.orders):
         expected = np.flatnonzero(operators <= epoch // 2 + 1)
@@ -174,7 +175,7 @@ def test_adam_steps_in_keras_form(sets):
         g = bias.grad.double().clone()
         m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
         expected -= 0.01 * math.sqrt(1 - 0.999**t) / (1 - 0.9**t) * m / (v.sqrt() + 1e-3)
-        engine._step(engine.optimizers[0], 0.01)
+        step_in_keras_form(engine.optimizers[0], 0.01, 1e-3)
         torch.testing.assert_close(bias.detach().double(), expected, atol=1e-6, rtol=1e-5)
 
 

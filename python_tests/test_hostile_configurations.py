@@ -21,8 +21,8 @@ from mathkernels.data.equations import Equations
 from mathkernels.ensemble import Seq2SeqEnsemble
 from mathkernels.experiment import configuration
 from mathkernels.experiment.configuration import ConfigurationError
+from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding import config as adding_config
-from mathkernels.studies.adding.batched_optimizer import BatchedOptimizer
 from mathkernels.studies.equations import config as equations_config
 
 CONFIGS = {"adding": adding_config.Config, "equations": equations_config.Config}

@@ -5,7 +5,7 @@ import math
 import torch
 
 from mathkernels import nn, ops, reference
-from mathkernels.initial_values import accumulator_bound
+from mathkernels.initial import accumulator_bound
 from mathkernels.testing import results
 
 LARGE = 40.0  # tanh(40) and sigmoid(40) are 1 in float64

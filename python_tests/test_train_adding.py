@@ -26,9 +26,8 @@ pytest.importorskip("yaml")
 from safetensors.torch import load_file
 
 from mathkernels.data import adding
-from mathkernels.experiment import configuration
-from mathkernels.studies.adding import loop as adding_loop
-from mathkernels.studies.adding import training as adding_training
+from mathkernels.experiment import configuration, loop
+from mathkernels.experiment.training import Training
 from mathkernels.studies.adding.config import Config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -51,7 +50,7 @@ def trainer(monkeypatch):
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(adding_loop, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     torch.set_num_threads(1)
     return module
 
@@ -160,7 +159,7 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(command, tmp_
     """Killed at several moments; the checkpoint is written after every update."""
     size = ["train.epochs=40", "train.es_patience=10", "optim.learning_rate=0.03"]
     program = (
-        "import sys, runpy; from mathkernels.experiment import adding_loop as t; t.SAVE_SECONDS = 0.0; "
+        "import sys, runpy; from mathkernels.experiment import loop as t; t.SAVE_SECONDS = 0.0; "
         f"sys.argv[0] = {str(EXAMPLE)!r}; runpy.run_path(sys.argv[0], run_name='__main__')"
     )
     begin = [sys.executable, "-c", program]
@@ -188,20 +187,20 @@ def test_a_killed_and_resumed_training_equals_an_uninterrupted_one(command, tmp_
 
 def test_ctrl_c_keeps_what_is_done_and_resume_goes_on(trainer, command, tmp_path, monkeypatch):
     assert trainer.main([*command("whole"), "--models", "2"]) == 0
-    plain, left = adding_training.Training.update, [15]
+    plain, left = Training.update, [15]
 
     def interrupted(self):
         left[0] -= 1
         if left[0] < 0:
             raise KeyboardInterrupt
-        return plain(self)
+        plain(self)
 
-    monkeypatch.setattr(adding_training.Training, "update", interrupted)
+    monkeypatch.setattr(Training, "update", interrupted)
     assert trainer.main([*command("cut"), "--models", "2"]) == 130
     assert len(rows(tmp_path / "cut" / "loss.csv")) == 2 * 2  # two whole epochs of both models
     assert (tmp_path / "cut" / "loss.png").exists()
     assert json.loads((tmp_path / "cut" / "status.json").read_text())["status"] == "interrupted"
-    monkeypatch.setattr(adding_training.Training, "update", plain)
+    monkeypatch.setattr(Training, "update", plain)
     with pytest.raises(SystemExit):  # neither --resume nor --overwrite
         trainer.main([*command("cut"), "--models", "2"])
     assert trainer.main([*command("cut"), "--models", "2", "--resume"]) == 0

@@ -22,12 +22,12 @@ pytest.importorskip("safetensors")
 pytest.importorskip("yaml")
 
 from safetensors.torch import load_file, save_file
+from trainer_cases import stop_after
 
-from mathkernels.experiment import configuration
+from mathkernels.experiment import configuration, loop
 from mathkernels.studies.equations import ask as equations_ask
-from mathkernels.studies.equations import training as equations_training
 from mathkernels.studies.equations.config import Config
-from mathkernels.studies.equations.training import Training, read_weights
+from mathkernels.studies.equations.weights import read, read_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "train_equations.py"
@@ -43,7 +43,7 @@ def trainer(monkeypatch):
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    monkeypatch.setattr(equations_training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     torch.set_num_threads(1)
     return module
 
@@ -120,21 +120,13 @@ def test_an_interrupted_training_keeps_the_best_and_resumes_to_the_same_bits(
     own = [*TINY, "--models", "2", f"train.engine={engine}"]
     whole, cut = [*own, "--out", str(tmp_path / "whole")], [*own, "--out", str(tmp_path / "cut")]
     assert trainer.main(whole) == 0
-    plain, left = Training.run_epoch, [4]
-
-    def interrupted(self):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return plain(self)
-
-    monkeypatch.setattr(Training, "run_epoch", interrupted)
-    assert trainer.main(cut) == 130
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4)
+        assert trainer.main(cut) == 130
     assert json.loads((tmp_path / "cut" / "status.json").read_text())["status"] == "interrupted"
     assert len(rows(tmp_path / "cut" / "curves.csv")) == 8
     assert len(rows(tmp_path / "cut" / "runs.csv")) == 2  # of the best weights until then
     assert trainer.main(["--out", str(tmp_path / "cut"), "--ask", "1 + 2"]) == 0
-    monkeypatch.setattr(Training, "run_epoch", plain)
     with pytest.raises(SystemExit):  # neither --resume nor --overwrite
         trainer.main(cut)
     assert trainer.main([*cut, "--resume"]) == 0
@@ -147,7 +139,7 @@ def test_a_training_that_was_killed_resumes_to_the_same_curve(trainer, tmp_path)
     own = [*DATA, "--models", "2", "train.epochs=200"]
     whole, cut = [*own, "--out", str(tmp_path / "whole")], [*own, "--out", str(tmp_path / "cut")]
     script = (
-        "import sys, runpy; from mathkernels.experiment import equations_training as t; "
+        "import sys, runpy; from mathkernels.experiment import loop as t; "
         "t.SAVE_SECONDS = 0.05; sys.argv[0] = 'train_equations.py'; "
         f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')"
     )
@@ -235,11 +227,11 @@ def test_files_of_something_else_are_named(trainer, tmp_path, capsys):
     refused("model.safetensors' is damaged or no safetensors file")
     save_file({"weight": torch.zeros(2)}, file)
     refused("is of 'something else', needs one of 'mathkernels equations'")
-    other = json.dumps({"kind": "mathkernels equations checkpoint"})
+    other = json.dumps({"kind": "mathkernels mathematics"})
     save_file({"weight": torch.zeros(2)}, file, {"mathkernels": other})
-    refused("is of 'mathkernels equations checkpoint', needs one of 'mathkernels equations'")
+    refused("is of 'mathkernels mathematics', needs one of 'mathkernels equations'")
     file.write_bytes(whole)
-    tensors, facts = equations_training.read(file)
+    tensors, facts = read(file)
     save_file({**tensors, "output.bias": torch.zeros(1, 3)}, file, {"mathkernels": json.dumps(facts)})
     refused(r"has \(1, 3\) for output.bias, this model needs \(1, 13\)")
     file.write_bytes(whole)

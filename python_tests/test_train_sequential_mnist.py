@@ -20,8 +20,10 @@ pytest.importorskip("scipy")
 
 from safetensors import safe_open
 from scipy import stats
+from trainer_cases import stop_after
 
 from mathkernels.data import mnist
+from mathkernels.experiment import loop
 from mathkernels.experiment.tensor_files import DIGEST
 from mathkernels.studies.sequential_mnist import report
 from mathkernels.studies.sequential_mnist import training as sequential_training
@@ -59,7 +61,7 @@ def trainer(monkeypatch):
     images = {part: source.uniform(-1, 1, (n, 8, 8)).astype(np.float32) for part, n in sizes.items()}
     labels = {part: source.randint(0, 10, n) for part, n in sizes.items()}
     monkeypatch.setattr(mnist, "load_digits", lambda folder: mnist.Digits(SOURCE, images, labels))
-    monkeypatch.setattr(sequential_training, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     torch.set_num_threads(1)
     return module
 
@@ -91,26 +93,19 @@ def test_every_output_says_what_data_it_is_of(trainer, tmp_path, capsys):
     assert len(rows(tmp_path / "runs.csv")) == 3 * 2 * 20
 
 
-@pytest.mark.parametrize("epochs_before", [3, 20])
+@pytest.mark.parametrize(("epochs_before", "steps"), [(3, 0), (20, 0), (1, 1), (8, 1)])
 def test_an_interrupted_and_resumed_training_equals_an_uninterrupted_one(
-    trainer, tmp_path, monkeypatch, epochs_before
+    trainer, tmp_path, monkeypatch, epochs_before, steps
 ):
+    monkeypatch.setattr(sequential_training, "BATCH", 16)  # several steps of an epoch
     whole, cut = [*TINY, "--out", str(tmp_path / "whole")], [*TINY, "--out", str(tmp_path / "cut")]
     assert trainer.main(whole) == 0
-    plain, left = sequential_training.Training.epoch, [epochs_before]
-
-    def interrupted(self):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        plain(self)
-
-    monkeypatch.setattr(sequential_training.Training, "epoch", interrupted)
-    assert trainer.main(cut) == 130
+    with monkeypatch.context() as patch:
+        stop_after(patch, epochs_before, steps)
+        assert trainer.main(cut) == 130
     assert json.loads((tmp_path / "cut" / "status.json").read_text())["status"] == "interrupted"
     done = rows(tmp_path / "cut" / "runs.csv")
     assert len(done) == epochs_before // 7 * 20  # the finished runs are there
-    monkeypatch.setattr(sequential_training.Training, "epoch", plain)
     with pytest.raises(SystemExit):  # neither --resume nor --overwrite
         trainer.main(cut)
     assert trainer.main([*cut, "--resume"]) == 0

@@ -96,7 +96,7 @@ def test_a_checkpoint_that_was_edited_is_named_or_as_good_as_before(
 ):
     """Well-formed, with a wrong type, sign, fraction, size or name: a line names the file, or it trains."""
     source = random.Random(f"{trainer.name} {seed}")
-    stop_after(monkeypatch, trainer.name, 1)
+    stop_after(monkeypatch, 1)
     assert trainer(tmp_path / "run", models=2) == 130
     monkeypatch.undo()
     again = made(trainer.name, tmp_path, monkeypatch)
@@ -127,7 +127,7 @@ def test_nothing_is_unpickled(trainer, tmp_path, monkeypatch, capsys):
         def __reduce__(self):
             return (Path.touch, (tmp_path / "sprung",))
 
-    stop_after(monkeypatch, trainer.name, 1)
+    stop_after(monkeypatch, 1)
     assert trainer(tmp_path / "run") == 130
     torch.save({"done": 0, "trap": Trap()}, tmp_path / "run" / "checkpoint")
     with pytest.raises(SystemExit):

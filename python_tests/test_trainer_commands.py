@@ -24,10 +24,9 @@ pytest.importorskip("yaml")
 from trainer_cases import EQUATIONS, EXAMPLES, TRAINERS, files, made
 
 from mathkernels.experiment import command_line
-from mathkernels.studies.adding import training as adding_training
+from mathkernels.experiment.training import Training
 from mathkernels.studies.equations import engine as equations_engine
 from mathkernels.studies.equations.fused import FusedEngine
-from mathkernels.studies.sequential_mnist import training as sequential_training
 
 
 @pytest.fixture(params=TRAINERS)
@@ -52,15 +51,16 @@ def refused(trainer, capsys, *arguments):
 def break_after(monkeypatch, name, epochs, only=None):
     """Let the weights of models (all, or that of one place) become NaN behind an epoch."""
     if name == "adding":
-        plain = adding_training.Training.end_epoch
+        plain = Training.end_epoch
 
         def spoil(self):
-            plain(self)
+            rows = plain(self)
             if self.epoch == epochs:
-                for value in self.net.parameters():
+                for value in self.learner.net.parameters():
                     value.data[slice(None) if only is None else only] = float("nan")
+            return rows
 
-        monkeypatch.setattr(adding_training.Training, "end_epoch", spoil)
+        monkeypatch.setattr(Training, "end_epoch", spoil)
     elif name == "equations":
         plain = FusedEngine.train_epoch
         done = [0]
@@ -74,20 +74,20 @@ def break_after(monkeypatch, name, epochs, only=None):
 
         monkeypatch.setattr(FusedEngine, "train_epoch", spoil)
     else:
-        plain = sequential_training.Training.epoch
+        plain = Training.update
 
         def spoil(self):
             plain(self)
-            if self.at["epoch"] > epochs and only in (None, self.place["seed"]):
-                for value in self.net.parameters():
+            if self.epoch > epochs and only in (None, self.table.of[0]["seed"]):
+                for value in self.learner.net.parameters():
                     value.data[:] = float("nan")
 
-        monkeypatch.setattr(sequential_training.Training, "epoch", spoil)
+        monkeypatch.setattr(Training, "update", spoil)
 
 
 def test_a_training_whose_models_all_diverge_is_no_success(trainer, tmp_path, capsys, monkeypatch):
     if trainer.name == "adding":
-        monkeypatch.setattr(adding_training.Training, "update", nan_update(adding_training.Training.update))
+        monkeypatch.setattr(Training, "update", nan_update(Training.update))
     else:
         break_after(monkeypatch, trainer.name, 0)
     run = tmp_path / "run"
@@ -111,10 +111,9 @@ def test_a_training_whose_models_all_diverge_is_no_success(trainer, tmp_path, ca
 
 def nan_update(plain):
     def update(self):
-        moved = plain(self)
-        for value in self.net.parameters():
+        plain(self)
+        for value in self.learner.net.parameters():
             value.data[:] = float("nan")
-        return moved
 
     return update
 

@@ -171,7 +171,7 @@ def test_logs_that_cannot_be_written_are_refused_before_training(tmp_path, capsy
 
 def test_a_folder_that_was_moved_resumes(trainer, tmp_path, monkeypatch):
     assert trainer(tmp_path / "whole", models=2, epochs=4) == 0
-    stop_after(monkeypatch, trainer.name, 2)
+    stop_after(monkeypatch, 2)
     assert trainer(tmp_path / "cut", models=2, epochs=4) == 130
     monkeypatch.undo()
     again = made(trainer.name, tmp_path, monkeypatch)

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 
 from mathkernels.data import mnist
-from mathkernels.studies.adding import loop as adding_loop
-from mathkernels.studies.adding import training as adding_training
-from mathkernels.studies.equations import training as equations_training
-from mathkernels.studies.sequential_mnist import training as sequential_training
+from mathkernels.experiment import loop
+from mathkernels.experiment.training import Training
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 ADDING = (
@@ -52,8 +50,7 @@ def made(name, tmp_path, monkeypatch):
     images = {part: source.uniform(-1, 1, (n, 8, 8)).astype(np.float32) for part, n in sizes.items()}
     labels = {part: source.randint(0, 10, n) for part, n in sizes.items()}
     monkeypatch.setattr(mnist, "load_digits", lambda folder: mnist.Digits("random", images, labels))
-    for module in (adding_loop, equations_training, sequential_training):
-        monkeypatch.setattr(module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0.0)
     torch.set_num_threads(1)
     return Trainer(name, tmp_path)
 
@@ -66,18 +63,14 @@ def digests(folder, names):
     return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
-def stop_after(monkeypatch, name, epochs):
-    kind, method = {
-        "adding": (adding_training.Training, "end_epoch"),
-        "equations": (equations_training.Training, "run_epoch"),
-        "sequential_mnist": (sequential_training.Training, "epoch"),
-    }[name]
-    plain, left = getattr(kind, method), [epochs]
+def stop_after(monkeypatch, epochs, steps=0):
+    """Let Ctrl-C come after so many epochs, of all runs together, and so many steps of the next one."""
+    plain, begun = Training.update, [0]
 
     def interrupted(self):
-        left[0] -= 1
-        if left[0] < 0:
+        begun[0] += self.step % self.schedule.steps == 0
+        if begun[0] > epochs and self.step % self.schedule.steps >= steps:
             raise KeyboardInterrupt
-        return plain(self)
+        plain(self)
 
-    monkeypatch.setattr(kind, method, interrupted)
+    monkeypatch.setattr(Training, "update", interrupted)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from mathkernels.data.distributions import Distribution, Range, parse_ranges, ranges_text
-from mathkernels.data.limits import count, is_number, is_whole, plain, require, shown, valid_seed
+from mathkernels.data.ranges import count, is_number, is_whole, plain, require, shown, valid_seed
 
 VALIDATION_SEED = 43953907
 TEST_SEED = 8689336

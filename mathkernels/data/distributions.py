@@ -14,7 +14,7 @@ from decimal import Decimal
 import numpy as np
 
 from mathkernels.data import normal
-from mathkernels.data.limits import LARGEST, is_number, shown
+from mathkernels.data.ranges import FLOAT32, is_number, shown
 
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 _PAIR = rf"\s*:?\s*\[{_NUMBER},{_NUMBER}[\])]\s*"
@@ -47,7 +47,7 @@ def _numbers(text: str, match: re.Match[str] | None) -> list[float]:
 
 def _bounds(what: str, low: float, high: float) -> Interval:
     if not (is_number(low) and is_number(high) and low < high):
-        right = f"finite bounds with low < high, of a size that float32 holds ({LARGEST:.2g})"
+        right = f"finite bounds with low < high, of a size that float32 holds ({FLOAT32:.2g})"
         raise ValueError(f"{what}: got ({shown(low)}, {shown(high)}), needs {right}")
     return float(low), float(high)
 

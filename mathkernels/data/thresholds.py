@@ -19,7 +19,7 @@ import numpy as np
 
 from mathkernels.data.arithmetic import CHALLENGING, MOST_INPUTS, OPERATIONS, RANGES, ranges_text
 from mathkernels.data.distributions import Range
-from mathkernels.data.limits import count, is_number, number, plain, require, valid_seed
+from mathkernels.data.ranges import count, is_number, number, plain, require, valid_seed
 
 SAMPLES = 1_000_000
 EPSILON, ONE_LAYER_EPSILON = 1e-5, 1e-4

@@ -15,12 +15,12 @@ from mathkernels.ensemble.describe import (
     Run,
 )
 from mathkernels.ensemble.fitting import fit
-from mathkernels.ensemble.initial import Normal, Uniform
 from mathkernels.ensemble.modules import *  # noqa: F403
 from mathkernels.ensemble.results import Results
 from mathkernels.ensemble.run import Progress
 from mathkernels.ensemble.seq2seq import Seq2SeqEnsemble
 from mathkernels.ensemble.training import evaluate
+from mathkernels.initial import Normal, Uniform
 
 __all__ = [
     "CHALLENGING",

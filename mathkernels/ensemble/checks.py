@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mathkernels.data.limits import (
-    LARGEST,
-    MOST,
+from mathkernels.data.ranges import (
+    EXACT,
+    FLOAT32,
     count,
     is_number,
     is_whole,
@@ -18,8 +18,8 @@ from mathkernels.data.limits import (
 )
 
 __all__ = [
-    "LARGEST",
-    "MOST",
+    "EXACT",
+    "FLOAT32",
     "choice",
     "count",
     "count_field",
@@ -66,7 +66,7 @@ def keep(described: Any, name: str, value: object) -> None:
     object.__setattr__(described, name, value)
 
 
-def count_field(described: Any, name: str, low: int, high: int = MOST) -> None:
+def count_field(described: Any, name: str, low: int, high: int = EXACT) -> None:
     what = f"{type(described).__name__}.{name}"
     keep(described, name, count(what, getattr(described, name), low, high))
 
@@ -82,6 +82,6 @@ def limit_field(described: Any, name: str) -> None:
     """Check a field that is a positive number or None."""
     given = getattr(described, name)
     fits = given is None or (is_number(given) and given > 0)
-    right = f"a positive finite number or None, at most {LARGEST:.2g}"
+    right = f"a positive finite number or None, at most {FLOAT32:.2g}"
     require(fits, f"{type(described).__name__}.{name}", given, right)
     keep(described, name, None if given is None else plain(given))

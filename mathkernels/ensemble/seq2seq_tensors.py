@@ -7,12 +7,12 @@ nn.Linear(2 * H, A)``. Each LSTM has one bias, ``bias_ih_l0``; ``bias_hh_l0`` is
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from mathkernels.initial import keras
 
 GATES = 4  # i, f, g, o
 DIRECTIONS = ("", "_reverse")
@@ -42,32 +42,10 @@ def running_shapes(hidden: int, batch_norm: bool) -> dict[str, tuple[int, ...]]:
 
 
 def first_values(alphabet: int, hidden: int, batch_norm: bool, seed: int) -> dict[str, Tensor]:
-    """Draw a model's tensors as Keras does, in float64.
-
-    Kernels are Glorot uniform over the joint (inputs, 4H) matrix, recurrent kernels orthogonal over (H, 4H),
-    the bias of the forget gate is 1 and every other 0; norms begin with weight 1, bias 0, mean 0, variance 1.
-    """
+    """Draw a model's tensors as Keras does, in float64, see :func:`mathkernels.initial.keras.draw`."""
     source = torch.Generator().manual_seed(seed)
-    values: dict[str, Tensor] = {}
-    for name, shape in shapes(alphabet, hidden, batch_norm).items():
-        kind = name.split(".")[1]
-        values[name] = torch.zeros(shape, dtype=torch.float64)
-        if kind.startswith("weight_hh"):
-            drawn = torch.randn(shape, generator=source, dtype=torch.float64)
-            q, r = np.linalg.qr(
-                drawn.numpy()
-            )  # torch's waits for threads that a forked process does not have
-            values[name] = torch.from_numpy(q * np.sign(r.diagonal()))
-        elif kind.startswith("bias_ih"):
-            values[name][hidden : 2 * hidden] = 1
-        elif len(shape) == 2:
-            bound = math.sqrt(6 / sum(shape))
-            values[name].uniform_(-bound, bound, generator=source)
-        elif kind == "weight":
-            values[name].fill_(1)
-    for name, shape in running_shapes(hidden, batch_norm).items():
-        values[name] = torch.full(shape, float(name.endswith("var")), dtype=torch.float64)
-    return values
+    named = {**shapes(alphabet, hidden, batch_norm), **running_shapes(hidden, batch_norm)}
+    return keras.draw(named, source, dtype=torch.float64)
 
 
 def places(offsets: dict[Any, Any], alphabet: int, hidden: int, batch_norm: bool) -> dict[str, Tensor]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from mathkernels.ensemble.custom.module import Custom
-from mathkernels.ensemble.initial import Initial, Normal, Uniform
 from mathkernels.ensemble.modules import (
     GNALU,
     INALU,
@@ -27,7 +25,17 @@ from mathkernels.ensemble.modules import (
     Stack,
     Unit,
 )
-from mathkernels.initial_values import accumulator_bound, constrained_bound, glorot_bound
+from mathkernels.initial import (
+    Initial,
+    Normal,
+    Uniform,
+    accumulator_bound,
+    constrained_bound,
+    draw_,
+    glorot_bound,
+    glorot_deviation,
+    he_bound,
+)
 
 UNIT_INTERVAL, SIGNED_INTERVAL = (0.0, 1.0), (-1.0, 1.0)
 
@@ -97,7 +105,7 @@ def _tensors(unit: Unit, inputs: int, outputs: int) -> tuple[str, tuple[Tensor, 
         case RealNPU() | NPU():
             return _npu(unit, n, wide if unit.init == "xavier" else signed)
         case Linear(activation=activation):
-            bound = glorot if activation == "none" else math.sqrt(6 / n)  # He et al. 2015 before a ReLU
+            bound = glorot if activation == "none" else he_bound(n)
             tensors = Tensor("weight", n, Uniform(-bound, bound)), Tensor("bias", 1, 0.0)
             return "linear" if activation == "none" else activation, tensors
         case NAC():
@@ -105,7 +113,7 @@ def _tensors(unit: Unit, inputs: int, outputs: int) -> tuple[str, tuple[Tensor, 
         case NACMul(weights="normal"):
             return "nac_mul", (Tensor("weight_hat", n, hat), Tensor("m_hat", n, hat))
         case NACMul(weights="sigma"):
-            return "nac_sigma", (Tensor("weight_hat", n, Normal(0.0, math.sqrt(2 / (n + outputs)))),)
+            return "nac_sigma", (Tensor("weight_hat", n, Normal(0.0, glorot_deviation(n, outputs))),)
         case NACMul(penalty=strength):
             return "nac_nmu", (Tensor("weight", n, middle, "unit", strength, UNIT_INTERVAL),)
         case NALU(weights="nau-nmu", penalty=strength):
@@ -188,15 +196,7 @@ def starting_points(module: Module, inputs: int, seed: int, count: int) -> np.nd
 
 
 def _draw(tensor: Tensor, outputs: int, generator: torch.Generator) -> np.ndarray:
-    values = torch.empty(outputs, tensor.columns)
-    match tensor.initial:
-        case Uniform(low, high):
-            values.uniform_(low, high, generator=generator)
-        case Normal(mean, deviation):
-            values.normal_(mean, deviation, generator=generator)
-        case number:
-            values.fill_(number)
-    return values.numpy()
+    return draw_(torch.empty(outputs, tensor.columns), tensor.initial, generator).numpy()
 
 
 def split(found: tuple[Layer, ...], values: np.ndarray) -> dict[str, np.ndarray]:

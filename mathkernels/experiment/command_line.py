@@ -1,13 +1,12 @@
-"""How commands of trainers begin and end: values with a minus sign, Ctrl-C at any time, errors in a line."""
+"""How commands of trainers end: Ctrl-C at any time, and errors in a line."""
 
 from __future__ import annotations
 
 import argparse
-import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,14 +16,6 @@ from mathkernels.experiment.run_folder import writable
 
 MOST_MODELS, MOST_THREADS = 100_000, 4096
 INTERRUPTED = 130  # exit code
-_VALUE = re.compile(r"-(\d|\.\d|inf\b|nan\b)", re.IGNORECASE)
-_NUMBER = re.compile(r"-\d+|-\d*\.\d+")  # what argparse itself takes as a value
-
-
-def with_values(argv: Sequence[str] | None) -> list[str]:
-    """Return the arguments so that argparse takes -5+3 and -1e-3 for values and not for options."""
-    given = sys.argv[1:] if argv is None else argv
-    return [f" {text}" if _VALUE.match(text) and not _NUMBER.fullmatch(text) else text for text in given]
 
 
 def count(option: str, value: int, high: int = ranges.MOST) -> int:

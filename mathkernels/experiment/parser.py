@@ -40,8 +40,8 @@ class Parser(argparse.ArgumentParser):
         return word == "--" or any(known.startswith(name) for known in self._option_string_actions)
 
 
-def folder(text: str) -> Path:
-    """Read the name of a folder."""
-    if not text or "\0" in text:
+def folder_argument(text: str) -> Path:
+    """Return the path of a folder that a command line names; an empty one would be the current folder."""
+    if not text.strip() or "\0" in text:
         raise argparse.ArgumentTypeError(f"got {text!r}, needs the name of a folder")
     return Path(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import tempfile
@@ -23,7 +22,6 @@ __all__ = [
     "STATUS",
     "FolderError",
     "RunFolder",
-    "folder_argument",
     "one_way",
     "plain_number",
     "replacing",
@@ -85,13 +83,6 @@ def writable(path: str | os.PathLike[str], what: str) -> Path:
 def _unwritten(path: Path, error: OSError) -> FolderError:
     what = f"'{path}' could not be written ({error.strerror or error}), the old file is kept"
     return FolderError(f"output folder: {what}; make room and run the same command with --resume")
-
-
-def folder_argument(text: str) -> Path:
-    """Return the path of a folder that a command line names; an empty one would be the current folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"got {text!r}, needs the path of a folder")
-    return Path(text)
 
 
 def one_way(resume: bool, overwrite: bool) -> None:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mathkernels.initial_values import accumulator_bound
+from mathkernels.initial import accumulator_bound
 from mathkernels.nn._layer import PackedLayer, check_number
 from mathkernels.nn.units import Unit
 from mathkernels.ops import nac, nac_mul, nac_nmu, nac_sigma

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mathkernels.initial_values import accumulator_bound, constrained_bound, glorot_bound
+from mathkernels.initial import accumulator_bound, constrained_bound, glorot_bound
 from mathkernels.nn._layer import PackedLayer, check_choice, check_number
 from mathkernels.ops import gnalu, inalu, nalu, nalu_nau_nmu, nalu_separate
 

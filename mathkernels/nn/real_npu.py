@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
-from mathkernels.initial_values import constrained_bound
+from mathkernels.initial import constrained_bound, glorot_bound
 from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number
 from mathkernels.ops import real_npu
 
@@ -80,7 +79,7 @@ class RealNPU(ArithmeticLayer):
         return cls(in_features, out_features, **{**changes, **options})
 
     def reset_parameters(self) -> None:
-        bound = math.sqrt(6 / (self.in_features + self.out_features))
+        bound = glorot_bound(self.in_features, self.out_features)
         if self.init == "xavier-constrained":
             bound = constrained_bound(self.in_features, self.out_features)
         nn.init.uniform_(self.weight, -bound, bound)

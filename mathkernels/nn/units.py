@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mathkernels.initial_values import constrained_bound
+from mathkernels.initial import constrained_bound
 from mathkernels.nn._layer import ArithmeticLayer, check_choice, check_number
 from mathkernels.ops import nau, nmru, nmru_gated, nmu, nru, nru_separate
 

@@ -6,16 +6,15 @@ The layers, their options and Adam are those of Keras.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mathkernels.optim import keras
+
 Parameters = dict[str, Tensor]
 
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
-BETA1, BETA2 = 0.9, 0.999
 
 
 def one_hot(symbols: Tensor, alphabet: int, dtype: torch.dtype) -> Tensor:
@@ -82,7 +81,7 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 class KerasAdam:
-    """p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps): eps is not corrected for the bias of v."""
+    """Adam in Keras' form over the tensors of one model, see :mod:`mathkernels.optim.keras`."""
 
     def __init__(self, trained: Parameters, learning_rate: float, eps: float) -> None:
         self.trained, self.learning_rate, self.eps, self.updates = trained, learning_rate, eps, 0
@@ -91,12 +90,10 @@ class KerasAdam:
 
     def step(self, gradients: Parameters) -> None:
         self.updates += 1
-        step = self.learning_rate * math.sqrt(1 - BETA2**self.updates) / (1 - BETA1**self.updates)
+        rate = keras.adam_rate(self.learning_rate, self.updates)
         for name, parameter in self.trained.items():
-            g, m, v = gradients[name], self.first[name], self.second[name]
-            m += (1 - BETA1) * (g - m)
-            v += (1 - BETA2) * (g * g - v)
-            parameter -= step * m / (v.sqrt() + self.eps)
+            first, second = self.first[name], self.second[name]
+            keras.adam_(parameter, gradients[name], first, second, rate, self.eps)
 
 
 class Seq2Seq:

@@ -24,16 +24,18 @@ from mathkernels.ensemble import NMRU, NMU, Adam, fit
 from mathkernels.ensemble.custom import library
 from mathkernels.ensemble.run import How
 from mathkernels.ensemble.training import train_here
-from mathkernels.experiment import configuration, csv_files
+from mathkernels.experiment import configuration, csv_files, loop
+from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.experiment.training import Training
 from mathkernels.nn import LSTM
 from mathkernels.studies.adding import config as adding_config
-from mathkernels.studies.adding import loop as adding_loop
 from mathkernels.studies.adding import report as adding_report
 from mathkernels.studies.adding import training as adding_training
 from mathkernels.studies.equations import config as equations_config
 from mathkernels.studies.equations import engine as equations_engine
 from mathkernels.studies.equations import training as equations_training
+from mathkernels.studies.equations import weights as equations_file
 from mathkernels.studies.sequential_mnist import training as sequential_training
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,16 +118,14 @@ def adding_plan(epochs: int = 3, cells: int = 3, models: int = 2) -> adding_trai
 def adding(folder: Path) -> Subject:
     plan = adding_plan()
     kept = RunFolder(folder / "adding")
-    training = adding_training.Training(plan)
-    for _ in range(training.per_epoch):
-        training.update()
-    training.end_epoch()
-    training.update()
-    adding_loop.save(training, kept)
+    training = adding_training.training(plan)
+    for _ in range(training.schedule.steps + 1):
+        training.advance()
+    Checkpoint(kept.checkpoint, plan.describe()).save(training)
 
     def read(path: Path) -> Any:
-        again = adding_training.Training(plan)
-        adding_loop.resume(again, kept)
+        again = adding_training.training(plan)
+        Checkpoint(kept.checkpoint, plan.describe()).resume(again)
         return plain(again.state())
 
     return Subject(kept.checkpoint, kept.checkpoint.read_bytes(), read, damage.of_safetensors, True)
@@ -133,15 +133,12 @@ def adding(folder: Path) -> Subject:
 
 def adding_weights(folder: Path) -> Subject:
     plan = adding_plan()
-    training = adding_training.Training(plan)
-    training.update()
+    training = adding_training.training(plan)
     kept = RunFolder(folder / "weights")
     kept.begin(plan.describe())
     while not training.finished:
-        training.update()
-        if training.updates % training.per_epoch == 0:
-            training.end_epoch()
-    adding_report.write(kept, training)
+        training.advance()
+    adding_report.write(kept, plan, training)
     path = kept.path / adding_report.MODELS / "seed1.safetensors"
     shapes = {name: own[0].shape for name, own in training.best.items()}
 
@@ -160,33 +157,33 @@ def equations_plan(epochs: int = 3) -> tuple[equations_config.Config, equation_s
     return config, equation_sets.build(config.data)
 
 
-def equations_trained(folder: Path) -> equations_training.Training:
-    config, sets = equations_plan()
+def equations_begun(epochs: int = 3) -> tuple[equations_config.Config, Training]:
+    config, sets = equations_plan(epochs)
     engine = equations_engine.make(config, equations_engine.start(config), lstm=LSTM)
-    training = equations_training.Training(config, sets, engine)
-    training.run_epoch()
-    return training
+    return config, equations_training.training(config, sets, engine)
 
 
 def equations(folder: Path) -> Subject:
-    training = equations_trained(folder)
-    path = folder / "equations_checkpoint"
-    training.save(path)
+    config, training = equations_begun()
+    training.advance()
+    path, settings = folder / "equations_checkpoint", configuration.plain(config)
+    Checkpoint(path, settings).save(training)
 
     def read(path: Path) -> Any:
-        again = equations_trained(folder)
-        again.load(path)
-        return plain([again.epoch, again.best_loss, again.curve, again.engine.state(), again.best])
+        _, again = equations_begun()
+        Checkpoint(path, settings).resume(again)
+        return plain(again.state())
 
     return Subject(path, path.read_bytes(), read, damage.of_safetensors, True)
 
 
 def equations_weights(folder: Path) -> Subject:
-    path = folder / "model.safetensors"
-    equations_trained(folder).write_weights(path)
+    path, (config, training) = folder / "model.safetensors", equations_begun()
+    training.advance()
+    equations_file.write_weights(config, training, path)
 
     def read(path: Path) -> Any:
-        config, tensors, losses = equations_training.read_weights(path)
+        config, tensors, losses = equations_file.read_weights(path)
         return plain([configuration.plain(config), tensors, losses])
 
     return Subject(path, path.read_bytes(), read, damage.of_safetensors, True)
@@ -209,23 +206,20 @@ def sequential(folder: Path) -> Subject:
     """Interrupted in the middle of the second of two runs."""
     plan = sequential_plan(2, ("NMU", 1.0), ("NMU", 0.0))
     kept = RunFolder(folder / "sequential")
-    held = sequential_training.SAVE_SECONDS, sequential_training.EVALUATE, sequential_training.Training.epoch
-    epochs = 0
+    held, epochs = (loop.SAVE_SECONDS, Training.update), 0
 
-    def epoch(run: sequential_training.Training) -> None:
+    def update(run: Training) -> None:
         nonlocal epochs
-        epochs += 1
+        epochs += run.step % run.schedule.steps == 0
         if epochs == 4:
             raise KeyboardInterrupt
-        held[2](run)
+        held[1](run)
 
-    sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = 0.0, 1
-    sequential_training.Training.epoch = epoch
+    loop.SAVE_SECONDS, Training.update = 0.0, update
     try:
         sequential_training.train(plan, kept)
     finally:
-        sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = held[:2]
-        sequential_training.Training.epoch = held[2]
+        loop.SAVE_SECONDS, Training.update = held
 
     def read(path: Path) -> Any:
         sequential_training.train(plan, kept)

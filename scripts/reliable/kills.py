@@ -18,15 +18,15 @@ from typing import Any, NamedTuple
 import torch
 from ensemble_cases import MODIFIED, run, task
 from fuzzing.fits import state
-from fuzzing.loader_files import adding_plan, equations_plan, plain, sequential_plan
+from fuzzing.loader_files import adding_plan, equations_begun, plain, sequential_plan
 from tqdm import tqdm
 
 from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
+from mathkernels.experiment import configuration, loop
+from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.nn import LSTM
-from mathkernels.studies.adding import loop as adding_loop
-from mathkernels.studies.equations import engine as equations_engine
-from mathkernels.studies.equations import training as equations_training
+from mathkernels.experiment.training import Row
+from mathkernels.studies.adding import training as adding_training
 from mathkernels.studies.sequential_mnist import training as sequential_training
 
 SAVES = (
@@ -55,31 +55,27 @@ def _fit(folder: Path) -> Any:
     return plain([state(results, i) for i in range(len(RUNS))])
 
 
-def _without_seconds(progress: list[Any]) -> list[Any]:
-    return [[{k: v for k, v in row.items() if k != "seconds"} for row in one.rows] for one in progress]
+def _without_seconds(rows: list[Row]) -> list[Row]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def _adding(folder: Path) -> Any:
-    adding_loop.SAVE_SECONDS = 0.0
-    kept = RunFolder(folder)
-    done = adding_loop.train(adding_plan(epochs=4), kept)
-    return plain([_without_seconds(done.progress), done.best, done.updates])
+    loop.SAVE_SECONDS = 0.0
+    plan = adding_plan(epochs=4)
+    done = adding_training.training(plan)
+    loop.train(done, Checkpoint(RunFolder(folder).checkpoint, plan.describe()))
+    return plain([_without_seconds(done.rows()), done.best, done.step])
 
 
 def _equations(folder: Path) -> Any:
-    equations_training.SAVE_SECONDS = 0.0
-    config, sets = equations_plan(epochs=25)
-    kept = RunFolder(folder)
-    engine = equations_engine.make(config, equations_engine.start(config), lstm=LSTM)
-    own = equations_training.Training(config, sets, engine)
-    if kept.checkpoint.exists():
-        own.load(kept.checkpoint)
-    equations_training.run(own, kept, lambda rows: None)
-    return plain([own.curve, own.engine.state(), own.best])
+    loop.SAVE_SECONDS = 0.0
+    config, done = equations_begun(epochs=25)
+    loop.train(done, Checkpoint(RunFolder(folder).checkpoint, configuration.plain(config)))
+    return plain([done.rows(), done.best])
 
 
 def _sequential(folder: Path) -> Any:
-    sequential_training.SAVE_SECONDS, sequential_training.EVALUATE = 0.0, 1
+    loop.SAVE_SECONDS = 0.0
     plan = sequential_plan(15, ("NMU", 1.0), ("NMU", 0.0))
     kept = RunFolder(folder)
     sequential_training.train(plan, kept)

@@ -11,8 +11,7 @@ import numpy as np
 
 from mathkernels.ensemble.checks import choice, count_field, is_number, keep, number_fields, plain, require
 from mathkernels.ensemble.custom.library import load, read
-from mathkernels.ensemble.initial import Initial, Normal, Uniform
-from mathkernels.initial_values import constrained_bound, glorot_bound
+from mathkernels.initial import Initial, Normal, Uniform, constrained_bound, glorot_bound
 
 PENALTIES = ("none", "unit", "ternary", "signed-unit", "absolute")
 MOST_COLUMNS = 65_536  # of a tensor per input, or besides

@@ -15,15 +15,16 @@ from torch import Tensor
 
 from mathkernels.data import adding, ranges
 from mathkernels.experiment import plots, run_files, tensor_files
-from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder, replacing
 from mathkernels.experiment.statistics import gamma_mean, wilson
+from mathkernels.experiment.training import NEVER, Record, Training
 from mathkernels.studies.adding.figures import SOLVED, loss_figure
-from mathkernels.studies.adding.training import Plan, Progress, Training
+from mathkernels.studies.adding.training import COLUMNS, Plan
 from mathkernels.studies.arithmetic.timing import in_words
 
 MODELS = "model"
-LOSS_COLUMNS = ("seed", "epoch", "updates", "loss", "val_loss", "within", "seconds")
+LOSS_COLUMNS = tuple(COLUMNS)
+LOGGED = ("loss", "val_loss", "within")
 RUN_COLUMNS = (
     *("seed", "epochs", "updates", "stopped", "best_epoch", "best_loss", "best_val_loss", "within"),
     *("solved_epoch", "solved_updates", "seconds"),
@@ -38,21 +39,16 @@ _DIVERGED = "their loss is infinite or NaN, and weights are those of the best ep
 Row = Mapping[str, Any]
 
 
-def loss_rows(seeds: Sequence[int], progress: Sequence[Progress]) -> list[dict[str, Any]]:
-    """Return the rows of loss.csv: one for each model and epoch."""
-    return [{"seed": seed, **row} for seed, one in zip(seeds, progress, strict=True) for row in one.rows]
-
-
-def run_rows(seeds: Sequence[int], progress: Sequence[Progress]) -> list[dict[str, Any]]:
+def run_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the rows of runs.csv: what the best weights of each model achieve, and when it was solved."""
     rows = []
-    for seed, one in zip(seeds, progress, strict=True):
+    for one in records:
         if not one.rows:
             continue
         last = one.rows[-1]
         best = next((row for row in one.rows if row["epoch"] == one.best_epoch), None)
         solved = next((row for row in one.rows if row["val_loss"] < SOLVED), None)
-        row = {"seed": seed, "epochs": last["epoch"], "updates": last["updates"], "seconds": last["seconds"]}
+        row = {name: last[name] for name in ("seed", "updates", "seconds")} | {"epochs": last["epoch"]}
         row |= {"stopped": one.stopped or "interrupted"}
         if best is not None:
             row |= {"best_epoch": best["epoch"], "best_loss": best["loss"], "best_val_loss": best["val_loss"]}
@@ -84,42 +80,41 @@ def summary_row(rows: Sequence[Row]) -> dict[str, Any]:
     return {**result, "within_median": float(np.median([row.get("within", math.nan) for row in rows]))}
 
 
-def write(folder: RunFolder, run: Training) -> str:
+def write(folder: RunFolder, plan: Plan, run: Training) -> str:
     """Write tables, picture, weights and status as far as the models are; return a summary as text."""
-    plan, progress = run.plan, run.progress
-    rows, runs = loss_rows(plan.seeds, progress), run_rows(plan.seeds, progress)
+    rows, runs = [row for one in run.records for row in one.rows], run_rows(run.records)
     folder.write_csv("loss.csv", rows, LOSS_COLUMNS)
     folder.write_csv("runs.csv", runs, RUN_COLUMNS)
-    _write_models(folder, run)
+    _write_models(folder, plan, run)
     if rows:
         plots.save(loss_figure(rows), [folder.path / "loss.png"], dpi=150)
-    rate = run.sequences / run.seconds if run.seconds else 0.0
+    rate = run.samples / run.seconds if run.seconds else 0.0
     machine = {"threads": torch.get_num_threads(), "torch": torch.__version__}
     cost = {
         "seconds": round(run.seconds, 1),
-        "sequences": run.sequences,
+        "sequences": run.samples,
         "sequences_per_second": round(rate, 1),
     }
-    diverged = sum(one.stopped == "diverged" for one in progress)
+    diverged = sum(one.stopped == "diverged" for one in run.records)
     status = "finished" if run.finished else "interrupted"
     folder.write_json(STATUS, {"status": status, "diverged": diverged, **cost, **machine})
     lines = [_line(plan.config.dataset.t, row) for row in runs]
     if diverged:
-        lines.append(f"{diverged} of {len(progress)} models diverged: {_DIVERGED}")
+        lines.append(f"{diverged} of {len(run.records)} models diverged: {_DIVERGED}")
     return "\n".join(
         [*lines, f"{rate:,.0f} sequences/s with {plan.layer}, {in_words(run.seconds)} of training"]
     )
 
 
-def _write_models(folder: RunFolder, run: Training) -> None:
+def _write_models(folder: RunFolder, plan: Plan, run: Training) -> None:
     """Write the best weights of every model that has some; before a first finite loss there are none."""
     (folder.path / MODELS).mkdir(exist_ok=True)
-    for index, seed in enumerate(run.plan.seeds):
-        path, epoch = folder.path / MODELS / f"seed{seed}.safetensors", run.progress[index].best_epoch
-        if not epoch:
+    for index, seed in enumerate(plan.seeds):
+        path, epoch = folder.path / MODELS / f"seed{seed}.safetensors", run.records[index].best_epoch
+        if epoch == NEVER:
             path.unlink(missing_ok=True)
             continue
-        about = {"seed": seed, "t": run.plan.config.dataset.t, "epoch": epoch}
+        about = {"seed": seed, "t": plan.config.dataset.t, "epoch": epoch}
         tensors = tensor_files.row_of(run.best, index)
         tensor_files.write(path, tensors, {key: str(value) for key, value in about.items()})
 
@@ -130,29 +125,9 @@ def _line(t: int, row: Row) -> str:
     return f"T {t}, seed {row['seed']}: {end}, {reached}"
 
 
-def log_names(plan: Plan) -> list[str]:
-    """Return the folders of TensorBoard's logs, one for each model."""
-    return [f"{plan.config.artifacts.name}-seed{seed}" for seed in plan.seeds]
-
-
-class TensorBoard:
-    """Logs the losses of each model after an epoch, in a folder of its own. Call it with the training."""
-
-    def __init__(self, folder: Path, plan: Plan) -> None:
-        self._folder, self._plan = folder, plan
-        self._writers: list[Any] = []
-
-    def __call__(self, run: Training) -> None:
-        if not self._writers:  # after a resume, what was logged beyond the checkpoint is hidden
-            writer = load("torch.utils.tensorboard").SummaryWriter
-            self._writers = [
-                writer(str(self._folder / name), purge_step=run.epoch) for name in log_names(self._plan)
-            ]
-        for writer, one in zip(self._writers, run.progress, strict=True):
-            if one.rows[-1]["epoch"] == run.epoch:
-                for column in ("loss", "val_loss", "within"):
-                    writer.add_scalar(column, one.rows[-1][column], run.epoch)
-                writer.flush()
+def log_names(plan: Plan) -> dict[int, str]:
+    """Return the folder of TensorBoard's logs of each model by its seed."""
+    return {seed: f"{plan.config.artifacts.name}-seed{seed}" for seed in plan.seeds}
 
 
 def read_models(folder: Path, shapes: Mapping[str, torch.Size]) -> tuple[list[int], dict[str, Tensor]]:

@@ -1,14 +1,13 @@
-"""Train E models on the adding problem at once, each with its own data; after a kill go on to the same bits.
+"""E models on the adding problem, trained at once, each with its own data and as if it were alone.
 
-Everything random is a function of a model's seed and the number of the update, so a checkpoint needs no state
+Everything random is a function of a model's seed and the number of the step, so a checkpoint needs no state
 of a generator. Models that have stopped leave the net, and the others go on without them.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,19 +17,26 @@ import torch
 from torch import Tensor, nn
 
 from mathkernels.data import adding, ranges
-from mathkernels.experiment import configuration, tensor_files
-from mathkernels.experiment.command_line import uninterrupted
+from mathkernels.experiment import configuration
+from mathkernels.experiment.learners import SideBySide
 from mathkernels.experiment.memory import memory_of_machine
-from mathkernels.experiment.tensor_files import below, prefixed
-from mathkernels.studies.adding.batched_optimizer import BatchedOptimizer
+from mathkernels.experiment.training import Schedule, Table, Training
+from mathkernels.initial import chrono, keras
+from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding.config import Config
-from mathkernels.studies.adding.lstm_initial import initial
 
 EVALUATED_AT_ONCE = 500  # sequences
 INPUTS = 2
 PLACE = "artifacts"  # the key of the configuration that says where, not what
-STOPS = ("solved", "diverged", "patience", "epochs")
-_ROW = {"epoch": int, "updates": int, "loss": float, "val_loss": float, "within": float, "seconds": float}
+COLUMNS: dict[str, type] = {
+    "seed": int,
+    "epoch": int,
+    "updates": int,
+    "loss": float,
+    "val_loss": float,
+    "within": float,
+    "seconds": float,
+}
 _ORDER = 2  # of the streams of a seed: those of the data are 0 and 1
 
 
@@ -83,240 +89,98 @@ def described(config: Config) -> dict[str, Any]:
     return {name: value for name, value in configuration.plain(config).items() if name != PLACE}
 
 
-@dataclass
-class Progress:
-    """One model: its epochs so far, and why it stopped ("" while it has not)."""
+def initial(config: Config, seed: int) -> dict[str, Tensor]:
+    """Return the first values of a model, an ``nn.LSTM`` lstm and an ``nn.Linear`` output, by name.
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best: float = math.inf
-    best_epoch: int = 0
-    stopped: str = ""
+    Returns:
+        lstm.weight_ih_l0 (4H,I), lstm.weight_hh_l0 (4H,H), lstm.bias_ih_l0 (4H), lstm.bias_hh_l0 (4H),
+        output.weight (1,H), output.bias (1); gates in torch's order i, f, g, o.
+    """
+    model, source = config.model, torch.Generator().manual_seed(seed)
+    rows = 4 * model.cells
+    lstm = {"weight_ih_l0": (rows, INPUTS), "weight_hh_l0": (rows, model.cells)}
+    lstm |= {"bias_ih_l0": (rows,), "bias_hh_l0": (rows,)}
+    shapes = {f"lstm.{name}": shape for name, shape in lstm.items()}
+    shapes |= {"output.weight": (1, model.cells), "output.bias": (1,)}
+    values = keras.draw(shapes, source, forget_bias=model.forget_bias)
+    kind, _, gate = model.initial.partition("-")
+    if kind == "chrono":
+        gates = (gate,) if gate else ("input", "forget")
+        chrono.set_biases_(values["lstm.bias_ih_l0"], config.dataset.t, source, gates)
+    return values
 
 
-class Training:
-    """The models of a plan, moved on by :meth:`update` and, at the end of each epoch, :meth:`end_epoch`."""
+def training(plan: Plan) -> Training:
+    """Return the new training of a plan."""
+    config, sequences = plan.config, Batches(plan)
+    train, optim = config.train, config.optim
+    drawn = [initial(config, seed) for seed in plan.seeds]
+    learner = SideBySide(
+        make=lambda models: plan.make(models).to(plan.device),
+        weights={name: torch.stack([one[name] for one in drawn]) for name in drawn[0]},
+        optimizer=partial(BatchedOptimizer, optim.name, optim.learning_rate, optim.clip_norm),
+        batch=sequences.batch,
+        loss=lambda answers, targets: (answers - targets).square(),
+        measure=sequences.measure,
+        frozen=("lstm.bias_hh_l0",),  # Keras has one bias
+    )
+    steps = train.steps_per_epoch or sequences.steps
+    schedule = Schedule(
+        epochs=train.epochs,
+        steps=steps,
+        samples=steps * train.batch,
+        patience=train.es_patience,
+        solved=None if train.stop_below is None else ("val_loss", train.stop_below),
+    )
+    table = Table(COLUMNS, [{"seed": seed} for seed in plan.seeds], optim.monitor, steps="updates")
+    return Training(learner, schedule, table)
+
+
+class Batches:
+    """The sequences of each model: those of a step, and those that validate."""
 
     def __init__(self, plan: Plan) -> None:
-        config = plan.config
-        self.plan, self.config = plan, config
+        self.plan, self.config, dataset = plan, plan.config, plan.config.dataset
+        half = dataset.one_per_half
         self.data = [
-            adding.generate(
-                config.dataset.dt_length, config.dataset.t, seed, one_per_half=config.dataset.one_per_half
-            )
-            for seed in plan.seeds
+            adding.generate(dataset.dt_length, dataset.t, seed, one_per_half=half) for seed in plan.seeds
         ]
-        self.passes = math.ceil(
-            config.rows_to_train() / config.train.batch
-        )  # updates of a pass over the data
-        self.per_epoch = config.train.steps_per_epoch or self.passes
-        self.progress = [Progress() for _ in plan.seeds]
-        self.updates, self.seconds, self.sequences = 0, 0.0, 0
-        model, (kind, _, gate) = config.model, config.model.initial.partition("-")
-        start = partial(
-            initial,
-            forget_bias=model.forget_bias,
-            chrono=config.dataset.t if kind == "chrono" else None,
-            gates=(gate,) if gate else ("input", "forget"),
-        )
-        drawn = [start(INPUTS, model.cells, seed) for seed in plan.seeds]
-        self.best = {name: torch.stack([one[name] for one in drawn]) for name in drawn[0]}
-        self._build(list(range(len(plan.seeds))), self.best, {}, 0)
-        self._reset_sums()
+        self.steps = math.ceil(self.config.rows_to_train() / self.config.train.batch)  # of a pass over them
         self._orders: tuple[int, list[np.ndarray]] = (-1, [])
 
-    def _build(
-        self, active: list[int], weights: dict[str, Tensor], moments: dict[str, Tensor], steps: int
-    ) -> None:
-        """Make the net and the optimiser of these models."""
-        self.active = active
-        self.net = self.plan.make(len(active)).to(self.plan.device)
-        self.net.load_state_dict(weights)
-        own = dict(self.net.named_parameters())
-        own["lstm.bias_hh_l0"].requires_grad_(False)  # Keras has one bias
-        trained = {name: value for name, value in own.items() if value.requires_grad}
-        optim = self.config.optim
-        self.optimizer = BatchedOptimizer(optim.name, optim.learning_rate, optim.clip_norm, trained)
-        for name, value in moments.items():
-            self.optimizer.moments[name].copy_(value)
-        self.optimizer.steps = steps
-
-    def _reset_sums(self) -> None:
-        self.squares = torch.zeros(len(self.active), dtype=torch.float64)
-        self.rows = 0
-
-    @property
-    def epoch(self) -> int:
-        """Epochs done."""
-        return self.updates // self.per_epoch
-
-    @property
-    def finished(self) -> bool:
-        return not self.active
-
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """Return the inputs (E,T,B,2) and targets (E,B) of the next update."""
-        number, place = divmod(self.updates, self.passes)
+    def batch(self, step: int, models: list[int]) -> tuple[Tensor, Tensor]:
+        """Return the inputs (E,T,B,2) and targets (E,B) of a step."""
+        number, place = divmod(step, self.steps)
         if self._orders[0] != number:
             train = self.config.rows_to_train()
             streams = [np.random.SeedSequence([seed, _ORDER, number]) for seed in self.plan.seeds]
             self._orders = (number, [np.random.default_rng(stream).permutation(train) for stream in streams])
         begin = place * self.config.train.batch
-        chosen = [self._orders[1][model][begin : begin + self.config.train.batch] for model in self.active]
-        return self._tensors(chosen)
+        chosen = [self._orders[1][model][begin : begin + self.config.train.batch] for model in models]
+        return self._tensors(models, chosen)
 
-    def _tensors(self, chosen: list[np.ndarray] | list[slice]) -> tuple[Tensor, Tensor]:
-        own = [self.data[model] for model in self.active]
+    def _tensors(
+        self, models: list[int], chosen: Sequence[np.ndarray] | Sequence[slice]
+    ) -> tuple[Tensor, Tensor]:
+        own = [self.data[model] for model in models]
         x = np.stack([data.inputs(rows) for data, rows in zip(own, chosen, strict=True)])
         y = np.stack([data.targets[rows] for data, rows in zip(own, chosen, strict=True)])
         return torch.from_numpy(x).to(self.plan.device), torch.from_numpy(y).to(self.plan.device)
 
-    def update(self) -> int:
-        """Train every active model on its next batch; return how many sequences that were."""
-        begun = time.perf_counter()
-        x, y = self._batch()
-        squares = (self.net(x) - y).square()
-        squares.mean(1).sum().backward()
-        self.optimizer.step()
-        self.squares += squares.detach().double().sum(1).cpu()
-        self.rows += y.shape[1]
-        self.updates += 1
-        self.sequences += y.numel()
-        self.seconds += time.perf_counter() - begun
-        return y.numel()
-
-    @torch.no_grad()
-    def evaluate(self) -> tuple[list[float], list[float]]:
-        """Return of each active model the mean squared error and share of right answers in validation."""
-        squares = torch.zeros(len(self.active), dtype=torch.float64)
-        right = torch.zeros(len(self.active), dtype=torch.int64)
+    def measure(self, net: nn.Module, models: list[int]) -> list[dict[str, float]]:
+        """Return of each model the mean squared error and the share of right answers in validation."""
+        squares = torch.zeros(len(models), dtype=torch.float64)
+        right = torch.zeros(len(models), dtype=torch.int64)
         first, last = self.config.rows_to_train(), self.config.dataset.dt_length
         for begin in range(first, last, EVALUATED_AT_ONCE):
             rows = slice(begin, min(begin + EVALUATED_AT_ONCE, last))
-            x, y = self._tensors([rows] * len(self.active))
-            errors = (self.net(x) - y).double().cpu()
+            x, y = self._tensors(models, [rows] * len(models))
+            errors = (net(x) - y).double().cpu()
             squares += errors.square().sum(1)
             right += (errors.abs() < adding.RIGHT).sum(1)
-        return (squares / (last - first)).tolist(), (right.double() / (last - first)).tolist()
-
-    def end_epoch(self) -> None:
-        """Note the losses, keep weights that are the best so far, and let models stop."""
-        losses = (self.squares / self.rows).tolist()
-        errors, right = self.evaluate()
-        with uninterrupted():
-            self._note(losses, errors, right)
-
-    def _note(self, losses: list[float], errors: list[float], right: list[float]) -> None:
-        weights = {name: value.detach() for name, value in self.net.state_dict().items()}
-        for index, model in enumerate(self.active):
-            one = self.progress[model]
-            row = {"epoch": self.epoch, "updates": self.updates, "loss": losses[index]}
-            measured = {"val_loss": errors[index], "within": right[index], "seconds": round(self.seconds, 3)}
-            one.rows.append({**row, **measured})
-            watched = one.rows[-1][self.config.optim.monitor]
-            if watched < one.best:
-                one.best, one.best_epoch = watched, self.epoch
-                for name, value in weights.items():
-                    self.best[name][model] = value[index].cpu()
-            one.stopped = self._reason(one, watched)
-        self._leave()
-        self._reset_sums()
-
-    def _reason(self, one: Progress, watched: float) -> str:
-        train = self.config.train
-        if train.stop_below is not None and one.rows[-1]["val_loss"] < train.stop_below:
-            return "solved"
-        if not math.isfinite(watched):
-            return "diverged"
-        if self.epoch - one.best_epoch >= train.es_patience:
-            return "patience"
-        return "epochs" if self.epoch >= train.epochs else ""
-
-    def _leave(self) -> None:
-        """Take models that have stopped out of the net."""
-        staying = [index for index, model in enumerate(self.active) if not self.progress[model].stopped]
-        if len(staying) == len(self.active):
-            return
-        active = [self.active[index] for index in staying]
-        if not active:
-            self.active = []
-            return
-        weights = {name: value[staying] for name, value in self.net.state_dict().items()}
-        moments = {name: value[staying] for name, value in self.optimizer.moments.items()}
-        self._build(active, weights, moments, self.optimizer.steps)
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that training goes on from, as tensors and as JSON values."""
-        tensors = {"squares": self.squares, **prefixed("best.", self.best)}
-        if self.active:
-            tensors |= prefixed("net.", self.net.state_dict())
-            tensors |= prefixed("moments.", self.optimizer.moments)
-        at = {name: getattr(self, name) for name in ("updates", "seconds", "sequences", "rows", "active")}
-        progress = [vars(one) for one in self.progress]
-        return tensors, {**at, "steps": self.optimizer.steps, "progress": progress}
-
-    def load(self, tensors: dict[str, Tensor], values: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            ValueError: it is of another model, or holds what no training leaves; the message names the key.
-        """
-        best = below("best.", tensors)
-        tensor_files.match(best, self.best)
-        tensor_files.only(tensors, ("best.", "net.", "moments.", "squares"))
-        updates = tensor_files.whole(values, "updates", 0, self.config.train.epochs * self.per_epoch)
-        epoch, within = divmod(updates, self.per_epoch)
-        active, progress = self._checked_progress(values, epoch)
-        # at the end of an epoch the sums are empty, within one they are not
-        rows = tensor_files.whole(values, "rows", min(within, 1), self.config.train.batch * within)
-        tensor_files.whole(values, "steps", updates, updates)
-        sequences = tensor_files.whole(values, "sequences", 0, 2**63)
-        seconds = ranges.real("seconds", values.get("seconds"), 0, 1e15)
-        squares = {"squares": torch.zeros(len(active), dtype=torch.float64)}
-        tensor_files.match(
-            {name: own for name, own in tensors.items() if name.startswith("squares")}, squares
-        )
-        net, moments = below("net.", tensors), below("moments.", tensors)
-        lead = len(active)
-        needed = tensor_files.empty_like(self.net.state_dict(), lead) if active else {}
-        tensor_files.match(net, needed, "net.")
-        needed = tensor_files.empty_like(self.optimizer.moments, lead) if active else {}
-        tensor_files.match(moments, needed, "moments.")
-        tensor_files.not_negative(prefixed("second.", below("second.", moments)), "moments.")
-        self.best, self.progress, self.active = best, progress, active
-        self.updates, self.seconds, self.sequences = updates, seconds, sequences
-        if active:
-            self._build(active, net, moments, updates)
-        self.squares, self.rows = tensors["squares"], rows
-
-    def _checked_progress(self, values: dict[str, Any], epoch: int) -> tuple[list[int], list[Progress]]:
-        """Return the models that go on and the progress of all as a state has them."""
-        progress, active = [], []
-        for model, held in enumerate(tensor_files.listed(values, "progress", len(self.plan.seeds))):
-            key = f"progress[{model}]"
-            if not isinstance(held, dict) or held.keys() != vars(Progress()).keys():
-                given = ranges.shown(held)
-                raise ValueError(f"{key}: got {given}, needs {', '.join(vars(Progress()))}")
-            if held["stopped"] not in ("", *STOPS):
-                raise ValueError(f"{key}.stopped: got {ranges.shown(held['stopped'])}, needs one of {STOPS}")
-            if not held["stopped"]:
-                active.append(model)
-            rows = tensor_files.rows(held["rows"], f"{key}.rows", _ROW)
-            numbers = [(row["epoch"], row["updates"]) for row in rows]
-            if numbers != [(n, n * self.per_epoch) for n in range(1, len(rows) + 1)]:
-                raise ValueError(
-                    f"{key}.rows: got {ranges.shown(numbers)}, needs every epoch and its updates"
-                )
-            most = f"{key}.rows, how many"
-            ranges.whole(most, len(rows), 1 if held["stopped"] else epoch, epoch)
-            ranges.whole(f"{key}.best_epoch", held["best_epoch"], 0, len(rows))
-            if math.isnan(tensor_files.number(held["best"], f"{key}.best")):
-                raise ValueError(f"{key}.best: got nan, needs a number")
-            progress.append(Progress(**held))
-        if values.get("active") != active:
-            raise ValueError(
-                f"active: got {ranges.shown(values.get('active'))}, needs {ranges.shown(active)}"
-            )
-        return active, progress
+        n = last - first
+        measured = zip((squares / n).tolist(), (right.double() / n).tolist(), strict=True)
+        return [{"val_loss": error, "within": share} for error, share in measured]
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mathkernels.experiment.parser import folder
+from mathkernels.experiment.parser import folder_argument
 
 MOST_SEEDS = 100_000
 
@@ -26,7 +26,7 @@ def seeds(text: str) -> tuple[int, ...]:
 
 def add_how(group: argparse._ActionsContainer) -> None:
     """Add the options that every trainer of this kind has."""
-    group.add_argument("--out", type=folder, help="run folder (default runs/<name>)")
+    group.add_argument("--out", type=folder_argument, help="run folder (default runs/<name>)")
     held = group.add_mutually_exclusive_group()
     held.add_argument("--resume", action="store_true", help="continue an interrupted run")
     held.add_argument("--overwrite", action="store_true", help="drop the run that the folder holds")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 
-from mathkernels.experiment.parser import Parser, folder
+from mathkernels.experiment.parser import Parser, folder_argument
 from mathkernels.studies.arithmetic.command import add_how, seeds
 from mathkernels.studies.arithmetic.study import Study
 from mathkernels.studies.division.catalogue import CATALOGUE, IN_2
@@ -54,7 +54,7 @@ def arguments() -> argparse.ArgumentParser:
     how = parser.add_argument_group("how")
     add_how(how)
     logs = "write the logs of the papers' scripts"
-    how.add_argument("--tensorboard", type=folder, metavar="DIR", help=logs)
+    how.add_argument("--tensorboard", type=folder_argument, metavar="DIR", help=logs)
     how.add_argument("--published-statistics", action="store_true", help="half-scale sparsity means")
     return parser
 

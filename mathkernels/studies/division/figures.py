@@ -9,7 +9,7 @@ from typing import Any
 
 from mathkernels.data.arithmetic import CHALLENGING, MIXED_SIGNS, NEAR_ZERO, suggestion
 from mathkernels.data.distributions import parse_ranges, ranges_text
-from mathkernels.data.limits import shown
+from mathkernels.data.ranges import shown
 from mathkernels.ensemble.describe import CRITERIA, SGD, Adam, Norm, Restarts
 from mathkernels.studies.arithmetic.study import Dataset, Study, Variant
 from mathkernels.studies.division.catalogue import CATALOGUE, FIGURES, IN_2, IN_10, NINE_RANGES, Figure

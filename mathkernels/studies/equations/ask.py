@@ -12,7 +12,7 @@ import torch
 from mathkernels.data.equation_sets import decode, part
 from mathkernels.studies.equations.activations import model_of
 from mathkernels.studies.equations.model import one_hot
-from mathkernels.studies.equations.training import WEIGHTS, read_weights
+from mathkernels.studies.equations.weights import WEIGHTS, read_weights
 
 
 class Answerer:

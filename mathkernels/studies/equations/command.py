@@ -8,7 +8,8 @@ from pathlib import Path
 from mathkernels.data import ranges
 from mathkernels.experiment import configuration
 from mathkernels.experiment.command_line import MOST_THREADS
-from mathkernels.experiment.run_folder import folder_argument, one_way
+from mathkernels.experiment.parser import Parser, folder_argument
+from mathkernels.experiment.run_folder import one_way
 from mathkernels.studies.equations.config import MOST_NETWORKS, Config
 
 SMOKE = ("train.epochs=3", "data.n_examples=6000", "data.new_equations=1000")
@@ -22,7 +23,7 @@ def arguments(description: str, default: Path) -> argparse.ArgumentParser:
         default: the configuration that is trained without --config.
     """
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=description, formatter_class=raw)
+    parser = Parser(description=description, formatter_class=raw)
     add = parser.add_argument
     add("overrides", nargs="*", metavar="KEY=VALUE", help="of the configuration, such as train.epochs=20")
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="the same")

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mathkernels.experiment import tensor_files
+from mathkernels.optim import torch_state
+from mathkernels.optim.keras import step_in_keras_form
 from mathkernels.studies.equations.config import Config
 from mathkernels.studies.equations.model import EquationModel, name_counts, one_hot
 from mathkernels.studies.equations.scores import Engine, Scores
@@ -91,20 +93,9 @@ class TorchEngine:
             loss = functional.cross_entropy(scores.flatten(0, 1), y[rows].flatten())
             optimizer.zero_grad()
             loss.backward()
-            self._step(optimizer, rate)
+            step_in_keras_form(optimizer, rate, self.config.train.eps)
             total += loss.item() * len(rows)
         return total / len(order)
-
-    def _step(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
-        """One step of Adam in Keras' form, lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps).
-
-        torch adds its eps to sqrt(v / (1 - b2^t)), so that of Keras is a larger one in the first steps.
-        """
-        group = optimizer.param_groups[0]
-        steps = next((int(state["step"]) for state in optimizer.state.values()), 0) + 1
-        group["lr"] = rate
-        group["eps"] = self.config.train.eps / (1 - group["betas"][1] ** steps) ** 0.5
-        optimizer.step()
 
     @torch.no_grad()
     def _scores(self, e: int, inputs: np.ndarray) -> Tensor:
@@ -132,40 +123,14 @@ class TorchEngine:
 
     def state(self) -> dict[str, Tensor]:
         out = {f"parameters.{name}": own for name, own in self.parameters().items()}
-        for key in ("exp_avg", "exp_avg_sq", "step"):
-            for index in range(len(self.optimizers[0].param_groups[0]["params"])):
-                own = [
-                    optimizer.state.get(self._parameter(optimizer, index)) for optimizer in self.optimizers
-                ]
-                if all(own):
-                    out[f"{key}.{index}"] = torch.stack([one[key] for one in own])  # type: ignore[index]
-        return {**out, "epoch": torch.tensor(self.epoch)}
-
-    @staticmethod
-    def _parameter(optimizer: torch.optim.Optimizer, index: int) -> Tensor:
-        return optimizer.param_groups[0]["params"][index]
+        return {**out, **torch_state.of(self.optimizers)}
 
     def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
         own = tensor_files.below("parameters.", state)
         tensor_files.match(own, self.parameters(), "parameters.")
-        trained: list[Tensor] = self.optimizers[0].param_groups[0]["params"] if epoch else []
-        lead = len(self.nets)
-        needed = {"epoch": torch.tensor(0)}
-        for index, parameter in enumerate(trained):
-            for key in ("exp_avg", "exp_avg_sq"):
-                needed[f"{key}.{index}"] = torch.zeros(lead, *parameter.shape)
-            needed[f"step.{index}"] = torch.zeros(lead)
         rest = {name: x for name, x in state.items() if not name.startswith("parameters.")}
-        tensor_files.match(rest, needed)
-        if int(state["epoch"]) != epoch:
-            raise ValueError(f"epoch: got {int(state['epoch'])} in the engine, needs {epoch}")
-        tensor_files.not_negative({n: x for n, x in rest.items() if n.startswith("exp_avg_sq.")}, "engine/")
-        for name, steps in rest.items():
-            if name.startswith("step.") and not (steps[0] >= 1 and (steps == steps[0].round()).all()):
-                raise ValueError(f"{name}: got {steps.tolist()}, needs equal whole numbers from 1")
+        # stages are of different lengths, so that the number of an optimiser's steps is not known here
+        torch_state.load(self.optimizers, rest, None if epoch else 0)
         self.epoch = epoch
-        for e, (net, optimizer) in enumerate(zip(self.nets, self.optimizers, strict=True)):
+        for e, net in enumerate(self.nets):
             net.load_state_dict(tensor_files.row_of(own, e), strict=False)
-            for index, parameter in enumerate(optimizer.param_groups[0]["params"]):
-                keys = [key for key in ("exp_avg", "exp_avg_sq", "step") if f"{key}.{index}" in state]
-                optimizer.state[parameter] = {key: state[f"{key}.{index}"][e].clone() for key in keys}

@@ -57,7 +57,10 @@ class FusedEngine:
         return self.ensemble.state()
 
     def load_state(self, state: Mapping[str, Tensor], epoch: int) -> None:
-        self.ensemble.load_state(state)
+        try:
+            self.ensemble.load_state(state)
+        except TypeError as error:  # of a tensor's type; a file's contents are no argument of a call
+            raise ValueError(str(error)) from error
 
 
 def _theirs(name: str) -> str:

@@ -7,7 +7,6 @@ Source: Schumacher 2017, *Learning math with LSTMs*.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mathkernels.initial import keras
 from mathkernels.studies.equations.config import Config, Model
 
 # Keras counts what is kept, torch what is new
@@ -101,8 +101,7 @@ class EquationModel(nn.Module):
 
     Args:
         config: of data and network.
-        seed: of the start: kernels Glorot uniform, recurrent kernels orthogonal over all four gates, biases 0
-            and those of forget gates 1.
+        seed: of the first values, which are Keras', see :func:`mathkernels.initial.keras.draw`.
         lstm: a class with the arguments and parameters of ``torch.nn.LSTM``.
     """
 
@@ -123,20 +122,10 @@ class EquationModel(nn.Module):
 
     @torch.no_grad()
     def _start(self, source: torch.Generator) -> None:
-        for stage in (*self.encoder, *self.decoder):
-            for name, parameter in stage.lstm.named_parameters():  # type: ignore[union-attr]
-                hidden = len(parameter) // 4
-                if name.startswith("weight_ih"):
-                    _glorot_(parameter, source)
-                elif name.startswith("weight_hh"):
-                    # rows of the (H,4H) kernel are orthonormal in Keras, columns of its transpose here
-                    nn.init.orthogonal_(parameter, generator=source)
-                else:
-                    parameter.zero_()
-                    if name.startswith("bias_ih"):
-                        parameter[hidden : 2 * hidden] = 1
-        _glorot_(self.output.weight, source)
-        self.output.bias.zero_()
+        own = dict(self.named_parameters())
+        drawn = keras.draw({name: tuple(parameter.shape) for name, parameter in own.items()}, source)
+        for name, parameter in own.items():
+            parameter.copy_(drawn[name])
 
     def outputs(self, x: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Yield the output of every layer under its name; the last are the scores (B,O,A)."""
@@ -153,12 +142,6 @@ class EquationModel(nn.Module):
         """(B,T,A) -> (B,O,A)."""
         *_, (_, scores) = self.outputs(x)
         return scores
-
-
-def _glorot_(weight: Tensor, source: torch.Generator) -> None:
-    """Uniform within ± sqrt(6 / (in + out)), over the joint kernel of all gates."""
-    bound = math.sqrt(6 / sum(weight.shape))
-    nn.init.uniform_(weight, -bound, bound, generator=source)
 
 
 def name_counts(name: str) -> bool:

@@ -13,12 +13,14 @@ from mathkernels.data.equation_sets import Part, Sets, decode
 from mathkernels.data.equations import END
 from mathkernels.experiment import configuration, plots, run_files
 from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.experiment.training import NEVER, Row, Training
 from mathkernels.studies.equations import activations as inside
 from mathkernels.studies.equations import metrics
 from mathkernels.studies.equations import plots as figures
 from mathkernels.studies.equations.config import Config
 from mathkernels.studies.equations.scores import Engine
-from mathkernels.studies.equations.training import CURVE_COLUMNS, CURVES, WEIGHTS, Training
+from mathkernels.studies.equations.training import CURVE_COLUMNS, CURVES, diverged
+from mathkernels.studies.equations.weights import WEIGHTS, write_weights
 
 CONFIG, REPORT, ACTIVATIONS = "config.yaml", "report.txt", "activations.ansi"
 OUTPUTS = run_files.EQUATIONS
@@ -45,34 +47,34 @@ def before(config: Config, sets: Sets, engine: Engine) -> str:
     return f"Before training: test loss {scores.loss[0]:.4f}, {accuracy}\n\n{shown}\n"
 
 
-def write(training: Training, engine: Engine, folder: RunFolder) -> str:
+def write(config: Config, sets: Sets, run: Training, engine: Engine, folder: RunFolder) -> str:
     """Write all files of a training that has ended or was interrupted, and return the report's text.
 
     Args:
-        training: with the best weights.
+        config: of the training.
+        sets: built from it.
+        run: with the best weights.
         engine: made with these weights.
         folder: of the run.
     """
-    config, sets = training.config, training.sets
     configuration.save(config, folder.path / CONFIG)
-    training.write_weights(folder.path / WEIGHTS)
-    folder.write_csv(CURVES, training.curve, CURVE_COLUMNS)
+    write_weights(config, run, folder.path / WEIGHTS)
+    folder.write_csv(CURVES, run.rows(), CURVE_COLUMNS)
     answers = {"test": engine.predict(sets.test.inputs), "new": engine.predict(sets.new.inputs)}
     runs, mistakes = [], []
-    diverged, learned = training.diverged, [e for e, epoch in enumerate(training.best_epoch) if epoch]
+    lost, learned = diverged(run), [e for e, one in enumerate(run.records) if one.best_epoch != NEVER]
     for e, seed in enumerate(config.train.seeds):
         test, new = (
             metrics.accuracies(sets.test, answers["test"][e]),
             metrics.accuracies(sets.new, answers["new"][e]),
         )
-        runs.append(
-            metrics.run_row(seed, training.best_epoch[e], training.best_loss[e], diverged[e], test, new)
-        )
+        one = run.records[e]
+        runs.append(metrics.run_row(seed, max(one.best_epoch, 0), one.best, lost[e], test, new))
         for name, part in (("test", sets.test), ("new", sets.new)) if e in learned else ():
             mistakes += metrics.mistakes(config.data, part, answers[name][e], seed, name)
     folder.write_csv("runs.csv", runs, metrics.RUN_COLUMNS)
     folder.write_csv("mistakes.csv", mistakes, metrics.MISTAKE_COLUMNS)
-    _draw_curves(training, folder.path)
+    _draw_curves(run.rows(), folder.path)
     if not learned:
         text = f"{metrics.table(runs)}\n\nNo network has a finite loss on the test set, so none answers."
         folder.write_text(REPORT, text + "\n")
@@ -81,9 +83,9 @@ def write(training: Training, engine: Engine, folder: RunFolder) -> str:
     positions = metrics.positions(config.data, sets.new, answers["new"][learned])
     folder.write_csv("strata.csv", strata, metrics.STRATUM_COLUMNS)
     folder.write_csv("positions.csv", positions, metrics.POSITION_COLUMNS)
-    best = int(np.argmin(training.best_loss))
+    best = int(np.argmin([one.best for one in run.records]))
     _draw_mistakes(config, sets.new, answers["new"][best], mistakes, best, folder.path)
-    look = _look_inside(config, training.best, sets.test, best, folder)
+    look = _look_inside(config, run.best, sets.test, best, folder)
     shown = metrics.examples(config.data, sets.test, answers["test"][best], example_rows(sets.test, 20, 0))
     parts = [metrics.table(runs), metrics.strata_table(strata), *metrics.claims(mistakes, sets.new)]
     text = "\n\n".join([*parts, f"Network of seed {config.train.seeds[best]}:\n{shown}"])
@@ -91,13 +93,13 @@ def write(training: Training, engine: Engine, folder: RunFolder) -> str:
     return f"{text}\n\nLayers while it reads {look!r}: see {ACTIVATIONS}"
 
 
-def _draw_curves(training: Training, path: Path) -> None:
-    if not training.curve:
+def _draw_curves(curve: list[Row], path: Path) -> None:
+    if not curve:
         return
     title = "Share of right characters, and of equations with every character right"
-    accuracy = figures.curves(training.curve, ACCURACIES, title, "acc")
+    accuracy = figures.curves(curve, ACCURACIES, title, "acc")
     losses = {"loss": "training", "test_loss": "test"}
-    loss = figures.curves(training.curve, losses, "Cross-entropy, mean over characters", "loss")
+    loss = figures.curves(curve, losses, "Cross-entropy, mean over characters", "loss")
     plots.save(accuracy, [path / "accuracy.png"], dpi=200)
     plots.save(loss, [path / "loss.png"], dpi=200)
 

@@ -6,13 +6,9 @@ learning rate of 1e-3, 64 sequences at a time, in a new order each epoch.
 
 from __future__ import annotations
 
-import copy
-import json
 import math
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,18 +16,18 @@ import torch
 from torch import Tensor
 
 from mathkernels.data import mnist, ranges
-from mathkernels.experiment import plots, run_files, tensor_files
-from mathkernels.experiment.optional import load
+from mathkernels.experiment import loop, plots, run_files, tensor_files
+from mathkernels.experiment.checkpoint import Checkpoint
+from mathkernels.experiment.learners import Alone
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.tensor_files import below, only, prefixed
+from mathkernels.experiment.training import NEVER, Row, Schedule, Table, Training
 from mathkernels.studies.sequential_mnist import report
 
 BATCH, RATE, EVALUATE = 64, 1e-3, 5
-SAVE_SECONDS = 10.0
 OUTPUTS = run_files.SEQUENTIAL
-STATE = "state"  # of a checkpoint: its JSON text
 _TEXTS = ("data", "task", "variant", "unit")
 _WHOLE = ("seed", "epoch", "step", "length", "best_epoch", "diverged")
+FINE = -1  # the epoch at which a run diverged that did not
 
 
 def _types(columns: Iterable[str]) -> dict[str, type]:
@@ -81,174 +77,95 @@ class Plan:
         rest = {"epochs": self.epochs, "ramp": self.ramp, "batch": BATCH, "rate": RATE, "evaluate": EVALUATE}
         return {**plain, "seeds": self.seeds, **rest}
 
-    def runs(self) -> list[tuple[str, float, int]]:
-        return [(unit, z, seed) for unit, z in self.configurations for seed in range(self.seeds)]
+    def runs(self) -> list[Run]:
+        return [Run(self, unit, z, seed) for unit, z in self.configurations for seed in range(self.seeds)]
 
 
-class Training:
-    """One run. `state` is what a checkpoint holds of it, and `load` takes it back."""
+@dataclass(frozen=True)
+class Run:
+    """One of the runs of a plan: a unit, the weight of R_z, and the seed of first weights and orders."""
 
-    def __init__(self, plan: Plan, unit: str, z: float, seed: int) -> None:
-        torch.manual_seed(seed)
-        self.plan, self.z = plan, z
-        self.net = plan.make(unit)
-        self.optimizer = torch.optim.Adam(self.net.parameters(), lr=RATE)
-        self.best = copy.deepcopy(self.net.state_dict())
-        self.at: dict[str, Any] = {"epoch": 0, "step": 0, "best_epoch": -1, "best": math.inf, "penalty": 0.0}
-        self.at["diverged"] = -1  # or the epoch of the first validation error that is infinite or NaN
-        self.curve: list[dict[str, Any]] = []
-        name = report.variant(unit, z)
-        self.place = {"data": plan.digits.source, "task": plan.task, "variant": name, "seed": seed}
-        self.configuration = {"unit": unit, "z": z}
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return all that training goes on from, as tensors and as JSON values."""
-        tensors = prefixed("net.", self.net.state_dict()) | prefixed("best.", self.best)
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= prefixed(f"moments.{index}.", moments)
-        return {**tensors, "random": torch.get_rng_state()}, {"at": self.at, "curve": self.curve}
-
-    def load(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            ValueError: it is of another model, or holds what no training leaves; the message names the key.
-        """
-        only(tensors, ("net.", "best.", "moments.", "random"))
-        net, best = below("net.", tensors), below("best.", tensors)
-        for own, what in ((net, "net."), (best, "best.")):
-            tensor_files.match(own, self.net.state_dict(), what)
-        at, curve = self._checked_place(values)
-        moments = self._checked_moments(below("moments.", tensors), at["step"])
-        random = {name: own for name, own in tensors.items() if name.startswith("random")}
-        tensor_files.match(random, {"random": torch.get_rng_state()})
-        self.net.load_state_dict(net)
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.best, self.at, self.curve = best, at, curve
-        try:
-            torch.set_rng_state(random["random"])
-        except RuntimeError as error:
-            raise ValueError(f"random: got no state of torch's generator ({error})") from error
-
-    def _checked_place(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        at, epochs = values.get("at"), self.plan.epochs
-        if not isinstance(at, dict) or at.keys() != self.at.keys():
-            raise ValueError(f"at: got {ranges.shown(at)}, needs {', '.join(self.at)}")
-        epoch = tensor_files.whole(at, "epoch", 0, epochs)
-        steps = epoch * self.steps_per_epoch
-        tensor_files.whole(at, "step", steps, steps)
-        ranges.whole("at.best_epoch", at["best_epoch"], -1, epoch)
-        ranges.whole("at.diverged", at["diverged"], -1, epoch)
-        tensor_files.number(at["penalty"], "at.penalty")
-        best = tensor_files.number(at["best"], "at.best")
-        if math.isnan(best) or (best == math.inf) != (at["best_epoch"] == -1):
-            raise ValueError(f"at.best: got {best} at epoch {at['best_epoch']}, needs a finite number")
-        curve = tensor_files.rows(values.get("curve"), "curve", CURVE_TYPES)
-        for index, row in enumerate(curve):
-            if any(row[name] != value for name, value in self.place.items()) or row["epoch"] > epoch:
-                raise ValueError(f"curve[{index}]: got {ranges.shown(row)}, needs a row of {self.place}")
-        return at, curve
-
-    def _checked_moments(self, held: Mapping[str, Tensor], step: int) -> dict[int, dict[str, Tensor]]:
-        """Return the state of Adam by the number of each parameter."""
-        needed: dict[str, Tensor] = {}
-        parameters = list(self.net.parameters()) if step else []
-        for index, parameter in enumerate(parameters):
-            needed |= {f"{index}.{name}": parameter for name in ("exp_avg", "exp_avg_sq")}
-            needed[f"{index}.step"] = torch.tensor(0.0)
-        tensor_files.match(held, needed, "moments.")
-        own = {index: below(f"{index}.", held) for index in range(len(parameters))}
-        for index, moments in own.items():
-            if moments["step"].item() != step:
-                raise ValueError(f"moments.{index}.step: got {moments['step'].item():g}, needs {step}")
-            tensor_files.not_negative({"exp_avg_sq": moments["exp_avg_sq"]}, f"moments.{index}.")
-        return own
+    plan: Plan
+    unit: str
+    z: float
+    seed: int
 
     @property
-    def steps_per_epoch(self) -> int:
-        length = mnist.TRAIN_LENGTHS[self.plan.task]
-        return -(-len(mnist.sequences(self.plan.digits, "train", self.plan.task, length)[0]) // BATCH)
+    def place(self) -> dict[str, Any]:
+        """What stands in each row of the run's curve."""
+        name = report.variant(self.unit, self.z)
+        return {"data": self.plan.digits.source, "task": self.plan.task, "variant": name, "seed": self.seed}
 
-    @torch.no_grad()
-    def _error(self, part: str, scalars: Tensor, length: int) -> float:
+    def training(self) -> Training:
+        """Return its new training."""
+        torch.manual_seed(self.seed)
+        net, plan = self.plan.make(self.unit), self.plan
+        numbers, targets = self._sequences("train")
+        learner = Alone(
+            net,
+            torch.optim.Adam(net.parameters(), lr=RATE),
+            samples=len(numbers),
+            batch=BATCH,
+            loss=lambda rows, step: self._loss(net, numbers[rows], targets[rows], step),
+            measure=lambda: {"valid_mse": self._error(net, "validation", self._scalars(net, "validation"))},
+            noted=("penalty",),
+            after=net.clamp_,
+        )
+        samples = len(numbers)
+        schedule = Schedule(plan.epochs, learner.steps, samples, every=EVALUATE, from_start=True)
+        return Training(learner, schedule, Table(CURVE_TYPES, [self.place], "valid_mse", steps="step"))
+
+    def _sequences(self, part: str, length: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        plan = self.plan
+        return mnist.sequences(plan.digits, part, plan.task, length or mnist.TRAIN_LENGTHS[plan.task])
+
+    def _loss(
+        self, net: Net, numbers: np.ndarray, targets: np.ndarray, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of sequences of numbers of images (B,T), and the penalty in it."""
+        images = torch.from_numpy(self.plan.digits.images["train"])
+        chosen, wanted = torch.from_numpy(numbers.T), torch.from_numpy(targets.T).float()
+        begin, end = self.plan.ramp
+        ramp = min(1.0, max(0.0, (step - begin) / (end - begin)))
+        l = net.scalars(images[chosen.flatten()]).reshape(chosen.shape)
+        h = net.states(l)
+        penalty = net.penalty(l, h, ramp, self.z)
+        return (h - wanted).square().mean() + penalty, {"penalty": penalty}
+
+    def _scalars(self, net: Net, part: str) -> Tensor:
+        return net.scalars(torch.from_numpy(self.plan.digits.images[part]))
+
+    def _error(self, net: Net, part: str, scalars: Tensor, length: int | None = None) -> float:
         """MSE over all prefixes, in double: squares of the longest products leave the range of float."""
-        numbers, targets = mnist.sequences(self.plan.digits, part, self.plan.task, length)
-        h = self.net.states(scalars[torch.from_numpy(numbers.T)])
+        numbers, targets = self._sequences(part, length)
+        h = net.states(scalars[torch.from_numpy(numbers.T)])
         return (h.double() - torch.from_numpy(targets.T)).square().mean().item()
 
     @torch.no_grad()
-    def evaluate(self) -> None:
-        """Log the validation error of this epoch and keep the best weights, unless this was done before."""
-        if self.curve and self.curve[-1]["epoch"] == self.at["epoch"]:
-            return
-        scalars = self.net.scalars(torch.from_numpy(self.plan.digits.images["validation"]))
-        valid = self._error("validation", scalars, mnist.TRAIN_LENGTHS[self.plan.task])
-        if not math.isfinite(valid) and self.at["diverged"] < 0:
-            self.at["diverged"] = self.at["epoch"]
-        if valid < self.at["best"]:
-            self.at["best"], self.at["best_epoch"] = valid, self.at["epoch"]
-            self.best = copy.deepcopy(self.net.state_dict())
-        logged = {name: self.at[name] for name in ("epoch", "step", "penalty")}
-        self.curve.append({**self.place, **logged, "valid_mse": valid})
-
-    def epoch(self) -> None:
-        """Go once through the training sequences."""
-        length = mnist.TRAIN_LENGTHS[self.plan.task]
-        numbers, targets = mnist.sequences(self.plan.digits, "train", self.plan.task, length)
-        for rows in torch.randperm(len(numbers)).split(BATCH):
-            self._step(torch.from_numpy(numbers[rows].T), torch.from_numpy(targets[rows].T).float())
-        self.at["epoch"] += 1
-
-    def _step(self, numbers: Tensor, targets: Tensor) -> None:
-        images = torch.from_numpy(self.plan.digits.images["train"])
-        begin, end = self.plan.ramp
-        ramp = min(1.0, max(0.0, (self.at["step"] - begin) / (end - begin)))
-        l = self.net.scalars(images[numbers.flatten()]).reshape(numbers.shape)
-        h = self.net.states(l)
-        penalty = self.net.penalty(l, h, ramp, self.z)
-        self.optimizer.zero_grad()
-        ((h - targets).square().mean() + penalty).backward()
-        self.optimizer.step()
-        self.net.clamp_()
-        self.at["step"] += 1
-        self.at["penalty"] = penalty.item()
-
-    @property
-    def lost(self) -> bool:
-        """Whether the run has diverged and has no other weights than those it began with."""
-        return self.at["diverged"] >= 0 and self.at["best_epoch"] <= 0
-
-    def test(self) -> list[dict[str, Any]]:
+    def test(self, training: Training) -> list[Row]:
         """One row for each length, with the weights of the best validation epoch; NaN if the run is lost."""
-        self.net.load_state_dict(self.best)
-        digits, task = self.plan.digits, self.plan.task
-        with torch.no_grad():
-            scalars = self.net.scalars(torch.from_numpy(digits.images["test"]))
-        lost = self.lost
-        own = {"best_epoch": self.at["best_epoch"], "valid_mse": math.nan if lost else self.at["best"]}
-        own["diverged"] = self.at["diverged"]
-        place = {**self.place, **self.configuration, **own}
+        net, (record,) = self.plan.make(self.unit), training.records
+        net.load_state_dict(tensor_files.row_of(training.best, 0))
+        scalars, is_lost = self._scalars(net, "test"), lost(training)
+        place = {**self.place, "unit": self.unit, "z": self.z, "best_epoch": record.best_epoch}
+        place |= {"valid_mse": math.nan if is_lost else record.best, "diverged": diverged(training)}
         rows = []
-        for length in mnist.lengths_to_test(digits, task):
-            zero = float(np.square(mnist.sequences(digits, "test", task, length)[1]).mean())
-            error = math.nan if lost else self._error("test", scalars, length)
-            errors = {"test_mse": error, "zero_mse": zero}
-            rows.append({**place, "length": length, **errors})
+        for length in mnist.lengths_to_test(self.plan.digits, self.plan.task):
+            zero = float(np.square(self._sequences("test", length)[1]).mean())
+            error = math.nan if is_lost else self._error(net, "test", scalars, length)
+            rows.append({**place, "length": length, "test_mse": error, "zero_mse": zero})
         return rows
 
 
-State = tuple[Mapping[str, Tensor], Mapping[str, Any]]  # of a training
+def diverged(training: Training) -> int:
+    """Return the epoch of a run's first validation error that is infinite or NaN, -1 if there is none."""
+    (record,) = training.records
+    return record.rows[-1]["epoch"] if record.stopped == "diverged" else FINE
 
 
-@dataclass
-class Saved:
-    """What a checkpoint holds: rows and curves of runs that are done, and the state of the one in hand."""
-
-    done: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    curves: list[dict[str, Any]] = field(default_factory=list)
-    current: State | None = None
+def lost(training: Training) -> bool:
+    """Whether a run has diverged and has no other weights than those it began with."""
+    return diverged(training) != FINE and training.records[0].best_epoch <= 0
 
 
 def train(plan: Plan, folder: RunFolder) -> tuple[bool, int]:
@@ -259,107 +176,60 @@ def train(plan: Plan, folder: RunFolder) -> tuple[bool, int]:
     Returns:
         Whether it went to the end, and how many runs diverged.
     """
+    runs, checkpoint = plan.runs(), Checkpoint(folder.checkpoint, plan.config())
+    try:
+        _check_finished(plan, checkpoint.finished)
+    except ValueError as error:
+        raise checkpoint.refused(error) from error
+
+    def finish(training: Training) -> dict[str, Any]:
+        run = runs[len(checkpoint.finished)]
+        _write_weights(folder, run, training)
+        return {"rows": run.test(training), "curve": training.rows()}
+
+    finished = loop.train_each([run.training for run in runs], checkpoint, finish)
+    rows, curves = ([row for run in checkpoint.finished for row in run[key]] for key in ("rows", "curve"))
+    write(folder, plan, rows, curves)
+    return finished, len({(row["variant"], row["seed"]) for row in rows if row["diverged"] != FINE})
+
+
+def _check_finished(plan: Plan, finished: list[Any]) -> None:
+    """Refuse rows and curves of runs that are over if they are not those of the plan's first runs."""
     runs = plan.runs()
-    saved = read(folder, plan) if folder.checkpoint.exists() else Saved()
-    bar = load("tqdm").tqdm(total=len(runs) * plan.epochs, unit=" epochs", disable=None)
-    try:
-        for configuration in runs[saved.done :]:
-            run = Training(plan, *configuration)
-            if saved.current is not None:
-                _go_on(run, saved.current, folder)
-            bar.update(saved.done * plan.epochs + run.at["epoch"] - bar.n)
-            _train_run(run, bar, partial(_save_current, folder, saved))
-            _write_weights(folder, run)
-            saved = Saved(saved.done + 1, saved.rows + run.test(), saved.curves + run.curve)
-            _save(folder, saved)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        bar.close()
-    write(folder, plan, saved.rows, saved.curves)
-    diverged = {(row["variant"], row["seed"]) for row in saved.rows if row["diverged"] >= 0}
-    return saved.done == len(runs), len(diverged)
+    ranges.whole("finished, how many", len(finished), 0, len(runs))
+    lengths = mnist.lengths_to_test(plan.digits, plan.task)
+    for index, (held, run) in enumerate(zip(finished, runs, strict=False)):
+        key = f"finished[{index}]"
+        if not isinstance(held, dict) or held.keys() != {"rows", "curve"}:
+            raise ValueError(f"{key}: got {ranges.shown(held)}, needs rows and curve")
+        rows = tensor_files.rows(held["rows"], f"{key}.rows", ROW_TYPES)
+        curve = tensor_files.rows(held["curve"], f"{key}.curve", CURVE_TYPES)
+        fixed = {**run.place, "unit": run.unit, "z": run.z}
+        if [row["length"] for row in rows] != [*lengths] or any(_differs(row, fixed) for row in rows):
+            raise ValueError(f"{key}.rows: got {len(rows)}, needs those of {fixed}")
+        if any(_differs(row, run.place) for row in curve):
+            raise ValueError(f"{key}.curve: needs rows of {run.place}")
+        numbers = [(name, row[name]) for row in rows for name in ("best_epoch", "diverged")]
+        for name, value in [*numbers, *(("epoch", row["epoch"]) for row in curve)]:
+            ranges.whole(f"{key}: {name}", value, NEVER, plan.epochs)
 
 
-def _train_run(run: Training, bar: Any, save: Callable[[State], None]) -> None:
-    last = time.monotonic()
-    while run.at["epoch"] < run.plan.epochs and run.at["diverged"] < 0:
-        if run.at["epoch"] % EVALUATE == 0:
-            run.evaluate()
-            if time.monotonic() - last >= SAVE_SECONDS:
-                save(run.state())
-                last = time.monotonic()
-        if run.at["diverged"] < 0:
-            run.epoch()
-            bar.update()
-    run.evaluate()
+def _differs(row: Row, fixed: Row) -> bool:
+    return any(row[name] != value for name, value in fixed.items())
 
 
-def _save(folder: RunFolder, saved: Saved) -> None:
-    tensors, current = ({}, None) if saved.current is None else saved.current
-    values = {"done": saved.done, "rows": saved.rows, "curves": saved.curves, "current": current}
-    tensor_files.write(folder.checkpoint, tensors, {STATE: json.dumps(values)})
-
-
-def _save_current(folder: RunFolder, saved: Saved, current: State) -> None:
-    _save(folder, replace(saved, current=current))
-
-
-def read(folder: RunFolder, plan: Plan) -> Saved:
-    """Return what the checkpoint of a folder holds.
-
-    Raises:
-        ValueError: it is damaged or of another plan; the message names the file and the key.
-    """
-    try:
-        tensors, texts = tensor_files.read(folder.checkpoint)
-        values = tensor_files.facts(texts, STATE)
-        runs = plan.runs()
-        done = tensor_files.whole(values, "done", 0, len(runs))
-        rows = tensor_files.rows(values.get("rows"), "rows", ROW_TYPES)
-        lengths = mnist.lengths_to_test(plan.digits, plan.task)
-        known = [(unit, z, seed, length) for unit, z, seed in runs[:done] for length in lengths]
-        if [(row["unit"], row["z"], row["seed"], row["length"]) for row in rows] != known:
-            raise ValueError(f"rows: got {len(rows)}, needs those of the first {done} runs")
-        for index, row in enumerate(rows):
-            for name in ("best_epoch", "diverged"):
-                ranges.whole(f"rows[{index}].{name}", row[name], -1, plan.epochs)
-        curves = tensor_files.rows(values.get("curves"), "curves", CURVE_TYPES)
-        for index, row in enumerate(curves):
-            ranges.whole(f"curves[{index}].epoch", row["epoch"], 0, plan.epochs)
-        current = values.get("current")
-        if current is not None and not (isinstance(current, dict) and done < len(runs)):
-            raise ValueError(f"current: got {ranges.shown(current)}, needs a run that is not done")
-    except ValueError as error:
-        raise _no_checkpoint(folder, error) from error
-    return Saved(done, rows, curves, None if current is None else (tensors, current))
-
-
-def _go_on(run: Training, current: State, folder: RunFolder) -> None:
-    try:
-        run.load(*current)
-    except ValueError as error:
-        raise _no_checkpoint(folder, error) from error
-
-
-def _no_checkpoint(folder: RunFolder, error: ValueError) -> ValueError:
-    what = f"is damaged or no checkpoint of this run ({error}); --overwrite starts anew"
-    return ValueError(f"checkpoint: '{folder.checkpoint}' {what}")
-
-
-def _write_weights(folder: RunFolder, run: Training) -> None:
+def _write_weights(folder: RunFolder, run: Run, training: Training) -> None:
     """Write the weights of the best validation epoch, if it has some."""
     z = f"{run.z:g}" if float(f"{run.z:g}") == run.z else repr(run.z)
-    name = f"{run.configuration['unit']}-z{z}-seed{run.place['seed']}.safetensors"
-    path = folder.path / "weights" / name
+    path = folder.path / "weights" / f"{run.unit}-z{z}-seed{run.seed}.safetensors"
     path.parent.mkdir(exist_ok=True)
-    if run.lost:
+    if lost(training):
         path.unlink(missing_ok=True)
         return
-    tensor_files.write(path, run.best, {"data": run.place["data"]})
+    tensor_files.write(path, tensor_files.row_of(training.best, 0), {"data": run.place["data"]})
 
 
-def write(folder: RunFolder, plan: Plan, rows: list[dict[str, Any]], curves: list[dict[str, Any]]) -> None:
+def write(folder: RunFolder, plan: Plan, rows: list[Row], curves: list[Row]) -> None:
     """Write tables and figure of the runs that are done."""
     judged = report.judged(rows)
     summary = report.summary_rows(judged)
@@ -371,5 +241,5 @@ def write(folder: RunFolder, plan: Plan, rows: list[dict[str, Any]], curves: lis
         plots.save(figure, [folder.path / "figure.png"], dpi=150)
     print(report.table(summary) if summary else "no run is done yet")
     for name, seed, epoch in sorted({(r["variant"], r["seed"], r["diverged"]) for r in rows}):
-        if epoch >= 0:
+        if epoch != FINE:
             print(f"{name}, seed {seed} diverged: its validation error is infinite or NaN at epoch {epoch}")

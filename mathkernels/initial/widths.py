@@ -1,4 +1,4 @@
-"""Widths of the distributions that initial weights are drawn from, shared by layers and ensembles."""
+"""Widths of the uniform distributions that initial weights are drawn from, for layers and ensembles alike."""
 
 import math
 
@@ -6,6 +6,16 @@ import math
 def glorot_bound(inputs: int, outputs: int) -> float:
     """Half-width of the uniform distribution with variance 2 / (I + O) (Glorot & Bengio 2010)."""
     return math.sqrt(6 / (inputs + outputs))
+
+
+def glorot_deviation(inputs: int, outputs: int) -> float:
+    """Standard deviation of the normal distribution with that variance."""
+    return math.sqrt(2 / (inputs + outputs))
+
+
+def he_bound(inputs: int) -> float:
+    """Half-width of the uniform distribution with variance 2 / I, before a ReLU (He et al. 2015)."""
+    return math.sqrt(6 / inputs)
 
 
 def constrained_bound(inputs: int, outputs: int) -> float:

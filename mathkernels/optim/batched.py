@@ -1,30 +1,30 @@
-"""Adam and gradient descent over E independent models at once: each is updated as if it were alone."""
+"""Adam, RMSprop and gradient descent over E models at once: each is updated as if it were alone."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from mathkernels.data import ranges
+from mathkernels.optim import keras
 
-# Keras' defaults; the published runs were Keras'
-BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+MOMENTS = {"adam": ("first", "second"), "rmsprop": ("second",), "sgd": ()}
 
 
 class BatchedOptimizer:
-    """Updates parameters whose first axis is the model.
-
-    Adam as in Keras (Kingma & Ba 2015, section 2, the second form): p -= r m / (sqrt(v) + 1e-7), where r is
-    the learning rate with both corrections of the bias.
+    """Updates parameters whose first axis is the model, as Keras would update each model's.
 
     Args:
-        name: "adam" or "sgd".
+        name: "adam", "rmsprop" or "sgd", see :mod:`mathkernels.optim.keras`.
         learning_rate: of all models.
         clip_norm: limit of the Euclidean norm of a model's gradients together, or None.
-        parameters: leaf tensors (E,...) with gradients when `step` is called.
+        parameters: leaf tensors (E,...) with gradients when `step` is called; any floating type and device.
+
+    Attributes:
+        moments: what the optimiser remembers, (E,...) by "first." or "second." and the parameter's name.
+        steps: done so far.
 
     Raises:
         ValueError: another name, or a number that is not positive and finite.
@@ -33,19 +33,20 @@ class BatchedOptimizer:
     def __init__(
         self, name: str, learning_rate: float, clip_norm: float | None, parameters: Mapping[str, Tensor]
     ) -> None:
-        if name not in ("adam", "sgd"):
-            raise ValueError(f"optimizer: name is {name!r}; needs 'adam' or 'sgd'")
+        if name not in MOMENTS:
+            raise ValueError(f"optimizer: name is {name!r}; needs one of {', '.join(map(repr, MOMENTS))}")
         wording = "optimizer: {name} is {given}; needs {right}"
+        self.name = name
         self.learning_rate = ranges.positive("learning_rate", learning_rate, wording=wording)
         self.clip_norm = None
         if clip_norm is not None:
             self.clip_norm = ranges.positive("clip_norm", clip_norm, wording=wording)
         self.parameters = dict(parameters)
-        self.moments: dict[str, Tensor] = {}
-        if name == "adam":
-            for key, value in self.parameters.items():
-                self.moments[f"first.{key}"] = torch.zeros_like(value, requires_grad=False)
-                self.moments[f"second.{key}"] = torch.zeros_like(value, requires_grad=False)
+        self.moments = {
+            f"{moment}.{key}": torch.zeros_like(value, requires_grad=False)
+            for key, value in self.parameters.items()
+            for moment in MOMENTS[name]
+        }
         self.steps = 0
 
     @torch.no_grad()
@@ -54,15 +55,15 @@ class BatchedOptimizer:
         self.steps += 1
         gradients = {key: value.grad for key, value in self.parameters.items()}
         self._clip(gradients)
-        corrected = self.learning_rate * math.sqrt(1 - BETA_2**self.steps) / (1 - BETA_1**self.steps)
+        adam_rate = keras.adam_rate(self.learning_rate, self.steps)
         for key, value in self.parameters.items():
             gradient = gradients[key]
             assert gradient is not None
-            if self.moments:
+            if self.name == "adam":
                 first, second = self.moments[f"first.{key}"], self.moments[f"second.{key}"]
-                first.lerp_(gradient, 1 - BETA_1)
-                second.mul_(BETA_2).addcmul_(gradient, gradient, value=1 - BETA_2)
-                value.addcdiv_(first, second.sqrt().add_(EPSILON), value=-corrected)
+                keras.adam_(value, gradient, first, second, adam_rate)
+            elif self.name == "rmsprop":
+                keras.rmsprop_(value, gradient, self.moments[f"second.{key}"], self.learning_rate)
             else:
                 value.add_(gradient, alpha=-self.learning_rate)
             value.grad = None

@@ -1,0 +1,88 @@
+"""What a training writes down while it goes on: JSON lines, and TensorBoard's files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from mathkernels.experiment.optional import load
+from mathkernels.experiment.run_folder import RunFolder
+from mathkernels.experiment.training import Row, Training
+
+
+class Log(Protocol):
+    """Gets the rows of each epoch that is measured."""
+
+    def begin(self, training: Training) -> None:
+        """Called once, with the training as it begins or goes on."""
+        ...
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Log new rows."""
+        ...
+
+    def close(self) -> None:
+        """Called at the end, however that comes about."""
+        ...
+
+
+class JsonLines:
+    """A file of a run folder with a line for each row and the seconds since the training began or went on.
+
+    What was logged after the checkpoint is trained again, and so its lines go.
+    """
+
+    def __init__(self, folder: RunFolder, name: str) -> None:
+        self._folder, self._name = folder, name
+        self._file: TextIO | None = None
+        self._begun = 0.0
+
+    def begin(self, training: Training) -> None:
+        self._folder.write_text(self._name, "".join(json.dumps(row) + "\n" for row in training.rows()))
+        self._file, self._begun = (
+            (self._folder.path / self._name).open("a", encoding="utf-8"),
+            time.monotonic(),
+        )
+
+    def write(self, rows: Sequence[Row]) -> None:
+        seconds = round(time.monotonic() - self._begun, 3)
+        assert self._file is not None, "begin comes first"
+        self._file.writelines(json.dumps({**row, "seconds": seconds}) + "\n" for row in rows)
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class TensorBoard:
+    """Logs of TensorBoard, a folder for each model.
+
+    Args:
+        root: gets the folders.
+        names: of the folders, by the model's seed.
+        columns: that are logged.
+    """
+
+    def __init__(self, root: Path, names: dict[int, str], columns: Sequence[str]) -> None:
+        self._root, self._names, self._columns = root, names, columns
+        self._writers: dict[int, Any] = {}
+
+    def begin(self, training: Training) -> None:
+        writer = load("torch.utils.tensorboard").SummaryWriter
+        for seed, name in self._names.items():
+            # what older files have logged after the checkpoint no longer counts
+            self._writers[seed] = writer(str(self._root / name), purge_step=training.epoch + 1)
+
+    def write(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            for column in self._columns:
+                self._writers[row["seed"]].add_scalar(column, row[column], row["epoch"])
+            self._writers[row["seed"]].flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
