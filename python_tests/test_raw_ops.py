@@ -81,7 +81,7 @@ def test_backward_checks_what_indexes_memory(kind):
 def test_no_gradient_of_token_ids_can_be_asked_for():
     for op, arguments in raw_ops.valid_calls():
         if op._schema.name == "mathkernels::lstm_backward" and not arguments[4].is_floating_point():
-            with pytest.raises(ValueError, match="want_x is True, but x holds symbols"):
+            with pytest.raises(ValueError, match="want_x is True, but x holds token ids"):
                 op(*arguments[:15], True, *arguments[16:])
 
 

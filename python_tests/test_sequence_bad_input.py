@@ -59,7 +59,9 @@ def test_bad_options_dtypes_and_values_are_named(case):
         TypeError, match=r"h0 is torch.float32 on cpu; needs torch.float64 on cpu like weight_ih"
     ):
         op(**{**good, "h0": good["h0"].float()})
-    with pytest.raises(TypeError, match=r"x is torch.float32 .* like weight_ih, or torch.int64 for symbols"):
+    with pytest.raises(
+        TypeError, match=r"x is torch.float32 .* like weight_ih, or torch.int64 for token ids"
+    ):
         op(**{**good, "x": good["x"].float()})
     with pytest.raises(TypeError, match=r"lengths is torch.int32 on cpu; needs torch.int64 on cpu"):
         op(**{**good, "lengths": torch.ones(2, 4, dtype=torch.int32)})
@@ -70,7 +72,7 @@ def test_bad_options_dtypes_and_values_are_named(case):
         with pytest.raises(ValueError, match=rf"lengths holds {length}; needs steps from 0 to 3"):
             op(**{**good, "lengths": torch.full((2, 4), length)})
     for symbol in (5, -1):
-        with pytest.raises(ValueError, match=rf"x holds {symbol}; needs symbols from 0 to 4"):
+        with pytest.raises(ValueError, match=rf"x holds {symbol}; needs token ids from 0 to 4"):
             op(**{**good, "x": torch.full((2, 3, 4), symbol)})
 
 
@@ -125,8 +127,8 @@ def test_bad_tensors_of_a_call_are_named(kind):
 
     raises(ValueError, r"x, real numbers, has shape \(4, 2, 2\); needs \(T, B, 3\) or \(T, 3\)", x[..., :2])
     raises(ValueError, r"x, real numbers, has shape \(3,\); needs \(T, B, 3\) or \(T, 3\)", x[0, 0])
-    raises(ValueError, r"x, symbols below 3, has shape \(\); needs \(T, B\) or \(T,\)", torch.tensor(1))
-    raises(TypeError, r"x is torch.bool; needs real numbers, or whole numbers for symbols", x > 0)
+    raises(ValueError, r"x, token ids below 3, has shape \(\); needs \(T, B\) or \(T,\)", torch.tensor(1))
+    raises(TypeError, r"x is torch.bool; needs real numbers, or whole numbers for token ids", x > 0)
     raises(
         ValueError, r"x, real numbers, has shape \(4, 2, 3\); needs \(2, T, B, 3\) or \(2, T, 3\)", x, of=many
     )
@@ -151,7 +153,7 @@ def test_bad_tensors_of_a_call_are_named(kind):
     )
     with pytest.raises(ValueError, match="lengths holds 5; needs steps from 0 to 4"):
         module(x, lengths=[5, 1])
-    with pytest.raises(ValueError, match="x holds 3; needs symbols from 0 to 2"):
+    with pytest.raises(ValueError, match="x holds 3; needs token ids from 0 to 2"):
         module(torch.full((4, 2), 3))
     with pytest.raises(
         TypeError, match=r"x is torch.float64 on cpu; needs torch.float32 on cpu like weight_ih"

@@ -10,9 +10,9 @@ from mathkernels import nn
 every_sequence = pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 every_recurrent = pytest.mark.parametrize("kind", ["LSTM", "GRU", "LSTMCell", "GRUCell"])
 REFUSED = (
-    r"x, whole numbers of shape \(\.\.\., 3\) that are all 0 or 1, may be symbols \(.*\) or features \(.*\)"
+    r"x, whole numbers of shape \(\.\.\., 3\) that are all 0 or 1, may be token ids \(.*\) or features \(.*\)"
 )
-REFUSED += r"; needs token_ids=True in the constructor for symbols, or x.float\(\) for features"
+REFUSED += r"; needs token_ids=True in the constructor for token ids, or x.float\(\) for features"
 
 
 def flat(results):
@@ -97,11 +97,11 @@ def test_whole_numbers_with_a_feature_axis_are_refused_with_the_remedy(kind):
     module = getattr(nn, kind)(3, 5)
     x = torch.randint(0, 3, (*steps(kind), 4, 3))
     with pytest.raises(
-        ValueError, match=rf"^{kind}: x, symbols below 3, has shape .*; features need \.float\(\)$"
+        ValueError, match=rf"^{kind}: x, token ids below 3, has shape .*; features need \.float\(\)$"
     ):
         module(x)
     if not kind.endswith("Cell"):
-        with pytest.raises(ValueError, match=rf"x holds {300 % 256}; needs symbols from 0 to 2"):
+        with pytest.raises(ValueError, match=rf"x holds {300 % 256}; needs token ids from 0 to 2"):
             module(torch.full((6, 3), 300 % 256, dtype=torch.uint8))
 
 

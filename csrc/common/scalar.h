@@ -6,7 +6,7 @@
 //   + - * / < <= > >= ==          lanewise; comparisons give a Mask<V>
 //   fma(a, b, c)                  a * b + c; rounded once where MK_HAS_FMA is defined
 //   abs, sqrt, select(m, a, b)    select takes a where m holds, else b
-//   lesser, greater               a < b ? a : b and a > b ? a : b, so that what is not a number in b stays
+//   lesser, greater               a < b ? a : b and a > b ? a : b, so that NaN in b propagates
 //   bits(v), from_bits<V>(b)      the representation as Bits<V>, 32-bit integers (float only)
 // Nothing here may be contracted or reassociated by the compiler: the build passes -ffp-contract=off / -fmad=false.
 #pragma once

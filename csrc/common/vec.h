@@ -110,7 +110,7 @@ MK_VEC Vec<T, W> sqrt(Vec<T, W> v) {
   return r;
 }
 
-// a < b ? a : b and a > b ? a : b: what is not a number in b stays.
+// a < b ? a : b and a > b ? a : b: NaN in b propagates.
 MK_VEC Vec<T, W> lesser(Vec<T, W> a, Vec<T, W> b) {
 #if defined(__AVX512F__)
   if constexpr (sizeof(T) * W == 64 && sizeof(T) == 4) return {_mm512_min_ps(a.raw, b.raw)};

@@ -17,7 +17,7 @@ from mathkernels.nn._sequence_shapes import (
     check_input,
     check_lengths,
     check_state,
-    check_symbols,
+    check_token_ids,
     split_states,
 )
 from mathkernels.nn._tensors import autocast_dtype, check_parameter, own, widen
@@ -167,7 +167,7 @@ class SequenceLayer(TorchNames):
     def run(
         self, x: Tensor, states: Sequence[Tensor | None], lengths: Tensor | None, return_cells: bool = False
     ) -> tuple[Tensor, list[tuple[Tensor, ...]], list[Tensor], torch.dtype]:
-        """All layers: x (E,T,B,I) or symbols (E,T,B), states (E,LD,B,H).
+        """All layers: x (E,T,B,I) or token ids (E,T,B), states (E,LD,B,H).
 
         Returns:
             y, the final states of each layer and its cells, all as kernels gave them, and the dtype of the
@@ -204,10 +204,10 @@ class SequenceLayer(TorchNames):
         if isinstance(x, PackedSequence):
             return self._packed(x, hx, lengths, return_cells)
         axes = ("B", "T") if self.batch_first else ("T", "B")
-        symbols, batched = check_input(name, x, axes, self.input_size, models)
-        if symbols and batched and not self.token_ids and hx is None and lengths is None:
-            check_symbols(name, x, axes, self.input_size)  # either of them would have told
-        x = x.long() if symbols else x
+        ids, batched = check_input(name, x, axes, self.input_size, models)
+        if ids and batched and not self.token_ids and hx is None and lengths is None:
+            check_token_ids(name, x, axes, self.input_size)  # either of them would have told
+        x = x.long() if ids else x
         x = x if models is not None else x.unsqueeze(0)
         if not batched:
             x = x.unsqueeze(2)

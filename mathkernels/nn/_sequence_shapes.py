@@ -19,37 +19,37 @@ def text(shape: Sequence[object]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def is_symbols(name: str, x: Tensor) -> bool:
-    """Whether x holds symbols; raises where it holds neither those nor real numbers."""
+def is_token_ids(name: str, x: Tensor) -> bool:
+    """Whether x holds token ids; raises where it holds neither those nor real numbers."""
     if x.is_floating_point():
         return False
     if x.dtype not in WHOLE:
-        raise TypeError(f"{name}: x is {x.dtype}; needs real numbers, or whole numbers for symbols")
+        raise TypeError(f"{name}: x is {x.dtype}; needs real numbers, or whole numbers for token ids")
     return True
 
 
 def check_input(name: str, x: Any, axes: Sequence[str], inputs: int, models: int | None) -> tuple[bool, bool]:
-    """Whether x holds symbols and whether it has a batch axis; ``axes`` are those of a batch, ("T", "B")."""
+    """Whether x holds token ids and whether it has a batch axis; ``axes`` are a batch's, ("T", "B")."""
     x = check_tensor(name, "x", x)
-    symbols, lead = is_symbols(name, x), () if models is None else (models,)
-    features = () if symbols else (inputs,)
+    ids, lead = is_token_ids(name, x), () if models is None else (models,)
+    features = () if ids else (inputs,)
     missing = len(lead) + len(axes) + len(features) - x.dim()
-    fits = missing in (0, 1) and x.shape[: len(lead)] == lead and (symbols or x.shape[-1] == inputs)
+    fits = missing in (0, 1) and x.shape[: len(lead)] == lead and (ids or x.shape[-1] == inputs)
     if not fits:
         short = [axis for axis in axes if axis != "B"]
         right = [text((*lead, *some, *features)) for some in (axes, short)]
-        kind = f"symbols below {inputs}" if symbols else "real numbers"
-        floats = "; features need .float()" if symbols and x.shape[-1:] == (inputs,) else ""
+        kind = f"token ids below {inputs}" if ids else "real numbers"
+        floats = "; features need .float()" if ids and x.shape[-1:] == (inputs,) else ""
         raise ValueError(
             f"{name}: x, {kind}, has shape {text(x.shape)}; needs {right[0]} or {right[1]}{floats}"
         )
-    return symbols, missing == 0
+    return ids, missing == 0
 
 
-def check_symbols(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> None:
+def check_token_ids(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> None:
     """Refuse zeros and ones that may as well be the features of one sequence, such as one-hot rows.
 
-    That is the case where the last axis, a batch to symbols, has as many elements as there are inputs. In a
+    That is the case where the last axis, a batch to token ids, has as many elements as there are inputs. In a
     graph the same is asserted when it runs.
 
     Raises:
@@ -58,11 +58,11 @@ def check_symbols(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> Non
     """
     short = [axis for axis in axes if axis != "B"]
     message = (
-        f"{name}: x, whole numbers of shape (..., {inputs}) that are all 0 or 1, may be symbols"
+        f"{name}: x, whole numbers of shape (..., {inputs}) that are all 0 or 1, may be token ids"
         f" {text(axes)} or features {text((*short, inputs))}; needs token_ids=True in the constructor for"
-        " symbols, or x.float() for features"
+        " token ids, or x.float() for features"
     )
-    if torch.compiler.is_compiling():  # the size may be a symbol, which a comparison in Python would fix
+    if torch.compiler.is_compiling():  # the size may be a token id, which a comparison in Python would fix
         other_size = torch.scalar_tensor(x.shape[-1]) != inputs
         torch.ops.aten._assert_async.msg(other_size | (x > 1).any().cpu(), message)
         return

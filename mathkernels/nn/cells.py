@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mathkernels.nn._layer import check_choice, check_models, check_size
 from mathkernels.nn._sequence import widening
-from mathkernels.nn._sequence_shapes import check_input, check_state, check_symbols, split_states
+from mathkernels.nn._sequence_shapes import check_input, check_state, check_token_ids, split_states
 from mathkernels.nn._tensors import check_parameter, one_of, own, widen
 from mathkernels.ops import gru, lstm
 
@@ -71,9 +71,9 @@ class _Cell(nn.Module):
     def _step(self, x: Any, hx: Any) -> list[Tensor]:
         """The states after one step, in the shapes of what came in."""
         name, models = type(self).__name__, self.models
-        symbols, batched = check_input(name, x, ("B",), self.input_size, models)
-        if symbols and batched and not self.token_ids and hx is None:
-            check_symbols(name, x, ("B",), self.input_size)
+        ids, batched = check_input(name, x, ("B",), self.input_size, models)
+        if ids and batched and not self.token_ids and hx is None:
+            check_token_ids(name, x, ("B",), self.input_size)
         lead = () if models is None else (models,)
         rows = (x.shape[len(lead)],) if batched else ()
         given = split_states(name, hx, self.states)
@@ -86,9 +86,9 @@ class _Cell(nn.Module):
             else widen(name, label, check_state(name, label, state, right), stored, lenient)
             for label, state in zip(self.states, given, strict=True)
         ]
-        x = x.long() if symbols else widen(name, "x", x, stored, lenient)
+        x = x.long() if ids else widen(name, "x", x, stored, lenient)
         E, B = models or 1, rows[0] if rows else 1
-        x = x.reshape(E, 1, B) if symbols else x.reshape(E, 1, B, self.input_size)
+        x = x.reshape(E, 1, B) if ids else x.reshape(E, 1, B, self.input_size)
         weights = [
             None
             if w is None
@@ -127,7 +127,7 @@ class LSTMCell(_Cell):
     """`torch.nn.LSTMCell` over compiled kernels: one step (h, c) -> (h', c').
 
     Shapes: x ``(B, I)`` or ``(I,)``, h and c ``(B, H)`` or ``(H,)``; whole numbers x, ``(B,)`` or ``()``, are
-    symbols in the place of one-hot rows. With ``models=E`` every tensor and parameter has a leading E.
+    token ids in the place of one-hot rows. With ``models=E`` every tensor and parameter has a leading E.
     Parameters: ``weight_ih`` (4H, I), ``weight_hh`` (4H, H), ``bias_ih``, ``bias_hh`` (4H), gates in the
     order i, f, g, o, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.LSTMCell load and the other way
     round.
@@ -162,7 +162,7 @@ class GRUCell(_Cell):
     """`torch.nn.GRUCell` over compiled kernels: one step h -> h'.
 
     Shapes: x ``(B, I)`` or ``(I,)``, h ``(B, H)`` or ``(H,)``; whole numbers x, ``(B,)`` or ``()``, are
-    symbols in the place of one-hot rows. With ``models=E`` every tensor and parameter has a leading E.
+    token ids in the place of one-hot rows. With ``models=E`` every tensor and parameter has a leading E.
     Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih``, ``bias_hh`` (3H), gates in the
     order r, z, n, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.GRUCell load and the other way round.
     Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*.

@@ -18,9 +18,8 @@ class LSTM(SequenceLayer):
 
     Shapes: x ``(T, B, I)``, with ``batch_first`` ``(B, T, I)``, without a batch ``(T, I)``, or a
     PackedSequence; y in its place with ``D * H`` features; h and c ``(L * D, B, H)``, D = 2 with
-    ``bidirectional``. With ``models=E`` every tensor and parameter but ``lengths`` has a leading E. Where x
-    holds whole numbers it has no feature axis: they are symbols below ``input_size`` in the place of one-hot
-    rows, whose product with the weights is then one column of them.
+    ``bidirectional``. With ``models=E`` every tensor and parameter but ``lengths`` has a leading E. Integer x
+    has no feature axis: it holds token ids in [0, ``input_size``), equivalent to one-hot input.
     Parameters: ``weight_ih_l0`` (4H, I), ``weight_hh_l0`` (4H, H), ``bias_ih_l0``, ``bias_hh_l0`` (4H), …,
     gates in the order i, f, g, o, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.LSTM load and the
     other way round.
@@ -33,13 +32,12 @@ class LSTM(SequenceLayer):
         bfloat16: round weights and inputs of products to bfloat16; states, sums and all tensors stay float32.
             The same happens under ``torch.autocast`` with bfloat16, and after ``.bfloat16()``, where tensors
             and gradients are bfloat16. After ``.half()`` all is computed in float32 and rounded to float16.
-        token_ids: whole numbers x are symbols without a doubt. Otherwise x ``(T, B)`` with B = ``input_size``
-            of nothing but 0 and 1, which may be features ``(T, I)``, is refused where neither hx nor lengths
-            say which.
+        token_ids: integer x always holds token ids. Otherwise x ``(T, B)`` with B = ``input_size`` of nothing
+            but 0 and 1, which may be features ``(T, I)``, is refused where neither hx nor lengths say which.
 
     Raises:
         ValueError: an argument is out of its range, a tensor of a call or a parameter does not have the
-            right shape, or whole numbers x may be symbols or features.
+            right shape, or whole numbers x may be token ids or features.
         TypeError: a tensor of a call or a parameter does not have the right type.
         RuntimeError: the module is traced by torch.jit.trace.
     """
@@ -74,7 +72,7 @@ class LSTM(SequenceLayer):
         """Run along the sequences.
 
         Args:
-            x: inputs or symbols, see the class; torch.nn's name ``input`` is understood too.
+            x: inputs or token ids, see the class; torch.nn's name ``input`` is understood too.
             hx: initial states (h0, c0), 0 by default.
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 states are those after the last valid step, and the reverse direction starts there.

@@ -39,7 +39,7 @@ class Unit(ArithmeticLayer):
 
 
 class NAU(Unit):
-    """Neural addition unit: learns sums and differences, z = W x with W drawn to -1, 0 and 1.
+    """Neural addition unit: learns sums and differences, z = W x with W regularised towards {-1, 0, 1}.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
@@ -91,7 +91,7 @@ class NMU(Unit):
 class NRU(Unit):
     """Neural reciprocal unit: learns products and quotients, z = prod_i (sign(x_i) |x_i|^W_i T_i + 1 - T_i).
 
-    T = tanh(1000 W)^2 in training mode, |W| in evaluation mode; W is drawn to -1, 0 and 1.
+    T = tanh(1000 W)^2 in training mode, |W| in evaluation mode; W is regularised towards {-1, 0, 1}.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.

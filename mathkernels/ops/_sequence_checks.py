@@ -27,7 +27,7 @@ class Given(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Models, steps, batch, inputs or symbols, directions, hidden units."""
+    """Models, steps, batch, inputs or token ids, directions, hidden units."""
 
     E: int
     T: int
@@ -53,15 +53,15 @@ def check_sequence(kind: str, given: Given, bfloat16: bool) -> Sizes:
         ValueError: shapes or options disagree; the message names every tensor, its letters and its shape.
         TypeError: dtype or device differ or are not supported; the message names the tensor.
     """
-    symbols, G = given.x.dtype == torch.int64, GATES[kind]
-    sizes = _sizes(given, symbols, G)
+    ids, G = given.x.dtype == torch.int64, GATES[kind]
+    sizes = _sizes(given, ids, G)
     if sizes is None:
-        raise ValueError(f"{kind}: shapes disagree: {_told(given, symbols, G)}")
+        raise ValueError(f"{kind}: shapes disagree: {_told(given, ids, G)}")
     _check_options(kind, given, sizes, bfloat16)
     weight_ih = given.weight_ih
     dtype, device = weight_ih.dtype, weight_ih.device
     for name, tensor in zip(Given._fields, given, strict=True):
-        whole = name == "lengths" or (name == "x" and symbols)
+        whole = name == "lengths" or (name == "x" and ids)
         if tensor is not None and (
             tensor.dtype != (torch.int64 if whole else dtype) or tensor.device != device
         ):
@@ -69,14 +69,14 @@ def check_sequence(kind: str, given: Given, bfloat16: bool) -> Sizes:
     return sizes
 
 
-def _sizes(given: Given, symbols: bool, G: int) -> Sizes | None:
+def _sizes(given: Given, ids: bool, G: int) -> Sizes | None:
     """The sizes if all shapes agree."""
     x, weight_ih, weight_hh, bias_ih, bias_hh, h0, c0, lengths = given
-    if x.dim() != (3 if symbols else 4) or weight_ih.dim() != 4 or weight_hh.dim() != 4:
+    if x.dim() != (3 if ids else 4) or weight_ih.dim() != 4 or weight_hh.dim() != 4:
         return None
     (E, T, B), I, (_, D, _, H) = x.shape[:3], weight_ih.shape[3], weight_hh.shape
     fits = (
-        (symbols or x.shape[3] == I)
+        (ids or x.shape[3] == I)
         and weight_ih.shape == (E, D, G * H, I)
         and weight_hh.shape == (E, D, G * H, H)
         and (bias_ih is None or bias_ih.shape == (E, D, G * H))
@@ -102,9 +102,9 @@ def _check_options(kind: str, given: Given, sizes: Sizes, bfloat16: bool) -> Non
         raise TypeError(f"{kind}: bfloat16 rounds torch.float32; weight_ih is {weight_ih.dtype}")
 
 
-def _told(given: Given, symbols: bool, G: int) -> str:
+def _told(given: Given, ids: bool, G: int) -> str:
     state, bias = "E,D,B,H", f"E,D,{G}H"
-    axes = ("E,T,B" if symbols else "E,T,B,I", f"E,D,{G}H,I", f"E,D,{G}H,H", bias, bias, state, state, "E,B")
+    axes = ("E,T,B" if ids else "E,T,B,I", f"E,D,{G}H,I", f"E,D,{G}H,H", bias, bias, state, state, "E,B")
     parts = zip(Given._fields, given, axes, strict=True)
     return ", ".join(
         f"{name} ({letters})={tuple(tensor.shape)}" for name, tensor, letters in parts if tensor is not None
@@ -113,11 +113,11 @@ def _told(given: Given, symbols: bool, G: int) -> str:
 
 def _wrong_type(kind: str, name: str, tensor: Tensor, like: Tensor) -> str:
     right = "torch.int64" if name == "lengths" else str(like.dtype)
-    found, symbols = (
+    found, ids = (
         f"{tensor.dtype} on {tensor.device}",
-        ", or torch.int64 for symbols" if name == "x" else "",
+        ", or torch.int64 for token ids" if name == "x" else "",
     )
-    return f"{kind}: {name} is {found}; needs {right} on {like.device} like weight_ih{symbols}"
+    return f"{kind}: {name} is {found}; needs {right} on {like.device} like weight_ih{ids}"
 
 
 def check_results(kind: str, sizes: Sizes, like: Tensor, **tensors: tuple[Tensor | None, str]) -> None:
@@ -135,10 +135,10 @@ def check_results(kind: str, sizes: Sizes, like: Tensor, **tensors: tuple[Tensor
 
 
 def check_values(kind: str, given: Given, sizes: Sizes) -> None:
-    """Raise where a symbol or a length is out of its range; the message names the first value that is."""
+    """Raise where a token id or a length is out of its range; the message names the first value that is."""
     x, lengths = given.x, given.lengths
     if x.dtype == torch.int64:
-        _check_range(kind, "x", x, 0, sizes.I - 1, f"symbols from 0 to {sizes.I - 1}")
+        _check_range(kind, "x", x, 0, sizes.I - 1, f"token ids from 0 to {sizes.I - 1}")
     if lengths is not None:
         _check_range(kind, "lengths", lengths, 0, sizes.T, f"steps from 0 to {sizes.T}")
 
@@ -152,7 +152,7 @@ def _check_range(kind: str, name: str, values: Tensor, low: int, high: int, righ
 
 
 def own_integers(given: Given) -> Given:
-    """Copies of symbols and lengths, which index memory: nobody else can change what was checked."""
+    """Copies of token ids and lengths, which index memory: nobody else can change what was checked."""
     x, lengths = given.x, given.lengths
     x = x if x.is_floating_point() else x.clone()
     return given._replace(x=x, lengths=lengths if lengths is None else lengths.clone())

@@ -89,10 +89,10 @@ def _rule(name: str, *arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _call(name: str, given: Given, sizes: Sizes, bfloat16: bool) -> object:
-    dtype, symbols = DTYPES.index(given.weight_hh.dtype), given.x.dtype == torch.int64
+    dtype, ids = DTYPES.index(given.weight_hh.dtype), given.x.dtype == torch.int64
     E, T, B, I, D, H = sizes
     threads = torch.get_num_threads()
-    return _C.sequence_call(_KINDS[name], dtype, bfloat16, symbols, E, D, T, B, I, H, threads)
+    return _C.sequence_call(_KINDS[name], dtype, bfloat16, ids, E, D, T, B, I, H, threads)
 
 
 def _cpu(name: str, *arguments: Any) -> tuple[Tensor, ...]:
@@ -138,7 +138,7 @@ def _check_backward(name: str, arguments: tuple) -> tuple[Given, Sizes]:
     )
     sizes = check_sequence(name, given, arguments[-1])
     if arguments[15] and not given.x.is_floating_point():
-        raise ValueError(f"{name}_backward: want_x is True, but x holds symbols, which have no gradient")
+        raise ValueError(f"{name}_backward: want_x is True, but x holds token ids, which have no gradient")
     told = {"dy": (dy, "ETBS"), "dhn": (dhn, "EDBH"), "y": (y, "ETBS"), "gates": (gates, "EDTBG")}
     if name == "lstm":
         told.update(dcn=(dcn, "EDBH"), dcells=(dcells, "ETBS"), cells=(cells, "ETBS"))

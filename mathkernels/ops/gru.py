@@ -41,14 +41,15 @@ def gru(
     b_hn)); h_t = (1 - z) n + z h_{t-1}.
 
     Args:
-        x: inputs, (E,T,B,I), float32 or float64; or symbols, (E,T,B), int64 in [0, I), which stand for
+        x: inputs, (E,T,B,I), float32 or float64; or token ids, (E,T,B), int64 in [0, I), which stand for
             one-hot rows and are checked behind the end of a row as well.
         weight_ih, weight_hh: (E,D,3H,I) and (E,D,3H,H), rows in the order r, z, n as in torch; forward
             direction first. Their dtype and device are those of all tensors.
         bias_ih, bias_hh: (E,D,3H), both or neither.
         h0: state before the first step, (E,D,B,H); 0 by default.
         lengths: valid steps of each row, (E,B), int64 from 0 to T. From there on y is 0, hn is the state
-            after the last valid step, and the second direction starts there. What x holds is not read.
+            after the last valid step, and the second direction starts there. x beyond a row's length is
+            ignored.
         bfloat16: round the weights and what they are multiplied by to bfloat16, in forward and backward.
             States and sums stay float32, as do all tensors.
 
@@ -56,7 +57,7 @@ def gru(
         y (E,T,B,D*H), the forward direction first, and hn (E,D,B,H). Differentiable to any order.
 
     Raises:
-        ValueError: shapes disagree, one bias is missing, or a symbol or a length is out of its range; the
+        ValueError: shapes disagree, one bias is missing, or a token id or a length is out of its range; the
             message names it.
         TypeError: dtypes or devices differ or are not supported.
 

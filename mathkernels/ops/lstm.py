@@ -59,15 +59,15 @@ def lstm(
     h_t = o tanh(c_t).
 
     Args:
-        x: inputs, (E,T,B,I), float32 or float64; or symbols, (E,T,B), int64 in [0, I), which stand for
+        x: inputs, (E,T,B,I), float32 or float64; or token ids, (E,T,B), int64 in [0, I), which stand for
             one-hot rows and are checked behind the end of a row as well.
         weight_ih, weight_hh: (E,D,4H,I) and (E,D,4H,H), rows in the order i, f, g, o as in torch; forward
             direction first. Their dtype and device are those of all tensors.
         bias_ih, bias_hh: (E,D,4H), both or neither.
         h0, c0: states before the first step, (E,D,B,H); 0 by default.
         lengths: valid steps of each row, (E,B), int64 from 0 to T. From there on y and cells are 0, hn and cn
-            are the states after the last valid step, and the second direction starts there. What x holds is
-            not read.
+            are the states after the last valid step, and the second direction starts there. x beyond a
+            row's length is ignored.
         return_cells: return all cells as well.
         bfloat16: round the weights and what they are multiplied by to bfloat16, in forward and backward.
             States and sums stay float32, as do all tensors.
@@ -77,7 +77,7 @@ def lstm(
         (E,T,B,D*H). Differentiable to any order.
 
     Raises:
-        ValueError: shapes disagree, one bias is missing, or a symbol or a length is out of its range; the
+        ValueError: shapes disagree, one bias is missing, or a token id or a length is out of its range; the
             message names it.
         TypeError: dtypes or devices differ or are not supported.
 

@@ -80,7 +80,7 @@ def gru_backward(
     gates: Tensor,
     bfloat16: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x (as one-hot rows for symbols), both weights, both biases and h0.
+    """The gradients of x (as one-hot rows for token ids), both weights, both biases and h0.
 
     From those of y and hn, None for 0, and what `gru` returned.
     """

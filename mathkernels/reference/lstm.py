@@ -87,7 +87,7 @@ def lstm_backward(
     gates: Tensor,
     bfloat16: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of x (as one-hot rows for symbols), both weights, both biases, h0 and c0.
+    """The gradients of x (as one-hot rows for token ids), both weights, both biases, h0 and c0.
 
     From those of y, hn, cn and cells, None for 0, and what `lstm` returned.
     """
