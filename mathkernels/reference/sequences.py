@@ -1,4 +1,4 @@
-"""What the references of LSTM and GRU share: token ids, lengths, the order of steps, rounding, and products."""
+"""What the references of LSTM and GRU share: token ids, lengths, order of steps, rounding, and products."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def rows_of(x: Tensor, inputs: int, valid: Tensor, like: Tensor) -> Tensor:
-    """x (E,T,B,I), or token ids (E,T,B) as one-hot rows; 0 where a step is not valid, whatever stands there."""
+    """x (E,T,B,I), or token ids (E,T,B) as one-hot rows; 0 where a step is not valid, whatever is there."""
     if not x.is_floating_point():
         x = (x[..., None] == torch.arange(inputs, device=x.device)).to(like.dtype)
     return torch.where(valid, x, 0)
