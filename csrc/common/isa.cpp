@@ -11,7 +11,17 @@ constexpr const char* names[] = {MK_FOR_EACH_ISA(MK_NAME)};
 #undef MK_NAME
 
 bool has([[maybe_unused]] int index) {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__clang__)
+  // Old releases know the levels by their features only; these come with the others of a level.
+  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                  __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+  const bool levels[] = {true, v2, v3, v4};
+  return levels[index];
+#elif defined(__x86_64__)
   switch (index) {
     case 1:
       return __builtin_cpu_supports("x86-64-v2");
@@ -20,8 +30,10 @@ bool has([[maybe_unused]] int index) {
     case 3:
       return __builtin_cpu_supports("x86-64-v4");
   }
-#endif
   return true;
+#else
+  return true;
+#endif
 }
 
 // vdpbf16ps does the work of two fused multiply-adds.  Measured: AMD's Zen 4 starts as many of them as multiply-adds
