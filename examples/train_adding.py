@@ -37,9 +37,9 @@ from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
 from mathkernels.studies.adding import report
 from mathkernels.studies.adding import sweep as adding_sweep
-from mathkernels.studies.adding.command import ELSEWHERE, LAYERS, arguments, described
+from mathkernels.studies.adding.command import ELSEWHERE, LAYERS, arguments, described, plan_of
 from mathkernels.studies.adding.config import Config
-from mathkernels.studies.adding.training import INPUTS, PLACE, Plan, predict, training
+from mathkernels.studies.adding.training import INPUTS, PLACE, predict, training
 
 NEW_SEED = 43  # of the sequences of --mode validate
 
@@ -60,20 +60,9 @@ class Net(nn.Module):
         return (last * self.output["weight"]).sum(-1) + self.output["bias"]
 
 
-def plan_of(config: Config, args: argparse.Namespace) -> Plan:
-    """Return what is trained of one configuration; raises ValueError for what this machine cannot hold."""
-    seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
-    make = partial(Net, config.model.cells, args.stock)
-    plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
-    plan.check()
-    if args.tensorboard:
-        command_line.prepare_logs(args.tensorboard, report.log_names(plan).values())
-    return plan
-
-
 def train_one(config: Config, args: argparse.Namespace) -> Training:
     """Train the models of one configuration and write the artefacts."""
-    plan = plan_of(config, args)
+    plan = plan_of(config, args, Net)
     folder = RunFolder(config.artifacts, ELSEWHERE)
     how = {"resume": args.resume, "overwrite": args.overwrite, "beside": (PLACE,)}
     folder.begin(plan.describe(), outputs=report.OUTPUTS, **how)
@@ -95,7 +84,7 @@ def train_all(config: Config, args: argparse.Namespace) -> int:
     """Train every combination of the sweep, and draw after each what there is."""
     every = [one for _, one in config.combinations()]
     for one in every:
-        plan_of(one, args)  # what cannot be is said before the first is trained
+        plan_of(one, args, Net)  # what cannot be is said before the first is trained
     if args.overwrite:
         adding_sweep.drop(config.artifacts)
     folder = RunFolder(config.artifacts, ELSEWHERE)

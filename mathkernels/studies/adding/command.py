@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.parser import Parser, folder_argument
 from mathkernels.experiment.run_folder import one_way
+from mathkernels.studies.adding import report
 from mathkernels.studies.adding.config import Config
+from mathkernels.studies.adding.training import Plan
 
 ELSEWHERE = "--set artifacts=DIR"  # the option that takes another folder
 LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}  # by --stock
@@ -54,3 +59,23 @@ def described(args: argparse.Namespace) -> Config:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
     return configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
+
+
+def plan_of(config: Config, args: argparse.Namespace, net: Callable[[int, bool, int], nn.Module]) -> Plan:
+    """Return what is trained of one configuration.
+
+    Args:
+        config: of the models.
+        args: parsed.
+        net: cells, whether of torch's layers, models -> a new net.
+
+    Raises:
+        ValueError: this machine cannot hold it, or logs cannot be written.
+    """
+    seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
+    make = partial(net, config.model.cells, args.stock)
+    plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
+    plan.check()
+    if args.tensorboard:
+        command_line.prepare_logs(args.tensorboard, report.log_names(plan).values())
+    return plan
