@@ -36,7 +36,7 @@ class Learner(Protocol):
         ...
 
     def keep(self, places: list[int]) -> None:
-        """Go on with the models in these places alone."""
+        """Go on with the models in these places alone; never called if the schedule stops all together."""
         ...
 
     def state(self) -> dict[str, Tensor]:
