@@ -15,7 +15,6 @@ import os
 import signal
 import sys
 from functools import partial
-from pathlib import Path
 
 if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     # the imports below take seconds, and Ctrl-C among them would be a traceback
@@ -32,23 +31,17 @@ from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.logs import TensorBoard
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.parser import Parser, folder_argument
-from mathkernels.experiment.run_folder import RunFolder, one_way
+from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.stock import StockLSTM
 from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
 from mathkernels.studies.adding import report
 from mathkernels.studies.adding import sweep as adding_sweep
+from mathkernels.studies.adding.command import ELSEWHERE, LAYERS, arguments, described, plan_of
 from mathkernels.studies.adding.config import Config
-from mathkernels.studies.adding.training import INPUTS, PLACE, Plan, predict, training
+from mathkernels.studies.adding.training import INPUTS, PLACE, predict, training
 
 NEW_SEED = 43  # of the sequences of --mode validate
-ELSEWHERE = "--set artifacts=DIR"
-LAYERS = {False: "mathkernels.nn.LSTM", True: "torch.nn.LSTM"}
-SMOKE = (
-    *("dataset.dt_length=2000", "dataset.t=12", "train.epochs=3", "train.batch=50", "sweep.t=[10, 20]"),
-    *("model.cells=32", "optim.learning_rate=0.01", "artifacts=artifacts/adding-smoke"),
-)
 
 
 class Net(nn.Module):
@@ -67,39 +60,9 @@ class Net(nn.Module):
         return (last * self.output["weight"]).sum(-1) + self.output["bias"]
 
 
-def arguments() -> argparse.ArgumentParser:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = Parser(description=__doc__, formatter_class=raw)
-    add = parser.add_argument
-    add("--mode", choices=("train", "validate"), default="train", help="validate: predict new sequences")
-    add("--config", type=Path, default=Path("configs/adding.yaml"))
-    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="over the file: dataset.t=200")
-    add("--sweep", action="store_true", help="train every combination of the file's sweep, by default all T")
-    add("--models", type=int, default=1, help="how many seeds to train in one call")
-    add("--stock", action="store_true", help="train torch.nn.LSTM instead, for comparison")
-    add("--device", default="cpu", help="cuda trains fastest with --stock; ours are kernels for the CPU")
-    add("--threads", type=int, help="default: as torch chooses")
-    add("--resume", action="store_true", help="continue interrupted trainings, keep finished ones")
-    add("--overwrite", action="store_true", help="drop what the artifacts folder holds")
-    add("--tensorboard", type=folder_argument, metavar="DIR", help="write logs, a folder for each model")
-    add("--smoke", action="store_true", help="short sequences, few epochs: does it work?")
-    return parser
-
-
-def plan_of(config: Config, args: argparse.Namespace) -> Plan:
-    """Return what is trained of one configuration; raises ValueError for what this machine cannot hold."""
-    seeds = tuple(range(config.optim.seed, config.optim.seed + args.models))
-    make = partial(Net, config.model.cells, args.stock)
-    plan = Plan(config, seeds, make, LAYERS[args.stock], torch.device(args.device))
-    plan.check()
-    if args.tensorboard:
-        command_line.prepare_logs(args.tensorboard, report.log_names(plan).values())
-    return plan
-
-
 def train_one(config: Config, args: argparse.Namespace) -> Training:
     """Train the models of one configuration and write the artefacts."""
-    plan = plan_of(config, args)
+    plan = plan_of(config, args, Net)
     folder = RunFolder(config.artifacts, ELSEWHERE)
     how = {"resume": args.resume, "overwrite": args.overwrite, "beside": (PLACE,)}
     folder.begin(plan.describe(), outputs=report.OUTPUTS, **how)
@@ -121,7 +84,7 @@ def train_all(config: Config, args: argparse.Namespace) -> int:
     """Train every combination of the sweep, and draw after each what there is."""
     every = [one for _, one in config.combinations()]
     for one in every:
-        plan_of(one, args)  # what cannot be is said before the first is trained
+        plan_of(one, args, Net)  # what cannot be is said before the first is trained
     if args.overwrite:
         adding_sweep.drop(config.artifacts)
     folder = RunFolder(config.artifacts, ELSEWHERE)
@@ -143,31 +106,19 @@ def validate(config: Config, args: argparse.Namespace) -> None:
         print(f"{lacking} models of this run have no weights: they diverged, or ended no epoch")
     net = Net(cells, args.stock, len(seeds)).to(args.device)
     net.load_state_dict(weights)
-    new = adding.generate(
-        dataset.dt_length, dataset.t, NEW_SEED, "validate", one_per_half=dataset.one_per_half
-    )
-    print(
-        report.write_predictions(
-            config.artifacts, seeds, new, predict(net, new, len(seeds), torch.device(args.device))
-        )
-    )
+    half = dataset.one_per_half
+    new = adding.generate(dataset.dt_length, dataset.t, NEW_SEED, "validate", one_per_half=half)
+    answers = predict(net, new, len(seeds), torch.device(args.device))
+    print(report.write_predictions(config.artifacts, seeds, new, answers))
 
 
 def work(args: argparse.Namespace) -> int:
     """Do what the arguments say and return the exit code."""
     for library in ("matplotlib.figure", "scipy.stats", "tqdm", "safetensors.torch", "yaml"):
         load(library)
-    command_line.count("--models", args.models, command_line.MOST_MODELS)
-    if args.threads is not None:
-        command_line.count("--threads", args.threads, command_line.MOST_THREADS)
-    one_way(args.resume, args.overwrite)
-    try:
-        torch.empty(0, device=args.device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
+    config = described(args)
     keep_memory()
     torch.set_num_threads(args.threads or torch.get_num_threads())
-    config = configuration.load(Config, args.config, [*(SMOKE if args.smoke else ()), *args.set])
     with flushed_denormals():
         if args.mode == "validate":
             validate(config, args)
@@ -176,7 +127,7 @@ def work(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = arguments()
+    parser = arguments(__doc__ or "")
     args = parser.parse_args(argv)
     how_on = "" if args.mode == "validate" else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)

@@ -33,8 +33,8 @@ from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.logs import JsonLines, Log, TensorBoard
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
+from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.terminal import run_script
-from mathkernels.experiment.training import NEVER
 from mathkernels.nn import LSTM
 from mathkernels.studies.equations import engine as equations_engine
 from mathkernels.studies.equations import output as equations_output

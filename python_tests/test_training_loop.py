@@ -18,7 +18,8 @@ from mathkernels.experiment.checkpoint import FORMAT, STATE, Checkpoint
 from mathkernels.experiment.learners import Alone, SideBySide
 from mathkernels.experiment.logs import JsonLines
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.training import NEVER, Schedule, Table, Training
+from mathkernels.experiment.schedule import NEVER, Schedule, Table
+from mathkernels.experiment.training import Training
 from mathkernels.optim import BatchedOptimizer
 
 WEIGHTS = torch.tensor([2.0, -1.0, 0.5])  # that the models have to find

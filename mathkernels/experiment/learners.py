@@ -122,6 +122,7 @@ class Alone:
         loss: numbers of samples (B) and number of the step -> the loss, and what the step notes by name: the
             row of an epoch gets the last of it.
         measure: -> what else stands in the row.
+        noted: the names of what steps note.
         after: called after each step of the optimiser.
     """
 

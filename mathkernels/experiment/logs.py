@@ -10,7 +10,8 @@ from typing import Any, Protocol, TextIO
 
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.training import Row, Training
+from mathkernels.experiment.schedule import Row
+from mathkernels.experiment.training import Training
 
 
 class Log(Protocol):

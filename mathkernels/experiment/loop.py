@@ -1,7 +1,7 @@
 """The loop of every trainer: steps, checkpoints, Ctrl-C, logs, and a bar with the time left.
 
 A trainer is a model, a batch function and a table: a learner (:mod:`mathkernels.experiment.learners`), what
-is logged of it and how long it trains (``Table`` and ``Schedule`` of :mod:`mathkernels.experiment.training`).
+is logged of it and how long it trains (:mod:`mathkernels.experiment.schedule`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.logs import Log
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.training import Row, Training
+from mathkernels.experiment.schedule import Row
+from mathkernels.experiment.training import Training
 
 SAVE_SECONDS = 10.0  # between checkpoints
 Show = Callable[[Training, list[Row]], str]

@@ -6,10 +6,8 @@ and :mod:`mathkernels.experiment.checkpoint` keeps its state.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -17,11 +15,9 @@ from torch import Tensor
 from mathkernels.data import ranges
 from mathkernels.experiment import tensor_files
 from mathkernels.experiment.command_line import uninterrupted
+from mathkernels.experiment.schedule import Record, Row, Schedule, Table, checked_records
 
-NEVER = -1  # the best epoch of a model that has none
-STOPS = ("solved", "diverged", "patience", "epochs")
 LONGEST = 1e15  # seconds
-Row = dict[str, Any]
 
 
 class Learner(Protocol):
@@ -40,7 +36,7 @@ class Learner(Protocol):
         ...
 
     def keep(self, places: list[int]) -> None:
-        """Go on with the models in these places alone."""
+        """Go on with the models in these places alone; never called if the schedule stops all together."""
         ...
 
     def state(self) -> dict[str, Tensor]:
@@ -59,81 +55,6 @@ class Learner(Protocol):
             ValueError: it is of other models, or holds what no training leaves; the message names the key.
         """
         ...
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long models train.
-
-    Args:
-        epochs: at most.
-        steps: of an epoch; 1 where the learner takes a whole one at once.
-        samples: that a model sees in an epoch, for the time left.
-        every: epochs between measurements; the last epoch is measured in any case.
-        from_start: whether to measure before the first step as well.
-        patience: epochs without a new best value after which a model stops, or None.
-        solved: a column and the value below which a model stops, or None.
-        diverged: whether a row is that of a model that has diverged; None: its watched value is not finite.
-        together: whether all models stop at once, when each has a reason to.
-    """
-
-    epochs: int
-    steps: int = 1
-    samples: int = 1
-    every: int = 1
-    from_start: bool = False
-    patience: int | None = None
-    solved: tuple[str, float] | None = None
-    diverged: Callable[[Row], bool] | None = None
-    together: bool = False
-
-    def measured(self, epoch: int) -> list[int]:
-        """Return the epochs that have been measured once this one has ended."""
-        found = [*range(0 if self.from_start else self.every, epoch + 1, self.every)]
-        return [*found, epoch] if epoch == self.epochs and epoch % self.every else found
-
-    def reason(self, record: Record, epoch: int, monitor: str) -> str:
-        """Return why a model stops, one of ``STOPS``, or "" if it goes on."""
-        row = record.rows[-1]
-        if self.solved is not None and row[self.solved[0]] < self.solved[1]:
-            return "solved"
-        if not math.isfinite(row[monitor]) if self.diverged is None else self.diverged(row):
-            return "diverged"
-        if self.patience is not None and epoch - max(record.best_epoch, 0) >= self.patience:
-            return "patience"
-        return "epochs" if epoch >= self.epochs else ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """What is logged of each model whenever it is measured.
-
-    Args:
-        columns: with the type of their values: int, float or str. One is "epoch". A column "seconds" gets the
-            seconds that were spent in steps.
-        of: for each model what stands in all of its rows, such as its seed.
-        monitor: the column whose lowest value marks the best weights.
-        steps: the column that counts steps, or None.
-    """
-
-    columns: Mapping[str, type]
-    of: Sequence[Mapping[str, Any]]
-    monitor: str
-    steps: str | None = None
-
-    @property
-    def timed(self) -> bool:
-        return "seconds" in self.columns
-
-
-@dataclass
-class Record:
-    """One model: its rows, its best value and the epoch of that, and why it stopped ("" while it has not)."""
-
-    rows: list[Row] = field(default_factory=list)
-    best: float = math.inf
-    best_epoch: int = NEVER
-    stopped: str = ""
 
 
 class Training:
@@ -202,10 +123,7 @@ class Training:
         return rows
 
     def _note(self, model: int, measured: Mapping[str, Any]) -> Row:
-        row = {**self.table.of[model], "epoch": self.epoch}
-        if self.table.steps is not None:
-            row[self.table.steps] = self.step
-        row.update(measured)
+        row = {**self.table.fixed(model, self.epoch, self.step), **measured}
         if self.table.timed:
             row["seconds"] = round(self.seconds, 3)
         self.records[model].rows.append(row)
@@ -261,7 +179,7 @@ class Training:
         step = tensor_files.whole(values, "step", 0, last)
         samples = tensor_files.whole(values, "samples", 0, ranges.LAST_SEED)
         seconds = ranges.real("seconds", values.get("seconds"), 0, LONGEST) if self.table.timed else 0.0
-        records = self._checked_records(values, step // self.schedule.steps)
+        records = checked_records(values, self.schedule, self.table, step // self.schedule.steps)
         active = [model for model, one in enumerate(records) if not one.stopped]
         wrong = (step == last or (self.schedule.together and len(active) < len(records))) and active
         if wrong or (state and not active):
@@ -270,36 +188,3 @@ class Training:
             self.learner.load_state(state, active, step)
         self.best, self.records, self.active = best, records, active
         self.step, self.samples, self.seconds = step, samples, seconds
-
-    def _checked_records(self, values: Mapping[str, Any], epoch: int) -> list[Record]:
-        found = []
-        for model, held in enumerate(tensor_files.listed(values, "records", len(self.records))):
-            key = f"records[{model}]"
-            if not isinstance(held, dict) or held.keys() != vars(Record()).keys():
-                raise ValueError(f"{key}: got {ranges.shown(held)}, needs {', '.join(vars(Record()))}")
-            if held["stopped"] not in ("", *STOPS):
-                raise ValueError(f"{key}.stopped: got {ranges.shown(held['stopped'])}, needs one of {STOPS}")
-            self._check_rows(held, f"{key}.rows", self.table.of[model], epoch)
-            best = tensor_files.number(held["best"], f"{key}.best")
-            at = ranges.whole(f"{key}.best_epoch", held["best_epoch"], NEVER, epoch)
-            if math.isnan(best) or (best == math.inf) != (at == NEVER):
-                raise ValueError(f"{key}.best: got {best} at epoch {at}, needs a number, inf for no epoch")
-            if at not in (NEVER, *(row["epoch"] for row in held["rows"])):
-                raise ValueError(f"{key}.best_epoch: got {at}, needs an epoch of its rows")
-            found.append(Record(**held))
-        return found
-
-    def _check_rows(self, held: Mapping[str, Any], key: str, of: Mapping[str, Any], epoch: int) -> None:
-        rows = tensor_files.rows(held["rows"], key, self.table.columns)
-        expected = self.schedule.measured(epoch)
-        fits = 0 < len(rows) <= len(expected) if held["stopped"] else len(rows) == len(expected)
-        numbers = [row["epoch"] for row in rows]
-        if not fits or numbers != expected[: len(rows)]:
-            raise ValueError(f"{key}: got epochs {ranges.shown(numbers)}, needs {ranges.shown(expected)}")
-        for index, row in enumerate(rows):
-            fixed = {**of, **self._counted(row["epoch"])}
-            if any(row[name] != value for name, value in fixed.items()):
-                raise ValueError(f"{key}[{index}]: got {ranges.shown(row)}, needs {ranges.shown(fixed)}")
-
-    def _counted(self, epoch: int) -> dict[str, int]:
-        return {} if self.table.steps is None else {self.table.steps: epoch * self.schedule.steps}

@@ -25,7 +25,7 @@ from mathkernels.ensemble import NMRU, NMU, Adam, fit, training
 from mathkernels.experiment import configuration, loop
 from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.training import Row
+from mathkernels.experiment.schedule import Row
 from mathkernels.studies.adding import training as adding_training
 from mathkernels.studies.sequential_mnist import training as sequential_training
 

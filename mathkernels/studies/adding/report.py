@@ -16,8 +16,9 @@ from torch import Tensor
 from mathkernels.data import adding, ranges
 from mathkernels.experiment import plots, run_files, tensor_files
 from mathkernels.experiment.run_folder import CONFIG, STATUS, RunFolder, replacing
+from mathkernels.experiment.schedule import NEVER, Record
 from mathkernels.experiment.statistics import gamma_mean, wilson
-from mathkernels.experiment.training import NEVER, Record, Training
+from mathkernels.experiment.training import Training
 from mathkernels.studies.adding.figures import SOLVED, loss_figure
 from mathkernels.studies.adding.training import COLUMNS, Plan
 from mathkernels.studies.arithmetic.timing import in_words

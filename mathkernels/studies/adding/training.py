@@ -20,7 +20,8 @@ from mathkernels.data import adding, ranges
 from mathkernels.experiment import configuration
 from mathkernels.experiment.learners import SideBySide
 from mathkernels.experiment.memory import memory_of_machine
-from mathkernels.experiment.training import Schedule, Table, Training
+from mathkernels.experiment.schedule import Schedule, Table
+from mathkernels.experiment.training import Training
 from mathkernels.initial import chrono, keras
 from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding.config import Config

@@ -13,7 +13,8 @@ from mathkernels.data.equation_sets import Part, Sets, decode
 from mathkernels.data.equations import END
 from mathkernels.experiment import configuration, plots, run_files
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.training import NEVER, Row, Training
+from mathkernels.experiment.schedule import NEVER, Row
+from mathkernels.experiment.training import Training
 from mathkernels.studies.equations import activations as inside
 from mathkernels.studies.equations import metrics
 from mathkernels.studies.equations import plots as figures

@@ -13,7 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from mathkernels.data.equation_sets import Sets
-from mathkernels.experiment.training import Row, Schedule, Table, Training
+from mathkernels.experiment.schedule import Row, Schedule, Table
+from mathkernels.experiment.training import Training
 from mathkernels.studies.equations.config import Config
 from mathkernels.studies.equations.scores import Engine
 

@@ -20,7 +20,8 @@ from mathkernels.experiment import loop, plots, run_files, tensor_files
 from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.learners import Alone
 from mathkernels.experiment.run_folder import RunFolder
-from mathkernels.experiment.training import NEVER, Row, Schedule, Table, Training
+from mathkernels.experiment.schedule import NEVER, Row, Schedule, Table
+from mathkernels.experiment.training import Training
 from mathkernels.studies.sequential_mnist import report
 
 BATCH, RATE, EVALUATE = 64, 1e-3, 5
