@@ -76,9 +76,6 @@ struct Kernels {
   void (*elementary)(int function, int64_t count, const T* x, const T* w, T* y);
 };
 
-template <class T>
-const Kernels<T>& kernels();  // of the instruction set in use
-
 #ifdef MK_ISA
 namespace MK_ISA {
 #define MK_DECLARE_LAYER(name)                   \

@@ -3,45 +3,16 @@
 
 #include <cmath>
 
-#include "common/isa.h"
 #include "common/parallel.h"
-#include "kernels/table.h"
+#include "kernels/call.h"
 
 namespace mk {
-
-#define MK_DECLARE(isa)                        \
-  namespace isa {                              \
-  extern const Kernels<float> kernels_float;   \
-  extern const Kernels<double> kernels_double; \
-  }
-MK_FOR_EACH_ISA(MK_DECLARE)
-#undef MK_DECLARE
-
-#define MK_FLOAT(isa) &isa::kernels_float,
-#define MK_DOUBLE(isa) &isa::kernels_double,
-template <>
-const Kernels<float>& kernels<float>() {
-  static constexpr const Kernels<float>* all[] = {MK_FOR_EACH_ISA(MK_FLOAT)};
-  return *all[isa_current()];
-}
-template <>
-const Kernels<double>& kernels<double>() {
-  static constexpr const Kernels<double>* all[] = {MK_FOR_EACH_ISA(MK_DOUBLE)};
-  return *all[isa_current()];
-}
-#undef MK_FLOAT
-#undef MK_DOUBLE
 
 namespace {
 
 constexpr int64_t alignment = 64;
 constexpr int64_t most_blocks = 64;      // bounds the memory for the blocks' sums at 64 times the parameters
 constexpr int64_t worth_threads = 8192;  // a smaller count of weight applications costs less than starting a team
-
-template <class F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float{}) : f(double{});
-}
 
 int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -81,10 +52,9 @@ int64_t partial_bytes(const LayerCall& call, const LayerShape& shape, const Laye
   return rounded_up(numbers * int64_t{sizeof(T)}, alignment);
 }
 
-// The instruction set is read once per call: another thread may force a different one meanwhile.
 template <class T>
 const LayerKernels<T>& layer_of(const LayerCall& call) {
-  return *kernels<T>().layer[static_cast<int>(call.kind)];
+  return *kernels<T>(instruction_set()).layer[static_cast<int>(call.kind)];
 }
 
 }  // namespace
@@ -175,7 +145,7 @@ int team(const RecurrentCall& call, const RecurrentShape& shape) {
 
 template <class T>
 const RecurrentKernels<T>& unit_of(const RecurrentCall& call) {
-  return *kernels<T>().recurrent[static_cast<int>(call.kind)];
+  return *kernels<T>(instruction_set()).recurrent[static_cast<int>(call.kind)];
 }
 
 template <class T>
@@ -241,7 +211,7 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().clipped_reciprocal_forward;
+    auto* const kernel = kernels<T>(instruction_set()).clipped_reciprocal_forward;
     parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(limit), static_cast<T>(1 / limit),
@@ -254,7 +224,7 @@ void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const
                                  int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().clipped_reciprocal_backward;
+    auto* const kernel = kernels<T>(instruction_set()).clipped_reciprocal_backward;
     parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(1 / limit), static_cast<const T*>(dy) + first,
@@ -272,7 +242,7 @@ void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count
                             void* workspace, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().discretisation_sum;
+    auto* const kernel = kernels<T>(instruction_set()).discretisation_sum;
     const int64_t blocks = blocks_of(count);
     T* sums = reinterpret_cast<T*>(aligned(workspace));
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
@@ -292,7 +262,7 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
                              void* dweight, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().discretisation_backward;
+    auto* const kernel = kernels<T>(instruction_set()).discretisation_backward;
     const int64_t blocks = blocks_of(count);
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
       const int64_t model = item / blocks, first = item % blocks * block_values, left = count - first;
@@ -306,8 +276,9 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
 void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, const void* w, void* y) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    kernels<T>().elementary(static_cast<int>(function), count, static_cast<const T*>(x), static_cast<const T*>(w),
-                            static_cast<T*>(y));
+    kernels<T>(instruction_set())
+        .elementary(static_cast<int>(function), count, static_cast<const T*>(x), static_cast<const T*>(w),
+                    static_cast<T*>(y));
   });
 }
 

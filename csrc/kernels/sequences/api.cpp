@@ -1,7 +1,6 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
-#include "common/isa.h"
 #include "common/parallel.h"
-#include "kernels/table.h"
+#include "kernels/call.h"
 #include "mathkernels.h"
 
 namespace mk {
@@ -16,11 +15,6 @@ constexpr int64_t few_steps = 2;               // steps up to which they are wit
 constexpr int64_t input_rows = 16;             // rows whose products with x are made together, where they are few
 constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
 constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
-
-template <class F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float{}) : f(double{});
-}
 
 int64_t at_least_1(int64_t value) { return value < 1 ? 1 : value; }
 int64_t parts(int64_t value, int64_t size) { return (value + size - 1) / size; }
@@ -45,7 +39,7 @@ int64_t steps_of(const SequenceCall& call, int64_t rows) {
 enum class Pass { forward, backward };
 
 // All that bits depend on follows from the shape of one direction of one model.
-SequenceShape shape_of(const SequenceCall& call, Pass pass, bool dx) {
+SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass pass, bool dx) {
   SequenceShape s{};
   s.models = call.models;
   s.directions = call.directions;
@@ -59,7 +53,7 @@ SequenceShape shape_of(const SequenceCall& call, Pass pass, bool dx) {
   const int64_t unit = call.bfloat16 ? 2 : 1;
   s.chain_x = rounded_up(s.columns, unit);
   s.chain_h = rounded_up(call.hidden, unit);
-  s.pairs = call.bfloat16 && bfloat16_pairs();
+  s.pairs = call.bfloat16 && bfloat16_pairs(set);
   // small panels where large ones would leave a second thread without work
   s.panel_rows = call.batch <= 32 ? 16 : 32;
   s.panels = parts(call.batch, s.panel_rows);
@@ -101,8 +95,8 @@ int64_t workers(const SequenceCall& call, int64_t items) {
 }
 
 template <class T>
-const SequenceKernels<T>& sequence_of(const SequenceCall& call) {
-  return *kernels<T>().sequence[static_cast<int>(call.kind)];
+const SequenceKernels<T>& sequence_of(const SequenceCall& call, const InstructionSet& set) {
+  return *kernels<T>(set).sequence[static_cast<int>(call.kind)];
 }
 
 // The caller's scratch, taken in pieces from its beginning.
@@ -203,8 +197,9 @@ void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceI
 int64_t sequence_forward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::forward, false);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::forward, false);
     if (shape.few_rows) return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1).total();
     return ForwardSizes<T>(sequence, shape).total(call, shape);
   });
@@ -213,8 +208,9 @@ int64_t sequence_forward_workspace(const SequenceCall& call) {
 void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::forward, false);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::forward, false);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.y = static_cast<T*>(out.y);
@@ -242,8 +238,9 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
 int64_t sequence_backward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::backward, true);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::backward, true);
     if (shape.few_rows)  // of single directions: enough for those that are taken together, too
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), 1).total();
     return BackwardSizes<T>(sequence, call, shape).total();
@@ -254,8 +251,9 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
                        const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::backward, out.dx != nullptr);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::backward, out.dx != nullptr);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.dy = static_cast<const T*>(gradients.dy);

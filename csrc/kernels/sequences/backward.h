@@ -191,10 +191,10 @@ struct SequenceBackward {
     for (int64_t unit = 0; unit < s.hidden; ++unit, saved += sequence_sums * used) {
       const int64_t place = unit * rows;
       ahead.ask(unit);
-      for (int column = 0; column < int{row_columns}; column += width) {
+      for (int column = 0; column < int{sum_columns}; column += width) {
         V bias[4];
         MK_UNROLL_ALL
-        for (int r = column; r < rows; r += int{row_columns}) {
+        for (int r = column; r < rows; r += int{sum_columns}) {
           V kept[4], dsums[4];
           for (int slot = 0; slot < 4; ++slot) {
             if constexpr (plain)

@@ -147,7 +147,7 @@ struct WeightGradients {
   static int64_t x_columns(const SequenceShape& s) { return together ? 0 : up_to(s.columns, 16); }
   static int64_t x_begin(const SequenceShape& s) { return sums_of_products(s) * h_columns(s); }
   static int64_t bias_begin(const SequenceShape& s) { return x_begin(s) + sums_of_products(s) * x_columns(s); }
-  static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * row_columns; }
+  static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * sum_columns; }
   static int64_t symbols_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
   static int64_t symbol_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
   static int64_t most_symbols(const SequenceShape& s) {  // that a group can meet
@@ -204,8 +204,8 @@ struct WeightGradients {
 
   MK_INLINE void add_bias(int64_t unit, int column, const V (&values)[4]) {
     if (!wanted) return;
-    T* place = flush_biases + unit * row_columns + column;
-    for (int slot = 0; slot < 4; ++slot, place += s.hidden * row_columns) (V::load(place) + values[slot]).store(place);
+    T* place = flush_biases + unit * sum_columns + column;
+    for (int slot = 0; slot < 4; ++slot, place += s.hidden * sum_columns) (V::load(place) + values[slot]).store(place);
   }
 
   void flush() {

@@ -1,10 +1,10 @@
 // What a cell of sequences provides to the table: its items, for panels of 16 and of 32 rows.
 #pragma once
 #include "kernels/sequences/backward.h"
-#include "kernels/sequences/small_batch_backward.h"
-#include "kernels/sequences/small_batch_forward.h"
 #include "kernels/sequences/finish.h"
 #include "kernels/sequences/forward.h"
+#include "kernels/sequences/small_batch_backward.h"
+#include "kernels/sequences/small_batch_forward.h"
 
 namespace mk::MK_ISA {
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <type_traits>
 
-#include "kernels/sequences/shape.h"
 #include "common/transpose.h"
+#include "kernels/sequences/shape.h"
 
 namespace mk::MK_ISA {
 

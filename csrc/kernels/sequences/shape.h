@@ -14,7 +14,7 @@
 namespace mk {
 
 constexpr int64_t sequence_sums = 4;    // sums of products per unit, in both cells
-constexpr int64_t row_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
+constexpr int64_t sum_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
 constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums

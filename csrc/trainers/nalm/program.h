@@ -131,6 +131,13 @@ struct Program {
 // Trains one tile; `scratch` belongs to the calling worker.
 using TrainTile = void(const Program&, int64_t tile, void* scratch);
 
+// What an instruction set offers.  A worker needs `scratch` bytes, 64-byte aligned, which do not depend on the set.
+struct EnsembleKernels {
+  TrainTile* (*train)(const Program&);
+  int64_t (*scratch)(const Program&);
+  int64_t cell_bytes, vector_bytes;  // of CellOps and of a pack: cells that are compiled apart must have the same
+};
+
 #ifdef MK_ISA
 namespace MK_ISA {
 // The loop of one cell for a program, or nullptr if there is none.
@@ -143,15 +150,9 @@ TrainTile* train_npu(const Program&);
 // The loop for any cells, one or two layers; nullptr if the program names a cell that does not exist.
 TrainTile* train_any(const Program&);
 int64_t any_scratch_bytes(const Program&);
+
+extern const EnsembleKernels ensemble_kernels;
 }  // namespace MK_ISA
 #endif
-
-// What an instruction set offers.  A worker needs `scratch` bytes, 64-byte aligned, which do not depend on the set.
-struct EnsembleKernels {
-  TrainTile* (*train)(const Program&);
-  int64_t (*scratch)(const Program&);
-  int64_t cell_bytes, vector_bytes;  // of CellOps and of a pack: cells that are compiled apart must have the same
-};
-const EnsembleKernels& ensemble_kernels();  // of the instruction set in use
 
 }  // namespace mk

@@ -4,31 +4,15 @@
 // divided by items, and all wait for one another between phases.  A group has no more threads than a phase has items.
 // Denormal numbers are taken as 0: late in a training most gradients are, and made an epoch four times as long.
 #include "common/denormals.h"
-#include "common/isa.h"
+#include "common/dispatch.h"
 #include "common/parallel.h"
 #include "trainers/seq2seq/program.h"
 
 namespace mk {
 
-#define MK_DECLARE(isa)                       \
-  namespace isa {                             \
-  extern const Seq2SeqKernels seq2seq_float;  \
-  extern const Seq2SeqKernels seq2seq_double; \
-  }
-MK_FOR_EACH_ISA(MK_DECLARE)
-#undef MK_DECLARE
-
 namespace {
 
-#define MK_FLOAT(isa) &isa::seq2seq_float,
-#define MK_DOUBLE(isa) &isa::seq2seq_double,
-const Seq2SeqKernels& kernels(const Seq2SeqProgram& p) {
-  static const Seq2SeqKernels* const floats[] = {MK_FOR_EACH_ISA(MK_FLOAT)};
-  static const Seq2SeqKernels* const doubles[] = {MK_FOR_EACH_ISA(MK_DOUBLE)};
-  return p.dtype == 0 ? *floats[isa_current()] : *doubles[isa_current()];
-}
-#undef MK_FLOAT
-#undef MK_DOUBLE
+const Seq2SeqKernels& kernels_of(const Seq2SeqProgram& p) { return *instruction_set().seq2seq[p.dtype == 0 ? 0 : 1]; }
 
 constexpr int64_t alignment = 64;
 constexpr int most_groups = 256;
@@ -89,15 +73,16 @@ struct Training {
 
 }  // namespace
 
-void seq2seq_offsets(const Seq2SeqProgram& p, Seq2SeqOffsets& out) { kernels(p).offsets(p, out); }
+void seq2seq_offsets(const Seq2SeqProgram& p, Seq2SeqOffsets& out) { kernels_of(p).offsets(p, out); }
 
 int64_t seq2seq_train_bytes(const Seq2SeqProgram& p, int threads) {
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const Groups groups(p, threads);
-  return alignment + groups.groups * kernels(p).memory(p) + groups.threads * kernels(p).scratch(p);
+  return alignment + groups.groups * kernel.memory(p) + groups.threads * kernel.scratch(p);
 }
 
 void seq2seq_train(const Seq2SeqProgram& p, int threads, void* memory) {
-  const Seq2SeqKernels& kernel = kernels(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const Groups asked(p, threads);
   const int64_t each = kernel.memory(p), scratch_bytes = kernel.scratch(p);
   char* const base = aligned(memory);
@@ -115,11 +100,12 @@ void seq2seq_train(const Seq2SeqProgram& p, int threads, void* memory) {
 }
 
 int64_t seq2seq_evaluate_bytes(const Seq2SeqProgram& p, int threads) {
-  return alignment + p.models * kernels(p).memory(p) + (threads < 1 ? 1 : threads) * kernels(p).scratch(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
+  return alignment + p.models * kernel.memory(p) + (threads < 1 ? 1 : threads) * kernel.scratch(p);
 }
 
 void seq2seq_evaluate(const Seq2SeqProgram& p, int threads, void* memory) {
-  const Seq2SeqKernels& kernel = kernels(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const int64_t each = kernel.memory(p), scratch_bytes = kernel.scratch(p);
   const int64_t blocks = (p.samples + block_samples - 1) / block_samples;
   char* const base = aligned(memory);
