@@ -1,4 +1,5 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
+#include "common/arena.h"
 #include "common/parallel.h"
 #include "kernels/call.h"
 #include "mathkernels.h"
@@ -6,7 +7,6 @@
 namespace mk {
 namespace {
 
-constexpr int64_t alignment = 64;
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
 constexpr int64_t partial_bytes = 1 << 24;     // of partial sums that are in memory at once, where threads need no more
@@ -18,7 +18,6 @@ constexpr int64_t worth_packing = 2;           // times that weights are read; l
 
 int64_t at_least_1(int64_t value) { return value < 1 ? 1 : value; }
 int64_t parts(int64_t value, int64_t size) { return (value + size - 1) / size; }
-int64_t rounded_up(int64_t value, int64_t unit) { return parts(value, unit) * unit; }
 int64_t gates(const SequenceCall& call) { return call.kind == SequenceKind::lstm ? 4 : 3; }
 
 // The units of a tile: four to six, whichever leaves least padding; the sums of a GRU fit the registers with four.
@@ -99,24 +98,12 @@ const SequenceKernels<T>& sequence_of(const SequenceCall& call, const Instructio
   return *kernels<T>(set).sequence[static_cast<int>(call.kind)];
 }
 
-// The caller's scratch, taken in pieces from its beginning.
-struct Workspace {
-  int64_t next;
-  explicit Workspace(void* memory)
-      : next(rounded_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(memory)), alignment)) {}
-  char* take(int64_t bytes) {
-    char* const taken = reinterpret_cast<char*>(next);
-    next += rounded_up(bytes, alignment);
-    return taken;
-  }
-};
-
 template <class T>
 struct ForwardSizes {
-  int64_t packed, scratch;
+  int64_t packed, scratch;  // bytes, `scratch` of a thread
   ForwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_forward(s) * int64_t{sizeof(T)}),
-        scratch(rounded_up(kernels.forward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
+        scratch(kernels.forward_scratch(s)) {}
   int64_t total(const SequenceCall& call, const SequenceShape& s) const {
     return alignment + rounded_up(packed, alignment) + workers(call, s.models * s.directions * s.blocks) * scratch;
   }
@@ -132,7 +119,7 @@ struct BackwardSizes {
   BackwardSizes(const SequenceKernels<T>& kernels, const SequenceCall& call, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_backward(s) * int64_t{sizeof(T)}),
         partial(kernels.partial(s) * int64_t{sizeof(T)}),
-        scratch(rounded_up(kernels.backward_scratch(s) * int64_t{sizeof(T)}, alignment)),
+        scratch(kernels.backward_scratch(s)),
         slots(s.models * s.directions * s.groups),
         threads(workers(call, slots)) {
     const int64_t needed = threads * s.directions,
@@ -153,8 +140,8 @@ struct FewTeams {
   bool together;
   FewTeams(const SequenceCall& call, const SequenceShape& s, SequenceMemory memory, int64_t item_directions)
       : sequences(call.models * call.directions / item_directions),
-        shared(rounded_up(memory.shared * int64_t{sizeof(T)}, alignment)),
-        own(rounded_up(memory.own * int64_t{sizeof(T)}, alignment)),
+        shared(memory.shared),
+        own(memory.own),
         threads(team(call)),
         together(sequences < threads && s.batch * gates(call) * s.hidden * s.hidden >= worth_waiting) {
     if (!together) threads = static_cast<int>(workers(call, sequences));
@@ -162,9 +149,9 @@ struct FewTeams {
   int64_t total() const { return alignment + (together ? 1 : threads) * shared + threads * own; }
 
   void run(SequenceTeam<T>* work, const SequenceShape& s, const SequenceTensors<T>& t, void* workspace) const {
-    Workspace memory(workspace);
-    char* const all_shared = memory.take((together ? 1 : threads) * shared);
-    char* const all_own = memory.take(threads * own);
+    Arena memory(workspace);
+    char* const all_shared = memory.take<char>((together ? 1 : threads) * shared);
+    char* const all_own = memory.take<char>(threads * own);
     Barrier barrier;
     const auto wait = [](void* at, int members) { static_cast<Barrier*>(at)->wait(members); };
     if (together)
@@ -222,11 +209,11 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
       return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1)
           .run(sequence.few_forward, shape, tensors, workspace);
     const ForwardSizes<T> sizes(sequence, shape);
-    Workspace memory(workspace);
-    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
+    Arena memory(workspace);
+    tensors.packed = memory.take<T>(sizes.packed, 1);
     const int threads = team(call);
     const int64_t sequences = shape.models * shape.directions;
-    char* const scratch = memory.take(workers(call, sequences * shape.blocks) * sizes.scratch);
+    char* const scratch = memory.take<char>(workers(call, sequences * shape.blocks) * sizes.scratch);
     parallel_for(sequences * pack_pieces, threads,
                  [&](int, int64_t item) { sequence.pack_forward(shape, tensors, item, nullptr); });
     parallel_for(sequences * shape.blocks, threads, [&](int worker, int64_t item) {
@@ -274,10 +261,10 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), shape.item_directions)
           .run(sequence.few_backward, shape, tensors, workspace);
     const BackwardSizes<T> sizes(sequence, call, shape);
-    Workspace memory(workspace);
-    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
-    tensors.partial = reinterpret_cast<T*>(memory.take(sizes.slots * sizes.partial));
-    char* const scratch = memory.take(sizes.threads * sizes.scratch);
+    Arena memory(workspace);
+    tensors.packed = memory.take<T>(sizes.packed, 1);
+    tensors.partial = memory.take<T>(sizes.slots * sizes.partial, 1);
+    char* const scratch = memory.take<char>(sizes.threads * sizes.scratch);
     const int threads = team(call);
     const bool finishes = out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr;
     parallel_for(shape.models * shape.directions * pack_pieces, threads,

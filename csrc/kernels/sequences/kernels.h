@@ -40,7 +40,7 @@ struct Sequence {
   }
   template <class Loop>
   static SequenceMemory few_memory(const SequenceShape& s) {
-    return {typename Loop::Shared(s, nullptr).numbers, typename Loop::Own(s, nullptr).numbers};
+    return {typename Loop::Shared(s, nullptr).bytes, typename Loop::Own(s, nullptr).bytes};
   }
 
   static constexpr SequenceKernels<T> kernels = {pack_forward_item,

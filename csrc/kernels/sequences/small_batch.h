@@ -176,19 +176,6 @@ struct FewBackwardMatrix : FewMatrix<T> {
   }
 };
 
-// Pieces of a stretch of memory, in numbers; with a null beginning it counts how many are taken.
-template <class T>
-struct FewPieces {
-  T* const begin;
-  int64_t used = 0;
-  explicit FewPieces(T* memory) : begin(memory) {}
-  T* take(int64_t numbers) {
-    T* const piece = begin == nullptr ? nullptr : begin + used;
-    used += up_to(numbers, 16);
-    return piece;
-  }
-};
-
 // The part of `count` that belongs to a member of a team.
 struct FewShare {
   int64_t first, end;

@@ -14,12 +14,12 @@ struct Team {
   char* blocks;
   const int64_t block_bytes;
 
-  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s) : Team(program, s, Pieces(s.memory)) {}
+  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s) : Team(program, s, Arena(s.memory)) {}
 
   T* parameter() const { return static_cast<T*>(p.parameter) + step.model * o.count; }
   T* running(int n) const { return static_cast<T*>(p.running) + (step.model * 2 + n) * 2 * z.feature_row; }
   Block<T> block(int64_t b) const {
-    Pieces m(blocks + b * block_bytes);
+    Arena m(blocks + b * block_bytes);
     return Block<T>(z, m);
   }
   int64_t used_blocks() const { return (step.valid + S - 1) / S; }
@@ -31,13 +31,13 @@ struct Team {
   }
 
  private:
-  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s, Pieces m)
+  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s, Arena m)
       : p(program),
         step(s),
         z(program),
         o(offsets_of(z)),
         packed(z, m),
-        blocks(m.next),
+        blocks(static_cast<char*>(s.memory) + m.used()),
         block_bytes(Block<T>::bytes(z)) {}
 };
 
