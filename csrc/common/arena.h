@@ -15,6 +15,11 @@ constexpr int64_t alignment = 64;  // a line of the cache and a pack of the wide
 
 inline int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 
+template <class T>
+inline void fill(T* p, int64_t count, T value) {
+  for (int64_t k = 0; k < count; ++k) p[k] = value;
+}
+
 class Arena {
  public:
   // Begins at the first aligned place; memory at any other needs `alignment` bytes more than used().

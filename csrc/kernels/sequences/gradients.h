@@ -23,7 +23,7 @@ struct BackwardProducts {
 
   struct Range {
     int64_t outputs, first_output, first_slot;
-    Block block;
+    BlockWidth block;
     int64_t packed;  // where its weights begin
   };
 

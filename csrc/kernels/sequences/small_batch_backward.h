@@ -15,30 +15,18 @@ MK_NOINLINE void few_gradient(int64_t rows, const T* a, int64_t a_step, const T*
                               int64_t left) {
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
-  V sums[U][P];
-  MK_UNROLL_ALL
-  for (int u = 0; u < U; ++u) {
-    MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) sums[u][p] = splat<V>(T(0));
-  }
-  for (int64_t row = 0; row < rows; ++row, a += a_step, b += P * width) {
-    V values[P];
-    MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) values[p] = V::load(b + p * width);
-    MK_UNROLL_ALL
-    for (int u = 0; u < U; ++u) {
-      const V scalar = splat<V>(a[u]);
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) sums[u][p] = fma(scalar, values[p], sums[u][p]);
-    }
-  }
+  RegisterBlock<T, U, P> block;
+  block.start([](int) { return T(0); });
+  block.add_product(
+      rows, [=](int u, int64_t row) { return a[row * a_step + u]; },
+      [=](int p, int64_t row) { return b + row * (P * width) + p * width; });
   MK_UNROLL_ALL
   for (int u = 0; u < U; ++u) {
     MK_UNROLL_ALL
     for (int p = 0; p < P; ++p) {
       T* const place = out + u * out_step + p * width;
       const int64_t here = left - p * width;
-      if (here > 0) store_part(load_part<V>(place, here) + sums[u][p], place, here);
+      if (here > 0) store_part(load_part<V>(place, here) + block.sums[u][p], place, here);
     }
   }
 }

@@ -15,7 +15,7 @@ struct Seq2Seq {
     const Sizes z(p);
     Arena m(nullptr);
     Packed<T>(z, m);
-    return m.used() + z.blocks * Block<T>::bytes(z);
+    return m.used() + z.blocks * SampleBlock<T>::bytes(z);
   }
   static int64_t scratch(const P& p) { return Scratch<T>(Sizes(p), nullptr).bytes; }
 
@@ -31,7 +31,7 @@ struct Seq2Seq {
   static void encode_item(const P& p, const Seq2SeqStep& step, int64_t item, void*) {
     const Team<T> team(p, step);
     const int direction = static_cast<int>(item % 2);
-    const Block<T> block = team.block(item / 2);
+    const SampleBlock<T> block = team.block(item / 2);
     const int64_t H = team.z.H;
     encode_block(team, item / 2, direction);
     if (p.batch_norm)
@@ -42,7 +42,7 @@ struct Seq2Seq {
     const Team<T> team(p, step);
     const Scratch<T> scratch(team.z, memory);
     const int direction = static_cast<int>(item % 2);
-    const Block<T> block = team.block(item / 2);
+    const SampleBlock<T> block = team.block(item / 2);
     training_norm(team, 0, Normalisation<T>(scratch));
     decode_block(team, item / 2, direction, scratch);
     const int64_t H = team.z.H, first = direction * H;

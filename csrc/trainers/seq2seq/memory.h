@@ -8,8 +8,8 @@
 namespace mk::MK_ISA {
 
 constexpr int64_t S = block_samples;
-constexpr int gates = 4;     // i, f, g, o
-constexpr int row_tile = 4;  // rows that the products of products.h take at a time
+constexpr int gate_count = 4;  // i, f, g, o
+constexpr int row_tile = 4;    // rows that the products of products.h take at a time
 
 struct Sizes {
   int64_t A, Tin, Tout, H, F, blocks;  // F = 2H features
@@ -25,7 +25,7 @@ struct Sizes {
         H(p.hidden),
         F(2 * H),
         blocks((p.batch + S - 1) / S),
-        G(gates * H),
+        G(gate_count * H),
         J(rounded_up(G, 16)),
         feature_row(rounded_up(F, 16)),
         output_row(rounded_up(A, 16)),
@@ -56,7 +56,7 @@ MK_INLINE Seq2SeqOffsets offsets_of(const Sizes& z) {
 }
 
 // The weights as the products read them: tiles of four rows, [rows / 4][inputs][4].  What is read forward stands there
-// times gate_scale (activations.h).
+// times the scale of its gate (cells/scaled_gates.h).
 template <class T>
 struct Packed {
   struct Direction {
@@ -99,7 +99,7 @@ struct Saved {
 };
 
 template <class T>
-struct Block {
+struct SampleBlock {
   Saved<T> encoder[2], decoder[2];
   T* decoded;                 // [Tout][F][S], by time: the decoder's states
   T* ddecoded;                // [Tout][F4][S]: gradient of the second norm's output
@@ -109,7 +109,7 @@ struct Block {
   T* gradient;                // of all parameters
   double* loss;
 
-  Block(const Sizes& z, Arena& m) {
+  SampleBlock(const Sizes& z, Arena& m) {
     using Int = typename IntOf<T>::type;
     for (Saved<T>& s : encoder) {
       s = {m.take<Int>(z.Tin * S),     m.take<T>(z.Tin * z.G * S), m.take<T>(z.Tin * z.H * S),
@@ -134,7 +134,7 @@ struct Block {
 
   static int64_t bytes(const Sizes& z) {
     Arena m(nullptr);
-    Block(z, m);
+    SampleBlock(z, m);
     return m.used();
   }
 };
@@ -166,7 +166,7 @@ struct Scratch {
     dtable = m.take<T>((z.A + 1) * z.J);
     logits = m.take<T>(z.output_row * S);
     for (T*& n : norm) n = m.take<T>(z.feature_row);
-    block = m.take<char>(Block<T>::bytes(z));
+    block = m.take<char>(SampleBlock<T>::bytes(z));
     bytes = m.used();
   }
 };
