@@ -1,6 +1,7 @@
 // The one table of instruction sets: what the kernels of each provide.  A call reads it once and takes everything from
 // what it read, because another thread may force a different set meanwhile.
 #pragma once
+#include "common/enumerations.h"
 
 namespace mk {
 
@@ -32,7 +33,6 @@ const Kernels<T>& kernels(const InstructionSet& set) {
 // Whether products of bfloat16 take two numbers at a time, by vdpbf16ps where a set has it and in plain operations
 // elsewhere.  Bits are the same either way.  By default the processor decides, which must have the instruction and not
 // be slower with it than with fused multiply-adds of floats.
-enum class Pairs : int { never, always, where_faster };
 bool bfloat16_pairs(const InstructionSet& set);
 bool bfloat16_pairs_set(Pairs which);  // false if the processor lacks the instruction that the set in use needs
 

@@ -90,6 +90,12 @@ void bind_ensemble(py::module_& m) {
     const mk::EnsembleKernels& kernels = *mk::instruction_set().ensemble;
     return py::make_tuple(mk::cell_interface, kernels.cell_bytes, kernels.vector_bytes);
   });
+  m.attr("cells") = MK_NAMES_OF(MK_CELLS);
+  m.attr("operations") = MK_NAMES_OF(MK_OPERATIONS);
+  m.attr("optimisers") = MK_NAMES_OF(MK_OPTIMISERS);
+  m.attr("generators") = MK_NAMES_OF(MK_GENERATORS);
+  m.attr("criteria") = MK_NAMES_OF(MK_CRITERIA);
+  m.attr("distributions") = MK_NAMES_OF(MK_DISTRIBUTIONS);
   m.attr("max_hidden") = mk::max_hidden;
   m.attr("max_groups") = mk::max_groups;
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));

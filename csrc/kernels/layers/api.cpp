@@ -285,8 +285,7 @@ void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, 
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
     kernels<T>(instruction_set())
-        .elementary(static_cast<int>(function), count, static_cast<const T*>(x), static_cast<const T*>(w),
-                    static_cast<T*>(y));
+        .elementary(function, count, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<T*>(y));
   });
 }
 

@@ -6,6 +6,8 @@
 #pragma once
 #include <cstdint>
 
+#include "common/enumerations.h"
+
 namespace mk {
 
 constexpr int tile_models = 16;
@@ -14,36 +16,6 @@ constexpr int shape_numbers = 23, avoid_count = 3;
 // Counts the changes of CellOps (cell_ops.h) and of what its functions mean, for cells that are compiled apart.
 constexpr int cell_interface = 1;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
-
-enum class Cell : int64_t {
-  nau,
-  nmu,
-  real_npu,
-  nru,
-  nmru,
-  nmru_unsigned,
-  nmru_gated,
-  nru_separate,
-  npu,
-  linear,
-  relu,
-  relu6,
-  nac,
-  nac_mul,
-  nac_sigma,
-  nac_nmu,
-  nalu,
-  nalu_separate,
-  nalu_nau_nmu,
-  gnalu,
-  inalu,
-  custom,  // compiled apart, see csrc/custom
-};
-enum class Operation : int64_t { add, sub, mul, div, reciprocal, squared, root };
-enum class OptimiserKind : int64_t { adam, sgd };
-enum class Generator : int64_t { hash, philox };
-enum class Criterion : int64_t { mse, pcc, mape };
-enum class Distribution : int64_t { uniform, truncated_normal, benford };
 
 // What the parameters of one tensor share; Core::group says to which of them a parameter belongs.
 struct Group {
