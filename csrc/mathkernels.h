@@ -10,24 +10,9 @@
 #pragma once
 #include <cstdint>
 
+#include "common/enumerations.h"
+
 namespace mk {
-
-enum class Dtype : int { float32, float64 };
-
-// The layers, each under its cell's name in csrc/cells.  nru_separate is the NRU with separate signs, nmru_unsigned
-// the NMRU without sign retrieval; the paths of nalu_separate have weights of their own, those of nalu_nau_nmu are a
-// NAU and an NMU.
-#define MK_LAYER_KINDS(kind)                                                                                \
-  kind(nau) kind(nmu) kind(real_npu) kind(npu) kind(nru) kind(nru_separate) kind(nmru) kind(nmru_unsigned)  \
-      kind(nmru_gated) kind(nac) kind(nac_mul) kind(nac_sigma) kind(nac_nmu) kind(nalu) kind(nalu_separate) \
-          kind(nalu_nau_nmu) kind(gnalu) kind(inalu)
-
-#define MK_KIND(name) name,
-enum class LayerKind : int { MK_LAYER_KINDS(MK_KIND) };
-#undef MK_KIND
-#define MK_COUNT(name) +1
-constexpr int layer_kinds = MK_LAYER_KINDS(MK_COUNT);
-#undef MK_COUNT
 
 struct LayerCall {
   LayerKind kind;
@@ -52,16 +37,7 @@ int64_t layer_backward_workspace(const LayerCall& call);
 void layer_backward(const LayerCall& call, const void* dy, const void* x, const void* weight, const void* gate,
                     void* dx, void* dweight, void* dgate, void* workspace);
 
-// Units of two inputs and one output that run along a sequence, each under its cell's name: h_t = unit([l_t, h_{t-1}]).
-#define MK_RECURRENT_KINDS(kind) kind(nac) kind(nac_mul) kind(nac_sigma) kind(nac_nmu) kind(nalu) kind(nau) kind(nmu)
-
-#define MK_KIND(name) name,
-enum class RecurrentKind : int { MK_RECURRENT_KINDS(MK_KIND) };
-#undef MK_KIND
-#define MK_COUNT(name) +1
-constexpr int recurrent_kinds = MK_RECURRENT_KINDS(MK_COUNT);
-#undef MK_COUNT
-
+// Units along a sequence: h_t = unit([l_t, h_{t-1}]).
 struct RecurrentCall {
   RecurrentKind kind;
   Dtype dtype;
@@ -82,15 +58,6 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
 
 // Whole sequences of LSTM and GRU cells; G = 4 gates (i, f, g, o) or 3 (r, z, n), D = 1 or 2 directions of which the
 // second runs from the last step to the first.  docs/sequences.md has the equations, the order of sums and the errors.
-#define MK_SEQUENCE_KINDS(kind) kind(lstm) kind(gru)
-
-#define MK_KIND(name) name,
-enum class SequenceKind : int { MK_SEQUENCE_KINDS(MK_KIND) };
-#undef MK_KIND
-#define MK_COUNT(name) +1
-constexpr int sequence_kinds = MK_SEQUENCE_KINDS(MK_COUNT);
-#undef MK_COUNT
-
 struct SequenceCall {
   SequenceKind kind;
   Dtype dtype;
@@ -150,21 +117,6 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
 
 // y = f(x) or f(x, w) by the functions of csrc/common/math.h and csrc/cells/gates.h, for tests of their error: of two
 // gates under one division y is that of x, and w meets the other.  count numbers each.
-enum class Elementary : int {
-  exp,
-  log,
-  log_normal,
-  pow_positive,
-  sinpi,
-  cospi,
-  tanh,
-  sigmoid,
-  gate_sigmoid,
-  gate_sigmoid_by_tanh,
-  gate_tanh_by_sigmoid,
-  gate_tanh
-};
-constexpr int elementary_functions = 12;
 void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, const void* w, void* y);
 
 }  // namespace mk

@@ -360,12 +360,12 @@ def words():
     """Turns products of words on or off, or skips where the processor lacks the instruction."""
 
     def turn(on: bool) -> None:
-        if not _C.bfloat16_pairs_set(int(on)):
+        if not _C.bfloat16_pairs_set(_C.pairs["always" if on else "never"]):
             pytest.skip("this processor has no vdpbf16ps")
         assert _C.bfloat16_pairs() == on
 
     yield turn
-    assert _C.bfloat16_pairs_set(2)
+    assert _C.bfloat16_pairs_set(_C.pairs["where_faster"])
 
 
 @every_kind

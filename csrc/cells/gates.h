@@ -94,4 +94,21 @@ MK_INLINE Two<V> gate_sigmoid_and_tanh(V x, V y) {
     return divided(sigmoid_fraction(x), tanh_fraction(y));
 }
 
+// The four gates of an LSTM, in two divisions, and the function of its state.
+struct PairedGates {
+  template <class V>
+  static MK_INLINE void all(const V (&sums)[4], V (&gates)[4]) {
+    const auto input_forget = gate_sigmoids(sums[0], sums[1]);
+    const auto output_new = gate_sigmoid_and_tanh(sums[3], sums[2]);
+    gates[0] = input_forget.first;
+    gates[1] = input_forget.second;
+    gates[2] = output_new.second;
+    gates[3] = output_new.first;
+  }
+  template <class V>
+  static MK_INLINE V tanh_of_state(V c) {
+    return gate_tanh(c);
+  }
+};
+
 }  // namespace mk::MK_ISA

@@ -9,7 +9,9 @@
 
 namespace mk::MK_ISA {
 
-struct Lstm {
+// Gates: the functions, PairedGates or ScaledGates (scaled_gates.h).
+template <class Gates>
+struct LstmWith {
   static constexpr int gates = 4;                         // blocks of rows in the weights
   static constexpr bool carries_h = false;                // the carried state is c
   static constexpr int input_sums[4] = {0, 1, 2, 3};      // the gate whose input products go into each sum, -1 for none
@@ -17,20 +19,16 @@ struct Lstm {
 
   template <class V>
   struct Step {
-    V carried, h;
+    V carried, h, tanh_carried;
   };
 
   // kept: what backward needs.
   template <class V>
   static MK_INLINE Step<V> forward(const V (&sums)[4], V carried, V (&kept)[4]) {
-    const auto input_forget = gate_sigmoids(sums[0], sums[1]);
-    const auto output_new = gate_sigmoid_and_tanh(sums[3], sums[2]);
-    kept[0] = input_forget.first;
-    kept[1] = input_forget.second;
-    kept[2] = output_new.second;
-    kept[3] = output_new.first;
+    Gates::all(sums, kept);
     const V c = fma(kept[1], carried, kept[0] * kept[2]);
-    return {c, kept[3] * gate_tanh(c)};
+    const V t = Gates::tanh_of_state(c);
+    return {c, kept[3] * t, t};
   }
 
   template <class V>
@@ -41,7 +39,13 @@ struct Lstm {
   // From dh and dcarried, the gradients of h' and c', to those of the sums and of the state before the step.
   template <class V>
   static MK_INLINE Gradients<V> backward(const V (&kept)[4], V before, V after, V dh, V dcarried, V (&dsums)[4]) {
-    const V one = splat<V>(1), t = gate_tanh(after);
+    return backward_with_tanh(kept, before, Gates::tanh_of_state(after), dh, dcarried, dsums);
+  }
+
+  // The same where tanh c' has been kept; sums that were scaled have gradients as if they were not.
+  template <class V>
+  static MK_INLINE Gradients<V> backward_with_tanh(const V (&kept)[4], V before, V t, V dh, V dcarried, V (&dsums)[4]) {
+    const V one = splat<V>(1);
     const V i = kept[0], f = kept[1], g = kept[2], o = kept[3];
     const V dc = fma(dh * o, fma(-t, t, one), dcarried);
     dsums[0] = dc * g * (i * (one - i));
@@ -51,5 +55,7 @@ struct Lstm {
     return {dc * f};
   }
 };
+
+using Lstm = LstmWith<PairedGates>;
 
 }  // namespace mk::MK_ISA

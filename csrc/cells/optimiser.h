@@ -19,6 +19,20 @@ struct AdamStep {
   }
 };
 
+// Adam in the form of Keras, whose correction is in the step:
+//   m += (1 - b1)(dp - m);  v += (1 - b2)(dp^2 - v);  p -= lr sqrt(1 - b2^t) / (1 - b1^t) m / (sqrt(v) + eps)
+template <class V>
+struct KerasAdamStep {
+  V decay1, decay2, eps;  // decay = 1 - beta
+  V step;                 // lr sqrt(1 - b2^t) / (1 - b1^t)
+
+  MK_INLINE void operator()(V dp, V& p, V& m, V& v) const {
+    m = fma(decay1, dp - m, m);
+    v = fma(decay2, dp * dp - v, v);
+    p = p - step * (m / (sqrt(v) + eps));
+  }
+};
+
 // Gradient descent in the form of torch.optim.SGD:  m = momentum m + dp;  p -= lr m
 template <class V>
 struct SgdStep {

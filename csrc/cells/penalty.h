@@ -7,10 +7,10 @@
 // Slopes follow torch: 0 at every kink, and the mean of both sides where the two branches of min meet.
 #pragma once
 #include "cells/cell.h"
+#include "common/enumerations.h"
 
 namespace mk::MK_ISA {
 
-enum class Penalty : int { none, unit, ternary, signed_unit, absolute, distant };
 constexpr double distant_from = 20;
 
 template <class V>

@@ -36,42 +36,11 @@ bool has([[maybe_unused]] int index) {
 #endif
 }
 
-// vdpbf16ps does the work of two fused multiply-adds.  Measured: AMD's Zen 4 starts as many of them as multiply-adds
-// (sequences of 512 units take 0.57 of the time), Intel's Emerald Rapids a quarter (99 to 107 GFLOP/s against 206 to
-// 216).
-bool has_bfloat16_pairs() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512bf16");
-#else
-  return false;
-#endif
-}
-bool gains_from_pairs() {
-#if defined(__x86_64__)
-  return has_bfloat16_pairs() && __builtin_cpu_is("amd");
-#else
-  return false;
-#endif
-}
-
 constexpr int count = sizeof names / sizeof names[0];
 
 std::atomic<int>& current() {
   static std::atomic<int> index{isa_best()};
   return index;
-}
-
-std::atomic<Pairs>& pairs() {
-  static std::atomic<Pairs> which{Pairs::where_faster};
-  return which;
-}
-// The kernels of the widest set of x86-64 take pairs by the instruction.
-bool needs_instruction() {
-#if defined(__x86_64__)
-  return isa_current() == count - 1;
-#else
-  return false;
-#endif
 }
 
 }  // namespace
@@ -89,18 +58,6 @@ int isa_current() { return current().load(std::memory_order_relaxed); }
 bool isa_force(int index) {
   if (!isa_available(index)) return false;
   current().store(index, std::memory_order_relaxed);
-  return true;
-}
-
-bool bfloat16_pairs() {
-  static const bool gains = gains_from_pairs();
-  const Pairs which = pairs().load(std::memory_order_relaxed);
-  if (which != Pairs::where_faster) return which == Pairs::always && (has_bfloat16_pairs() || !needs_instruction());
-  return gains && needs_instruction();
-}
-bool bfloat16_pairs_set(Pairs which) {
-  if (which == Pairs::always && needs_instruction() && !has_bfloat16_pairs()) return false;
-  pairs().store(which, std::memory_order_relaxed);
   return true;
 }
 

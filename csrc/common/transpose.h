@@ -39,7 +39,7 @@ struct Quad {
 #if defined(__AVX512F__)
 // The same for 16 r and 16 c of floats: pairs, quads, then blocks of four change places.
 template <bool add>
-MK_INLINE void transpose_16(const float* in, int64_t in_step, float* out, int64_t out_step) {
+MK_INLINE void transpose_whole(const float* in, int64_t in_step, float* out, int64_t out_step) {
   __m512 a[16], b[16];
   MK_UNROLL_ALL
   for (int r = 0; r < 16; ++r) a[r] = _mm512_loadu_ps(in + r * in_step);
@@ -73,24 +73,64 @@ MK_INLINE void transpose_16(const float* in, int64_t in_step, float* out, int64_
     _mm512_storeu_ps(place, add ? _mm512_add_ps(_mm512_loadu_ps(place), b[c]) : b[c]);
   }
 }
+#elif defined(__AVX2__)
+// The same for 8 r and 8 c of floats.
+template <bool add>
+MK_INLINE void transpose_whole(const float* in, int64_t in_step, float* out, int64_t out_step) {
+  __m256 a[8], b[8];
+  MK_UNROLL_ALL
+  for (int r = 0; r < 8; ++r) a[r] = _mm256_loadu_ps(in + r * in_step);
+  MK_UNROLL_ALL
+  for (int r = 0; r < 8; r += 2) {
+    b[r] = _mm256_unpacklo_ps(a[r], a[r + 1]);
+    b[r + 1] = _mm256_unpackhi_ps(a[r], a[r + 1]);
+  }
+  MK_UNROLL_ALL
+  for (int r = 0; r < 8; r += 4) {
+    const auto pair = [&](int k) { return _mm256_castps_pd(b[r + k]); };
+    a[r] = _mm256_castpd_ps(_mm256_unpacklo_pd(pair(0), pair(2)));
+    a[r + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(pair(0), pair(2)));
+    a[r + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(pair(1), pair(3)));
+    a[r + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(pair(1), pair(3)));
+  }
+  MK_UNROLL_ALL
+  for (int k = 0; k < 4; ++k) {
+    b[k] = _mm256_permute2f128_ps(a[k], a[k + 4], 0x20);
+    b[k + 4] = _mm256_permute2f128_ps(a[k], a[k + 4], 0x31);
+  }
+  MK_UNROLL_ALL
+  for (int c = 0; c < 8; ++c) {
+    float* place = out + c * out_step;
+    _mm256_storeu_ps(place, add ? _mm256_add_ps(_mm256_loadu_ps(place), b[c]) : b[c]);
+  }
+}
+#endif
+
+// Rows and columns of floats that are transposed in registers as a whole.
+#if defined(__AVX512F__)
+constexpr int64_t transpose_block = 16;
+#elif defined(__AVX2__)
+constexpr int64_t transpose_block = 8;
 #endif
 
 // out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < wide, or that much is added to out.
 template <bool add = false, class T>
 inline void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out, int64_t out_step) {
-#if defined(__AVX512F__)
-  if constexpr (sizeof(T) == 4)
-    if (rows >= 16 && wide >= 16) {
-      const int64_t whole_rows = rows / 16 * 16, whole_wide = wide / 16 * 16;
-      for (int64_t r = 0; r < whole_rows; r += 16)
-        for (int64_t c = 0; c < whole_wide; c += 16)
-          transpose_16<add>(in + r * in_step + c, in_step, out + c * out_step + r, out_step);
+#if defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    constexpr int64_t block = transpose_block;
+    if (rows >= block && wide >= block) {
+      const int64_t whole_rows = rows / block * block, whole_wide = wide / block * block;
+      for (int64_t r = 0; r < whole_rows; r += block)
+        for (int64_t c = 0; c < whole_wide; c += block)
+          transpose_whole<add>(in + r * in_step + c, in_step, out + c * out_step + r, out_step);
       if (whole_wide < wide)
         transpose<add>(in + whole_wide, in_step, whole_rows, wide - whole_wide, out + whole_wide * out_step, out_step);
       if (whole_rows < rows)
         transpose<add>(in + whole_rows * in_step, in_step, rows - whole_rows, wide, out + whole_rows, out_step);
       return;
     }
+  }
 #endif
   const auto put = [&](int64_t row, int64_t column) {
     T* place = out + column * out_step + row;

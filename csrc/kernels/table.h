@@ -73,11 +73,8 @@ struct Kernels {
   void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
   T (*discretisation_sum)(int kind, int64_t count, const T* weight);
   void (*discretisation_backward)(int kind, int64_t count, T scale, const T* weight, T* dweight);
-  void (*elementary)(int function, int64_t count, const T* x, const T* w, T* y);
+  void (*elementary)(Elementary function, int64_t count, const T* x, const T* w, T* y);
 };
-
-template <class T>
-const Kernels<T>& kernels();  // of the instruction set in use
 
 #ifdef MK_ISA
 namespace MK_ISA {
@@ -101,7 +98,7 @@ T discretisation_sum(int kind, int64_t count, const T* weight);
 template <class T>
 void discretisation_backward(int kind, int64_t count, T scale, const T* weight, T* dweight);
 template <class T>
-void elementary(int function, int64_t count, const T* x, const T* w, T* y);
+void elementary(Elementary function, int64_t count, const T* x, const T* w, T* y);
 
 extern const Kernels<float> kernels_float;
 extern const Kernels<double> kernels_double;

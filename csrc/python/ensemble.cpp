@@ -1,26 +1,8 @@
 // The ensemble for Python: a Program whose pointers are set as integers, and one call that trains many of them.
-#include "common/isa.h"
+#include "common/dispatch.h"
 #include "common/parallel.h"
 #include "python/bind.h"
 #include "trainers/nalm/program.h"
-
-namespace mk {
-
-#define MK_DECLARE(isa)                          \
-  namespace isa {                                \
-  extern const EnsembleKernels ensemble_kernels; \
-  }
-MK_FOR_EACH_ISA(MK_DECLARE)
-#undef MK_DECLARE
-
-#define MK_ADDRESS(isa) &isa::ensemble_kernels,
-const EnsembleKernels& ensemble_kernels() {
-  static const EnsembleKernels* const tables[] = {MK_FOR_EACH_ISA(MK_ADDRESS)};
-  return *tables[isa_current()];
-}
-#undef MK_ADDRESS
-
-}  // namespace mk
 
 namespace {
 
@@ -32,11 +14,12 @@ struct Work {
 
 // Trains all tiles of all programs; `work` holds one entry per tile, `scratch` `scratch_bytes` per thread.
 void train(const py::list& programs, uint64_t scratch, int64_t scratch_bytes, int threads) {
+  const mk::EnsembleKernels& kernels = *mk::instruction_set().ensemble;
   std::vector<Work> work;
   for (const auto& item : programs) {
     const auto& program = item.cast<const mk::Program&>();
-    mk::TrainTile* kernel = mk::ensemble_kernels().train(program);
-    if (kernel == nullptr || mk::ensemble_kernels().scratch(program) > scratch_bytes || program.inputs > mk::max_inputs)
+    mk::TrainTile* kernel = kernels.train(program);
+    if (kernel == nullptr || kernels.scratch(program) > scratch_bytes || program.inputs > mk::max_inputs)
       throw py::value_error("ensemble: a program names no kernel or its scratch is too small");
     for (int64_t tile = 0; tile < program.tiles; ++tile) work.push_back({&program, kernel, tile});
   }
@@ -93,10 +76,17 @@ void bind_ensemble(py::module_& m) {
   m.attr("shape_numbers") = mk::shape_numbers;
   m.attr("avoid_count") = mk::avoid_count;
   m.attr("program_bytes") = sizeof(P);
-  m.def("program_scratch_bytes", [](const P& p) { return mk::ensemble_kernels().scratch(p); });
+  m.def("program_scratch_bytes", [](const P& p) { return mk::instruction_set().ensemble->scratch(p); });
   m.def("cell_sizes", [] {
-    return py::make_tuple(mk::cell_interface, mk::ensemble_kernels().cell_bytes, mk::ensemble_kernels().vector_bytes);
+    const mk::EnsembleKernels& kernels = *mk::instruction_set().ensemble;
+    return py::make_tuple(mk::cell_interface, kernels.cell_bytes, kernels.vector_bytes);
   });
+  m.attr("cells") = MK_NAMES_OF(MK_CELLS);
+  m.attr("operations") = MK_NAMES_OF(MK_OPERATIONS);
+  m.attr("optimisers") = MK_NAMES_OF(MK_OPTIMISERS);
+  m.attr("generators") = MK_NAMES_OF(MK_GENERATORS);
+  m.attr("criteria") = MK_NAMES_OF(MK_CRITERIA);
+  m.attr("distributions") = MK_NAMES_OF(MK_DISTRIBUTIONS);
   m.attr("max_hidden") = mk::max_hidden;
   m.attr("max_groups") = mk::max_groups;
   m.def("train", &train, py::arg("programs"), py::arg("scratch"), py::arg("scratch_bytes"), py::arg("threads"));

@@ -25,12 +25,7 @@ mk::RecurrentCall recurrent_call(int kind, int dtype, double epsilon, int64_t mo
 
 void bind_recurrent(py::module_& m) {
   const auto released = py::call_guard<py::gil_scoped_release>();
-#define MK_NAME(name) #name,
-  const char* names[mk::recurrent_kinds] = {MK_RECURRENT_KINDS(MK_NAME)};
-#undef MK_NAME
-  py::dict kinds;
-  for (int k = 0; k < mk::recurrent_kinds; ++k) kinds[names[k]] = k;
-  m.attr("recurrent_kinds") = kinds;
+  m.attr("recurrent_kinds") = MK_NAMES_OF(MK_RECURRENT_KINDS);
   m.def("recurrent_call", &recurrent_call);
   py::class_<mk::RecurrentCall>(m, "RecurrentCall");
   m.def("recurrent_backward_workspace", &mk::recurrent_backward_workspace);
@@ -50,26 +45,14 @@ void bind_recurrent(py::module_& m) {
       released);
 }
 
-void bind_kinds(py::module_& m) {
-  py::dict kinds;
-#define MK_NAME(name) #name,
-  const char* names[mk::layer_kinds] = {MK_LAYER_KINDS(MK_NAME)};
-#undef MK_NAME
-  for (int k = 0; k < mk::layer_kinds; ++k) kinds[names[k]] = k;
-  m.attr("layer_kinds") = kinds;
-  py::dict functions;
-  const char* elementary[mk::elementary_functions] = {
-      "exp",     "log",          "log_normal",           "pow_positive",         "sinpi",    "cospi", "tanh",
-      "sigmoid", "gate_sigmoid", "gate_sigmoid_by_tanh", "gate_tanh_by_sigmoid", "gate_tanh"};
-  for (int k = 0; k < mk::elementary_functions; ++k) functions[elementary[k]] = k;
-  m.attr("elementary_functions") = functions;
-}
-
 }  // namespace
 
 void bind_layers(py::module_& m) {
   const auto released = py::call_guard<py::gil_scoped_release>();
-  bind_kinds(m);
+  m.attr("dtypes") = MK_NAMES_OF(MK_DTYPES);
+  m.attr("layer_kinds") = MK_NAMES_OF(MK_LAYER_KINDS);
+  m.attr("penalties") = MK_NAMES_OF(MK_PENALTIES);
+  m.attr("elementary_functions") = MK_NAMES_OF(MK_ELEMENTARY_FUNCTIONS);
   bind_recurrent(m);
   m.def("layer_call", &layer_call);
   py::class_<mk::LayerCall>(m, "LayerCall");

@@ -1,6 +1,7 @@
 // The Python module mathkernels._C: plain functions of integers and pointers; every long one releases the GIL.
 #include "python/bind.h"
 
+#include "common/dispatch.h"
 #include "common/isa.h"
 
 namespace {
@@ -17,7 +18,8 @@ void bind_system(py::module_& m) {
   m.def("isa_best", &mk::isa_best);
   m.def("isa_current", &mk::isa_current);
   m.def("isa_force", &mk::isa_force);
-  m.def("bfloat16_pairs", &mk::bfloat16_pairs);
+  m.attr("pairs") = MK_NAMES_OF(MK_PAIRS);
+  m.def("bfloat16_pairs", [] { return mk::bfloat16_pairs(mk::instruction_set()); });
   m.def("bfloat16_pairs_set", [](int which) { return mk::bfloat16_pairs_set(static_cast<mk::Pairs>(which)); });
 }
 

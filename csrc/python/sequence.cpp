@@ -31,12 +31,7 @@ mk::SequenceInputs inputs(Address x, Address weight_ih, Address weight_hh, Addre
 
 void bind_sequences(py::module_& m) {
   const auto released = py::call_guard<py::gil_scoped_release>();
-  py::dict kinds;
-#define MK_NAME(name) #name,
-  const char* names[mk::sequence_kinds] = {MK_SEQUENCE_KINDS(MK_NAME)};
-#undef MK_NAME
-  for (int k = 0; k < mk::sequence_kinds; ++k) kinds[names[k]] = k;
-  m.attr("sequence_kinds") = kinds;
+  m.attr("sequence_kinds") = MK_NAMES_OF(MK_SEQUENCE_KINDS);
   m.def("sequence_call", &sequence_call);
   py::class_<mk::SequenceCall>(m, "SequenceCall");
   m.def("sequence_forward_workspace", &mk::sequence_forward_workspace);

@@ -11,7 +11,7 @@ import numpy as np
 
 from mathkernels import _C
 from mathkernels.data.arithmetic import OPERATIONS
-from mathkernels.ensemble.describe import CRITERIA, NMRU, Adam, Run, Stack
+from mathkernels.ensemble.describe import NMRU, Adam, Run, Stack
 from mathkernels.ensemble.powers import one_less_powers
 from mathkernels.ensemble.sets import EvaluationSets
 from mathkernels.ensemble.streams import (
@@ -27,34 +27,31 @@ from mathkernels.ensemble.tensors import join, layers, split, starting_points
 LANES: int = _C.tile_models
 ROW_COLUMNS = ("valid", "test", "sparsity", "loss", "penalty")
 
-_CELLS = (  # of csrc/trainers/nalm/program.h, and the relative cost of one of its inputs
-    ("nau", 1),
-    ("nmu", 1),
-    ("real_npu", 4),
-    ("nru", 8),
-    ("nmru", 3),
-    ("nmru_unsigned", 3),
-    ("nmru_gated", 6),
-    ("nru_separate", 8),
-    ("npu", 6),
-    ("linear", 2),
-    ("relu", 2),
-    ("relu6", 2),
-    ("nac", 2),
-    ("nac_mul", 5),
-    ("nac_sigma", 5),
-    ("nac_nmu", 5),
-    ("nalu", 6),
-    ("nalu_separate", 6),
-    ("nalu_nau_nmu", 4),
-    ("gnalu", 6),
-    ("inalu", 7),
-    ("custom", 5),
-)
-_CELL_INDEX = {name: index for index, (name, _) in enumerate(_CELLS)}
-_PENALTIES = {"none": 0, "unit": 1, "ternary": 2, "signed-unit": 3, "absolute": 4, "distant": 5}
-_OPERATIONS = ("add", "sub", "mul", "div", "reciprocal", "squared", "root")
-GENERATORS = {"hash": 0, "philox": 1}
+_COST = {  # of one input of a cell, relative to that of a NAU
+    "nau": 1,
+    "nmu": 1,
+    "real_npu": 4,
+    "nru": 8,
+    "nmru": 3,
+    "nmru_unsigned": 3,
+    "nmru_gated": 6,
+    "nru_separate": 8,
+    "npu": 6,
+    "linear": 2,
+    "relu": 2,
+    "relu6": 2,
+    "nac": 2,
+    "nac_mul": 5,
+    "nac_sigma": 5,
+    "nac_nmu": 5,
+    "nalu": 6,
+    "nalu_separate": 6,
+    "nalu_nau_nmu": 4,
+    "gnalu": 6,
+    "inalu": 7,
+    "custom": 5,
+}
+GENERATORS: dict[str, int] = _C.generators
 DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 SIGN_MARGIN = 1e-6
 
@@ -128,7 +125,7 @@ class TrainingProgram:
         """Relative cost of one iteration of one tile, to start the longest work first."""
         sizes = (self.run.task.inputs, *(layer.outputs for layer in self.layers))
         each = zip(self.layers, sizes, strict=False)
-        return sum(_CELLS[_CELL_INDEX[layer.cell]][1] * layer.outputs * inputs for layer, inputs in each)
+        return sum(_COST[layer.cell] * layer.outputs * inputs for layer, inputs in each)
 
     def places(self) -> list[tuple[int, int, int]]:
         """Return (run index, tile, lane) of every run."""
@@ -206,24 +203,24 @@ class TrainingProgram:
         self.layers = layers(run.module, run.task.inputs)
         self._set_cells()
         first, *second = self.layers
-        c.dtype, c.generator = list(DTYPES).index(dtype), GENERATORS[generator]
-        c.cell, c.epsilon = _CELL_INDEX[first.cell], first.epsilon
+        c.dtype, c.generator = _C.dtypes[dtype], GENERATORS[generator]
+        c.cell, c.epsilon = _C.cells[first.cell], first.epsilon
         if second:
             c.hidden, c.second, c.second_epsilon = (
                 first.outputs,
-                _CELL_INDEX[second[0].cell],
+                _C.cells[second[0].cell],
                 second[0].epsilon,
             )
         c.inputs, c.batch = run.task.inputs, run.batch
         c.parameters = sum(layer.outputs * layer.unit_size for layer in self.layers)
-        c.operation, c.criterion = _OPERATIONS.index(run.task.operation), CRITERIA.index(run.criterion)
+        c.operation, c.criterion = _C.operations[run.task.operation], _C.criteria[run.criterion]
         c.distribution = distribution_kind(run.task)
         c.evaluate_every, c.row_capacity, c.tiles = run.evaluate_every, run.rows, len(self.tiles)
         tensors = [tensor for layer in self.layers for tensor in layer.tensors]
         c.groups = len(tensors)
         for index, tensor in enumerate(tensors):
             group = c.group(index)
-            group.penalty = _PENALTIES[tensor.penalty if tensor.strength else "none"]
+            group.penalty = _C.penalties[(tensor.penalty if tensor.strength else "none").replace("-", "_")]
             group.clamped = int(tensor.clamp is not None)
             group.low, group.high = tensor.clamp or (0.0, 0.0)
             group.below = tensor.below or 0.0
@@ -238,14 +235,14 @@ class TrainingProgram:
         if isinstance(run.optimizer, Adam):
             beta1, beta2 = run.optimizer.betas
             c.optimiser, c.decay1, c.beta2, c.decay2, c.eps = (
-                0,
+                _C.optimisers["adam"],
                 1 - beta1,
                 beta2,
                 1 - beta2,
                 run.optimizer.eps,
             )
         else:
-            c.optimiser, c.momentum = 1, run.optimizer.momentum
+            c.optimiser, c.momentum = _C.optimisers["sgd"], run.optimizer.momentum
 
     def _lay_out_tiles(self, runs: Sequence[Run]) -> None:
         tiles, inputs = len(self.tiles), self.run.task.inputs

@@ -11,13 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mathkernels import _C
 from mathkernels.data import normal
 from mathkernels.data.arithmetic import Ranges, Task
 from mathkernels.data.distributions import Benford, Distribution, Range, TruncatedNormal, ranges_text
 
 HALF = 2**30
 STEPS = 2**31
-KINDS: dict[type, int] = {Range: 0, TruncatedNormal: 1, Benford: 2}  # of csrc/trainers/nalm/program.h
+KINDS: dict[type, int] = {
+    Range: _C.distributions["uniform"],
+    TruncatedNormal: _C.distributions["truncated_normal"],
+    Benford: _C.distributions["benford"],
+}
 
 
 # The series that a truncated normal follows near 0 (csrc/trainers/nalm/distribution.h): its terms, and how

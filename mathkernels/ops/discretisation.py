@@ -12,7 +12,7 @@ from mathkernels.ops._twice import Derivative, define_twice
 from mathkernels.reference.discretisation import discretisation as reference
 from mathkernels.reference.discretisation import discretisation_backward as reference_backward
 
-KINDS = ("unit", "ternary", "signed-unit")  # in the order of mk::Penalty, from 1
+KINDS = ("unit", "ternary", "signed-unit")
 
 
 def _rule(weight: Tensor, kind: str) -> Tensor:
@@ -25,7 +25,8 @@ def _rule(weight: Tensor, kind: str) -> Tensor:
 
 
 def _sizes(weight: Tensor, kind: str) -> tuple[int, int, int, int]:
-    return DTYPES.index(weight.dtype), KINDS.index(kind) + 1, weight.shape[0], math.prod(weight.shape[1:])
+    penalty = _C.penalties[kind.replace("-", "_")]
+    return DTYPES.index(weight.dtype), penalty, weight.shape[0], math.prod(weight.shape[1:])
 
 
 def _cpu(weight: Tensor, kind: str) -> Tensor:

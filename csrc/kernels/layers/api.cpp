@@ -3,51 +3,16 @@
 
 #include <cmath>
 
-#include "common/isa.h"
+#include "common/arena.h"
 #include "common/parallel.h"
-#include "kernels/table.h"
+#include "kernels/call.h"
 
 namespace mk {
 
-#define MK_DECLARE(isa)                        \
-  namespace isa {                              \
-  extern const Kernels<float> kernels_float;   \
-  extern const Kernels<double> kernels_double; \
-  }
-MK_FOR_EACH_ISA(MK_DECLARE)
-#undef MK_DECLARE
-
-#define MK_FLOAT(isa) &isa::kernels_float,
-#define MK_DOUBLE(isa) &isa::kernels_double,
-template <>
-const Kernels<float>& kernels<float>() {
-  static constexpr const Kernels<float>* all[] = {MK_FOR_EACH_ISA(MK_FLOAT)};
-  return *all[isa_current()];
-}
-template <>
-const Kernels<double>& kernels<double>() {
-  static constexpr const Kernels<double>* all[] = {MK_FOR_EACH_ISA(MK_DOUBLE)};
-  return *all[isa_current()];
-}
-#undef MK_FLOAT
-#undef MK_DOUBLE
-
 namespace {
 
-constexpr int64_t alignment = 64;
 constexpr int64_t most_blocks = 64;      // bounds the memory for the blocks' sums at 64 times the parameters
 constexpr int64_t worth_threads = 8192;  // a smaller count of weight applications costs less than starting a team
-
-template <class F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float{}) : f(double{});
-}
-
-int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
-
-char* aligned(void* memory) {
-  return reinterpret_cast<char*>(rounded_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(memory)), alignment));
-}
 
 LayerShape shape_of(const LayerCall& call) {
   const int64_t rows = rounded_up(call.batch, chunk_rows);
@@ -75,16 +40,30 @@ bool nothing_backward(const LayerCall& call, const LayerKernels<T>& layer) {
   return call.models == 0 || !(dx || dweight || (call.in > 0 && layer.gates > 0));
 }
 
+// What backward takes of its workspace: the blocks' sums, and scratch for each thread.
 template <class T>
-int64_t partial_bytes(const LayerCall& call, const LayerShape& shape, const LayerKernels<T>& layer) {
-  const int64_t numbers = shape.models * shape.blocks * shape.out * layer.gradients(call.in);
-  return rounded_up(numbers * int64_t{sizeof(T)}, alignment);
+struct BackwardMemory {
+  T* partial;
+  char* scratch;
+  int64_t bytes;
+  BackwardMemory(void* workspace, int64_t partial_numbers, int64_t scratch_bytes) {
+    Arena arena(workspace);
+    partial = arena.take<T>(partial_numbers);
+    scratch = arena.take<char>(scratch_bytes);
+    bytes = alignment + arena.used();
+  }
+};
+
+template <class T>
+BackwardMemory<T> backward_memory(const LayerCall& call, const LayerShape& shape, const LayerKernels<T>& layer,
+                                  void* workspace) {
+  return {workspace, shape.models * shape.blocks * shape.out * layer.gradients(call.in),
+          team(call, shape) * layer.backward_scratch(shape)};
 }
 
-// The instruction set is read once per call: another thread may force a different one meanwhile.
 template <class T>
 const LayerKernels<T>& layer_of(const LayerCall& call) {
-  return *kernels<T>().layer[static_cast<int>(call.kind)];
+  return *kernels<T>(instruction_set()).layer[static_cast<int>(call.kind)];
 }
 
 }  // namespace
@@ -110,8 +89,8 @@ void layer_forward(const LayerCall& call, const void* x, const void* weight, con
     tensors.gate = static_cast<const T*>(gate);
     tensors.y = static_cast<T*>(y);
     tensors.epsilon = static_cast<T>(call.epsilon);
-    char* scratch = aligned(workspace);
     const int64_t bytes = layer.forward_scratch(shape);
+    char* const scratch = Arena(workspace).take<char>(team(call, shape) * bytes);
     parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
       layer.forward[call.training ? 0 : 1](shape, tensors, item, scratch + worker * bytes);
     });
@@ -123,7 +102,7 @@ int64_t layer_backward_workspace(const LayerCall& call) {
     const auto& layer = layer_of<decltype(zero)>(call);
     if (nothing_backward(call, layer)) return alignment;
     const LayerShape shape = shape_of(call);
-    return alignment + team(call, shape) * layer.backward_scratch(shape) + partial_bytes(call, shape, layer);
+    return backward_memory(call, shape, layer, nullptr).bytes;
   });
 }
 
@@ -134,7 +113,7 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
     const LayerKernels<T>& layer = layer_of<T>(call);
     if (nothing_backward(call, layer)) return;
     const LayerShape shape = shape_of(call);
-    char* memory = aligned(workspace);
+    const auto memory = backward_memory(call, shape, layer, workspace);
     LayerTensors<T> tensors{};
     tensors.x = static_cast<const T*>(x);
     tensors.weight = static_cast<const T*>(weight);
@@ -143,17 +122,16 @@ void layer_backward(const LayerCall& call, const void* dy, const void* x, const 
     tensors.dx = static_cast<T*>(dx);
     tensors.dweight = static_cast<T*>(dweight);
     tensors.dgate = static_cast<T*>(dgate);
-    tensors.partial = reinterpret_cast<T*>(memory);
+    tensors.partial = memory.partial;
     tensors.epsilon = static_cast<T>(call.epsilon);
-    char* scratch = memory + partial_bytes(call, shape, layer);
     const int64_t bytes = layer.backward_scratch(shape);
     const int mode = call.training ? 0 : 1;
     parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
-      layer.backward[mode](shape, tensors, item, scratch + worker * bytes);
+      layer.backward[mode](shape, tensors, item, memory.scratch + worker * bytes);
     });
     if (shape.blocks > 1)
       parallel_for(shape.models, team(call, shape), [&](int worker, int64_t model) {
-        layer.finish[mode](shape, tensors, model, scratch + worker * bytes);
+        layer.finish[mode](shape, tensors, model, memory.scratch + worker * bytes);
       });
   });
 }
@@ -175,12 +153,13 @@ int team(const RecurrentCall& call, const RecurrentShape& shape) {
 
 template <class T>
 const RecurrentKernels<T>& unit_of(const RecurrentCall& call) {
-  return *kernels<T>().recurrent[static_cast<int>(call.kind)];
+  return *kernels<T>(instruction_set()).recurrent[static_cast<int>(call.kind)];
 }
 
 template <class T>
-int64_t partial_bytes(const RecurrentShape& shape, const RecurrentKernels<T>& unit) {
-  return rounded_up(shape.models * shape.blocks * unit.gradients * int64_t{sizeof(T)}, alignment);
+BackwardMemory<T> backward_memory(const RecurrentCall& call, const RecurrentShape& shape,
+                                  const RecurrentKernels<T>& unit, void* workspace) {
+  return {workspace, shape.models * shape.blocks * unit.gradients, team(call, shape) * unit.scratch};
 }
 
 }  // namespace
@@ -206,7 +185,7 @@ int64_t recurrent_backward_workspace(const RecurrentCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     const auto& unit = unit_of<decltype(zero)>(call);
     const RecurrentShape shape = shape_of(call);
-    return alignment + team(call, shape) * unit.scratch + partial_bytes(shape, unit);
+    return backward_memory(call, shape, unit, nullptr).bytes;
   });
 }
 
@@ -216,7 +195,7 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
     using T = decltype(zero);
     const RecurrentKernels<T>& unit = unit_of<T>(call);
     const RecurrentShape shape = shape_of(call);
-    char* memory = aligned(workspace);
+    const auto memory = backward_memory(call, shape, unit, workspace);
     RecurrentTensors<T> tensors{};
     tensors.l = static_cast<const T*>(l);
     tensors.weight = static_cast<const T*>(weight);
@@ -226,11 +205,10 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
     tensors.dl = static_cast<T*>(dl);
     tensors.dweight = static_cast<T*>(dweight);
     tensors.dinitial = static_cast<T*>(dinitial);
-    tensors.partial = reinterpret_cast<T*>(memory);
+    tensors.partial = memory.partial;
     tensors.epsilon = static_cast<T>(call.epsilon);
-    char* scratch = memory + partial_bytes(shape, unit);
     parallel_for(shape.models * shape.blocks, team(call, shape), [&](int worker, int64_t item) {
-      unit.backward(shape, tensors, item, scratch + worker * unit.scratch);
+      unit.backward(shape, tensors, item, memory.scratch + worker * unit.scratch);
     });
     if (shape.blocks > 1)
       parallel_for(shape.models, team(call, shape),
@@ -241,7 +219,7 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
 void clipped_reciprocal_forward(Dtype dtype, int64_t count, double limit, const void* x, void* y, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().clipped_reciprocal_forward;
+    auto* const kernel = kernels<T>(instruction_set()).clipped_reciprocal_forward;
     parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(limit), static_cast<T>(1 / limit),
@@ -254,7 +232,7 @@ void clipped_reciprocal_backward(Dtype dtype, int64_t count, double limit, const
                                  int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().clipped_reciprocal_backward;
+    auto* const kernel = kernels<T>(instruction_set()).clipped_reciprocal_backward;
     parallel_for(blocks_of(count), threads, [&](int, int64_t block) {
       const int64_t first = block * block_values, left = count - first;
       kernel(left < block_values ? left : block_values, static_cast<T>(1 / limit), static_cast<const T*>(dy) + first,
@@ -272,9 +250,9 @@ void discretisation_forward(Dtype dtype, int kind, int64_t models, int64_t count
                             void* workspace, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().discretisation_sum;
+    auto* const kernel = kernels<T>(instruction_set()).discretisation_sum;
     const int64_t blocks = blocks_of(count);
-    T* sums = reinterpret_cast<T*>(aligned(workspace));
+    T* const sums = Arena(workspace).take<T>(models * blocks);
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
       const int64_t model = item / blocks, first = item % blocks * block_values, left = count - first;
       const T* values = static_cast<const T*>(weight) + model * count + first;
@@ -292,7 +270,7 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
                              void* dweight, int threads) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    auto* const kernel = kernels<T>().discretisation_backward;
+    auto* const kernel = kernels<T>(instruction_set()).discretisation_backward;
     const int64_t blocks = blocks_of(count);
     parallel_for(models * blocks, models * count < worth_threads ? 1 : threads, [&](int, int64_t item) {
       const int64_t model = item / blocks, first = item % blocks * block_values, left = count - first;
@@ -306,8 +284,8 @@ void discretisation_backward(Dtype dtype, int kind, int64_t models, int64_t coun
 void elementary(Dtype dtype, Elementary function, int64_t count, const void* x, const void* w, void* y) {
   with_type(dtype, [&](auto zero) {
     using T = decltype(zero);
-    kernels<T>().elementary(static_cast<int>(function), count, static_cast<const T*>(x), static_cast<const T*>(w),
-                            static_cast<T*>(y));
+    kernels<T>(instruction_set())
+        .elementary(function, count, static_cast<const T*>(x), static_cast<const T*>(w), static_cast<T*>(y));
   });
 }
 

@@ -6,13 +6,13 @@ namespace mk::MK_ISA {
 namespace {
 
 template <class V>
-MK_INLINE V value(V x, V limit, V bound) {
+MK_INLINE V reciprocal(V x, V limit, V bound) {
   const V clipped = select(x < splat<V>(0), -limit, limit);
   return select(abs(x) < bound, clipped, splat<V>(1) / x);
 }
 
 template <class V>
-MK_INLINE V slope(V dy, V x, V bound) {
+MK_INLINE V reciprocal_slope(V dy, V x, V bound) {
   const V inverse = splat<V>(1) / x;
   return select(abs(x) < bound, splat<V>(0), -(dy * inverse * inverse));
 }
@@ -24,8 +24,8 @@ void clipped_reciprocal_forward(int64_t count, T limit, T bound, const T* x, T* 
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
   int64_t k = 0;
-  for (; k + width <= count; k += width) value(V::load(x + k), splat<V>(limit), splat<V>(bound)).store(y + k);
-  for (; k < count; ++k) y[k] = value(x[k], limit, bound);
+  for (; k + width <= count; k += width) reciprocal(V::load(x + k), splat<V>(limit), splat<V>(bound)).store(y + k);
+  for (; k < count; ++k) y[k] = reciprocal(x[k], limit, bound);
 }
 
 template <class T>
@@ -33,8 +33,9 @@ void clipped_reciprocal_backward(int64_t count, T bound, const T* dy, const T* x
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
   int64_t k = 0;
-  for (; k + width <= count; k += width) slope(V::load(dy + k), V::load(x + k), splat<V>(bound)).store(dx + k);
-  for (; k < count; ++k) dx[k] = slope(dy[k], x[k], bound);
+  for (; k + width <= count; k += width)
+    reciprocal_slope(V::load(dy + k), V::load(x + k), splat<V>(bound)).store(dx + k);
+  for (; k < count; ++k) dx[k] = reciprocal_slope(dy[k], x[k], bound);
 }
 
 template void clipped_reciprocal_forward(int64_t, float, float, const float*, float*);

@@ -8,41 +8,41 @@
 namespace mk::MK_ISA {
 namespace {
 
-// In the order of mk::Elementary.
 template <class V>
-MK_INLINE V evaluate(int function, V x, V w) {
+MK_INLINE V evaluate(Elementary function, V x, V w) {
   switch (function) {
-    case 0:
+    case Elementary::exp:
       return exp(x);
-    case 1:
+    case Elementary::log:
       return log(x);
-    case 2:
+    case Elementary::log_normal:
       return log_normal(x);
-    case 3:
+    case Elementary::pow_positive:
       return pow_positive(x, w);
-    case 4:
+    case Elementary::sinpi:
       return sincospi(x).sin;
-    case 5:
+    case Elementary::cospi:
       return sincospi(x).cos;
-    case 6:
+    case Elementary::tanh:
       return tanh(x);
-    case 7:
+    case Elementary::sigmoid:
       return sigmoid(x);
-    case 8:
+    case Elementary::gate_sigmoid:
       return gate_sigmoids(x, w).first;
-    case 9:
+    case Elementary::gate_sigmoid_by_tanh:
       return gate_sigmoid_and_tanh(x, w).first;
-    case 10:
+    case Elementary::gate_tanh_by_sigmoid:
       return gate_sigmoid_and_tanh(w, x).second;
-    default:
+    case Elementary::gate_tanh:
       return gate_tanh(x);
   }
+  return x;
 }
 
 }  // namespace
 
 template <class T>
-void elementary(int function, int64_t count, const T* x, const T* w, T* y) {
+void elementary(Elementary function, int64_t count, const T* x, const T* w, T* y) {
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
   int64_t k = 0;
@@ -50,7 +50,7 @@ void elementary(int function, int64_t count, const T* x, const T* w, T* y) {
   for (; k < count; ++k) y[k] = evaluate(function, x[k], w[k]);
 }
 
-template void elementary(int, int64_t, const float*, const float*, float*);
-template void elementary(int, int64_t, const double*, const double*, double*);
+template void elementary(Elementary, int64_t, const float*, const float*, float*);
+template void elementary(Elementary, int64_t, const double*, const double*, double*);
 
 }  // namespace mk::MK_ISA

@@ -2,9 +2,10 @@
 // output of the model runs over it.  Backward repeats the forward of a pack instead of keeping its saved values.
 #pragma once
 #include "cells/cell.h"
+#include "common/arena.h"
 #include "common/lanes.h"
-#include "kernels/table.h"
 #include "common/transpose.h"
+#include "kernels/table.h"
 
 namespace mk::MK_ISA {
 
@@ -15,7 +16,6 @@ struct Layer {
   using V = Pack<T>;
   static constexpr int width = Number<V>::width;
   static constexpr int sets = columns / width;  // packs that one row of 32 columns takes
-  static constexpr int64_t widest = 64;  // bytes of a pack on the widest machine: sizes do not depend on the choice
   static constexpr int64_t panel_outputs = 16;  // outputs whose results change between rows and packs together
   static constexpr bool shares = Cell::of_inputs(1) > 0;  // saved numbers that all outputs use
 
@@ -24,8 +24,8 @@ struct Layer {
 
   // Rows of a chunk that are really there, in whole packs of the widest machine.
   static int64_t rows_at_once(const LayerShape& s) {
-    constexpr int64_t lanes = widest / int64_t{sizeof(T)};
-    return s.batch < chunk_rows ? (s.batch + lanes - 1) / lanes * lanes : chunk_rows;
+    constexpr int64_t lanes = alignment / int64_t{sizeof(T)};
+    return s.batch < chunk_rows ? rounded_up(s.batch, lanes) : chunk_rows;
   }
   static int64_t outputs_at_once(const LayerShape& s) { return s.out < panel_outputs ? s.out : panel_outputs; }
 
@@ -42,21 +42,16 @@ struct Layer {
     Scratch(void* memory, const LayerShape& s, Pass pass) : rows(rows_at_once(s)) {
       const int n = static_cast<int>(s.in);
       const int64_t packs = rows / width, in_backward = pass == Pass::backward ? 1 : 0;
-      V* next = static_cast<V*>(memory);
-      const auto take = [&next](int64_t count) {
-        V* taken = next;
-        next += count;
-        return taken;
-      };
-      x = take(packs * n);
-      dx = take(in_backward * packs * n);
-      saved = take((shares ? packs : 1) * Cell::saved(n));
-      derived = take(Cell::derived(n));
-      dx_output = take(in_backward * n);
-      sums = take(in_backward * sets * Cell::gradients(n));
-      kept = take(in_backward * Cell::gradients(n));
-      panel = reinterpret_cast<T*>(take(packs * outputs_at_once(s)));
-      parameters = reinterpret_cast<T*>(next);
+      Arena m(memory);
+      x = m.take<V>(packs * n);
+      dx = m.take<V>(in_backward * packs * n);
+      saved = m.take<V>((shares ? packs : 1) * Cell::saved(n));
+      derived = m.take<V>(Cell::derived(n));
+      dx_output = m.take<V>(in_backward * n);
+      sums = m.take<V>(in_backward * sets * Cell::gradients(n));
+      kept = m.take<V>(in_backward * Cell::gradients(n));
+      panel = m.take<T>(rows * outputs_at_once(s));
+      parameters = m.take<T>(Cell::parameters(n) + Cell::derived(n) + in_backward * Cell::gradients(n));
       scalars = parameters + Cell::parameters(n);
       totals = scalars + Cell::derived(n);
     }
@@ -73,7 +68,7 @@ struct Layer {
       numbers += rows * s.in + int64_t{columns + 1} * Cell::gradients(n);
       packs += s.in + Cell::gradients(n);
     }
-    return (numbers * int64_t{sizeof(T)} + packs * widest + widest - 1) / widest * widest;
+    return rounded_up(numbers * int64_t{sizeof(T)}, alignment) + packs * alignment;
   }
 
   template <Mode mode>

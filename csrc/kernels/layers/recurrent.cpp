@@ -6,6 +6,7 @@
 #include "cells/nalu.h"
 #include "cells/nau.h"
 #include "cells/nmu.h"
+#include "common/arena.h"
 #include "common/lanes.h"
 #include "kernels/table.h"
 
@@ -81,8 +82,10 @@ struct Recurrent {
   static void backward(const RecurrentShape& s, const RecurrentTensors<T>& t, int64_t item, void* memory) {
     const Rows block(s, item);
     const Step unit(t, block.model);
-    V *carried = static_cast<V*>(memory), *g = carried + packs;  // a pack's gradients stand together
-    for (int k = 0; k < packs * (1 + gradients); ++k) carried[k] = splat<V>(T(0));
+    Arena m(memory);
+    V *const carried = m.take<V>(packs), *const g = m.take<V>(packs * gradients);  // a pack's gradients stand together
+    for (int k = 0; k < packs; ++k) carried[k] = splat<V>(T(0));
+    for (int k = 0; k < packs * gradients; ++k) g[k] = splat<V>(T(0));
     for (int64_t step = s.steps - 1; step >= 0; --step) {
       const int64_t first = (block.model * s.steps + step) * s.batch;
       const T* previous = step > 0 ? t.states + first - s.batch : t.initial + block.model * s.batch;

@@ -1,13 +1,12 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
-#include "common/isa.h"
+#include "common/arena.h"
 #include "common/parallel.h"
-#include "kernels/table.h"
+#include "kernels/call.h"
 #include "mathkernels.h"
 
 namespace mk {
 namespace {
 
-constexpr int64_t alignment = 64;
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
 constexpr int64_t partial_bytes = 1 << 24;     // of partial sums that are in memory at once, where threads need no more
@@ -17,14 +16,8 @@ constexpr int64_t input_rows = 16;             // rows whose products with x are
 constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
 constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
 
-template <class F>
-auto with_type(Dtype dtype, F&& f) {
-  return dtype == Dtype::float32 ? f(float{}) : f(double{});
-}
-
 int64_t at_least_1(int64_t value) { return value < 1 ? 1 : value; }
 int64_t parts(int64_t value, int64_t size) { return (value + size - 1) / size; }
-int64_t rounded_up(int64_t value, int64_t unit) { return parts(value, unit) * unit; }
 int64_t gates(const SequenceCall& call) { return call.kind == SequenceKind::lstm ? 4 : 3; }
 
 // The units of a tile: four to six, whichever leaves least padding; the sums of a GRU fit the registers with four.
@@ -45,7 +38,7 @@ int64_t steps_of(const SequenceCall& call, int64_t rows) {
 enum class Pass { forward, backward };
 
 // All that bits depend on follows from the shape of one direction of one model.
-SequenceShape shape_of(const SequenceCall& call, Pass pass, bool dx) {
+SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass pass, bool dx) {
   SequenceShape s{};
   s.models = call.models;
   s.directions = call.directions;
@@ -59,7 +52,7 @@ SequenceShape shape_of(const SequenceCall& call, Pass pass, bool dx) {
   const int64_t unit = call.bfloat16 ? 2 : 1;
   s.chain_x = rounded_up(s.columns, unit);
   s.chain_h = rounded_up(call.hidden, unit);
-  s.pairs = call.bfloat16 && bfloat16_pairs();
+  s.pairs = call.bfloat16 && bfloat16_pairs(set);
   // small panels where large ones would leave a second thread without work
   s.panel_rows = call.batch <= 32 ? 16 : 32;
   s.panels = parts(call.batch, s.panel_rows);
@@ -101,28 +94,16 @@ int64_t workers(const SequenceCall& call, int64_t items) {
 }
 
 template <class T>
-const SequenceKernels<T>& sequence_of(const SequenceCall& call) {
-  return *kernels<T>().sequence[static_cast<int>(call.kind)];
+const SequenceKernels<T>& sequence_of(const SequenceCall& call, const InstructionSet& set) {
+  return *kernels<T>(set).sequence[static_cast<int>(call.kind)];
 }
-
-// The caller's scratch, taken in pieces from its beginning.
-struct Workspace {
-  int64_t next;
-  explicit Workspace(void* memory)
-      : next(rounded_up(static_cast<int64_t>(reinterpret_cast<intptr_t>(memory)), alignment)) {}
-  char* take(int64_t bytes) {
-    char* const taken = reinterpret_cast<char*>(next);
-    next += rounded_up(bytes, alignment);
-    return taken;
-  }
-};
 
 template <class T>
 struct ForwardSizes {
-  int64_t packed, scratch;
+  int64_t packed, scratch;  // bytes, `scratch` of a thread
   ForwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_forward(s) * int64_t{sizeof(T)}),
-        scratch(rounded_up(kernels.forward_scratch(s) * int64_t{sizeof(T)}, alignment)) {}
+        scratch(kernels.forward_scratch(s)) {}
   int64_t total(const SequenceCall& call, const SequenceShape& s) const {
     return alignment + rounded_up(packed, alignment) + workers(call, s.models * s.directions * s.blocks) * scratch;
   }
@@ -138,7 +119,7 @@ struct BackwardSizes {
   BackwardSizes(const SequenceKernels<T>& kernels, const SequenceCall& call, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_backward(s) * int64_t{sizeof(T)}),
         partial(kernels.partial(s) * int64_t{sizeof(T)}),
-        scratch(rounded_up(kernels.backward_scratch(s) * int64_t{sizeof(T)}, alignment)),
+        scratch(kernels.backward_scratch(s)),
         slots(s.models * s.directions * s.groups),
         threads(workers(call, slots)) {
     const int64_t needed = threads * s.directions,
@@ -159,8 +140,8 @@ struct FewTeams {
   bool together;
   FewTeams(const SequenceCall& call, const SequenceShape& s, SequenceMemory memory, int64_t item_directions)
       : sequences(call.models * call.directions / item_directions),
-        shared(rounded_up(memory.shared * int64_t{sizeof(T)}, alignment)),
-        own(rounded_up(memory.own * int64_t{sizeof(T)}, alignment)),
+        shared(memory.shared),
+        own(memory.own),
         threads(team(call)),
         together(sequences < threads && s.batch * gates(call) * s.hidden * s.hidden >= worth_waiting) {
     if (!together) threads = static_cast<int>(workers(call, sequences));
@@ -168,9 +149,9 @@ struct FewTeams {
   int64_t total() const { return alignment + (together ? 1 : threads) * shared + threads * own; }
 
   void run(SequenceTeam<T>* work, const SequenceShape& s, const SequenceTensors<T>& t, void* workspace) const {
-    Workspace memory(workspace);
-    char* const all_shared = memory.take((together ? 1 : threads) * shared);
-    char* const all_own = memory.take(threads * own);
+    Arena memory(workspace);
+    char* const all_shared = memory.take<char>((together ? 1 : threads) * shared);
+    char* const all_own = memory.take<char>(threads * own);
     Barrier barrier;
     const auto wait = [](void* at, int members) { static_cast<Barrier*>(at)->wait(members); };
     if (together)
@@ -203,8 +184,9 @@ void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceI
 int64_t sequence_forward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::forward, false);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::forward, false);
     if (shape.few_rows) return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1).total();
     return ForwardSizes<T>(sequence, shape).total(call, shape);
   });
@@ -213,8 +195,9 @@ int64_t sequence_forward_workspace(const SequenceCall& call) {
 void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::forward, false);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::forward, false);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.y = static_cast<T*>(out.y);
@@ -226,11 +209,11 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
       return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1)
           .run(sequence.few_forward, shape, tensors, workspace);
     const ForwardSizes<T> sizes(sequence, shape);
-    Workspace memory(workspace);
-    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
+    Arena memory(workspace);
+    tensors.packed = memory.take<T>(sizes.packed, 1);
     const int threads = team(call);
     const int64_t sequences = shape.models * shape.directions;
-    char* const scratch = memory.take(workers(call, sequences * shape.blocks) * sizes.scratch);
+    char* const scratch = memory.take<char>(workers(call, sequences * shape.blocks) * sizes.scratch);
     parallel_for(sequences * pack_pieces, threads,
                  [&](int, int64_t item) { sequence.pack_forward(shape, tensors, item, nullptr); });
     parallel_for(sequences * shape.blocks, threads, [&](int worker, int64_t item) {
@@ -242,8 +225,9 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
 int64_t sequence_backward_workspace(const SequenceCall& call) {
   return with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::backward, true);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::backward, true);
     if (shape.few_rows)  // of single directions: enough for those that are taken together, too
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), 1).total();
     return BackwardSizes<T>(sequence, call, shape).total();
@@ -254,8 +238,9 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
                        const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
-    const SequenceKernels<T>& sequence = sequence_of<T>(call);
-    const SequenceShape shape = shape_of(call, Pass::backward, out.dx != nullptr);
+    const InstructionSet& set = instruction_set();
+    const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
+    const SequenceShape shape = shape_of(call, set, Pass::backward, out.dx != nullptr);
     SequenceTensors<T> tensors{};
     set_inputs(tensors, call, in);
     tensors.dy = static_cast<const T*>(gradients.dy);
@@ -276,10 +261,10 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
       return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), shape.item_directions)
           .run(sequence.few_backward, shape, tensors, workspace);
     const BackwardSizes<T> sizes(sequence, call, shape);
-    Workspace memory(workspace);
-    tensors.packed = reinterpret_cast<T*>(memory.take(sizes.packed));
-    tensors.partial = reinterpret_cast<T*>(memory.take(sizes.slots * sizes.partial));
-    char* const scratch = memory.take(sizes.threads * sizes.scratch);
+    Arena memory(workspace);
+    tensors.packed = memory.take<T>(sizes.packed, 1);
+    tensors.partial = memory.take<T>(sizes.slots * sizes.partial, 1);
+    char* const scratch = memory.take<char>(sizes.threads * sizes.scratch);
     const int threads = team(call);
     const bool finishes = out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr;
     parallel_for(shape.models * shape.directions * pack_pieces, threads,

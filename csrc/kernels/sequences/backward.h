@@ -8,6 +8,7 @@ template <class Cell, class T, int rows>
 struct SequenceBackward {
   using V = Pack<T>;
   using Back = BackwardProducts<Cell, T, rows>;
+  using GradientMemory = typename WeightGradients<Cell, T, rows>::Memory;
   static constexpr int width = Number<V>::width;
 
   // A panel on its way back through the steps; all [hidden][rows] but the last.
@@ -23,36 +24,51 @@ struct SequenceBackward {
     RowMask<T>* valid;  // [rows]: which rows have not ended at the step
     bool ended;         // whether one has
     bool fresh;         // no step has been taken yet
+
+    void take(const SequenceShape& s, Arena& m) {
+      outputs = m.take<T>(Back::padded_outputs(s) * rows);
+      T** const states[] = {&dcarried, &after, &before, &dy, &dcells};
+      for (T** state : states) *state = m.take<T>(s.hidden * rows);
+      valid = m.take<RowMask<T>>(rows);
+      factors = m.take<T>(Back::factor_numbers(s));
+    }
   };
 
-  static int64_t panel_numbers(const SequenceShape& s) {
-    return (Back::padded_outputs(s) + 5 * s.hidden + 1) * rows + Back::factor_numbers(s);
-  }
-  static int64_t scratch(const SequenceShape& s) {
-    return s.block_panels * panel_numbers(s) + WeightGradients<Cell, T, rows>::scratch(s);
-  }
+  // Of a thread.
+  struct Scratch {
+    Panel panels[most_block_panels];
+    GradientMemory gradients;
+    int64_t bytes;
+    Scratch(const SequenceShape& s, void* memory) {
+      Arena m(memory);
+      for (int64_t p = 0; p < s.block_panels; ++p) panels[p].take(s, m);
+      gradients.take(s, m);
+      bytes = m.used();
+    }
+  };
+  static int64_t scratch(const SequenceShape& s) { return Scratch(s, nullptr).bytes; }
 
   const SequenceShape& s;
   const SequenceTensors<T>& t;
   const Direction<Cell, T> at;
   const Back products;
   WeightGradients<Cell, T, rows> gradients;
-  T* const memory;
+  Panel* const panels;
 
   SequenceBackward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t index, int64_t slot,
-                   T* scratch_memory)
+                   Scratch& memory)
       : s(shape),
         t(tensors),
         at(shape, tensors, index / shape.directions, index % shape.directions),
         products(shape, tensors.packed + at.index * Back::packed_numbers(shape), tensors.dx != nullptr),
-        gradients(at, slot, scratch_memory + shape.block_panels * panel_numbers(shape)),
-        memory(scratch_memory) {}
+        gradients(at, slot, memory.gradients),
+        panels(memory.panels) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
     const int64_t group = item % s.groups, first = item / s.groups * s.item_directions;
+    Scratch memory(s, scratch_memory);
     for (int64_t k = 0; k < s.item_directions; ++k) {
-      SequenceBackward b(s, t, first + k, (item - t.first_item) * s.item_directions + k,
-                         static_cast<T*>(scratch_memory));
+      SequenceBackward b(s, t, first + k, (item - t.first_item) * s.item_directions + k, memory);
       const int64_t end = smaller((group + 1) * s.group_blocks, s.blocks);
       for (int64_t block = group * s.group_blocks; block < end; ++block) b.take_block(block);
     }
@@ -60,8 +76,7 @@ struct SequenceBackward {
 
   void take_block(int64_t block) {
     const int64_t first = block * s.block_panels, count = smaller(s.block_panels, s.panels - first);
-    Panel panels[most_block_panels];
-    for (int64_t p = 0; p < count; ++p) start(panels[p], first + p, memory + p * panel_numbers(s));
+    for (int64_t p = 0; p < count; ++p) start(panels[p], first + p);
     for (int64_t k = s.steps - 1; k >= 0; --k) {
       const int64_t step = at.step(k);
       const T* factors[most_block_panels];
@@ -86,20 +101,14 @@ struct SequenceBackward {
   const T* initial() const { return Cell::carries_h ? t.h0 : t.c0; }
   const T* carried() const { return Cell::carries_h ? t.saved_y : t.saved_cells; }
 
-  void start(Panel& p, int64_t number, T* place) const {
-    const int64_t panel = s.hidden * rows, outputs = Back::padded_outputs(s) * rows;
+  void start(Panel& p, int64_t number) const {
     p.number = number;
     p.rows_used = rows_of(s, number);
-    p.outputs = place;
-    T** const arrays[] = {&p.dcarried, &p.after, &p.before, &p.dy, &p.dcells};
-    for (int k = 0; k < 5; ++k) *arrays[k] = place + outputs + k * panel;
-    p.valid = reinterpret_cast<RowMask<T>*>(place + outputs + 5 * panel);
-    p.factors = place + outputs + 5 * panel + rows;
     p.ended = false;
     p.fresh = true;
     p.longest = longest_of(s, t.lengths, at.model, number);
     const int64_t offset = at.state_row(row(p));
-    fill(p.outputs, outputs, T(0));
+    fill(p.outputs, Back::padded_outputs(s) * rows, T(0));
     to_panel(t.dhn == nullptr ? nullptr : t.dhn + offset, s.hidden, p.rows_used, s.hidden, p.outputs, rows);
     to_panel(t.dcn == nullptr ? nullptr : t.dcn + offset, s.hidden, p.rows_used, s.hidden, p.dcarried, rows);
   }
@@ -191,10 +200,10 @@ struct SequenceBackward {
     for (int64_t unit = 0; unit < s.hidden; ++unit, saved += sequence_sums * used) {
       const int64_t place = unit * rows;
       ahead.ask(unit);
-      for (int column = 0; column < int{row_columns}; column += width) {
+      for (int column = 0; column < int{sum_columns}; column += width) {
         V bias[4];
         MK_UNROLL_ALL
-        for (int r = column; r < rows; r += int{row_columns}) {
+        for (int r = column; r < rows; r += int{sum_columns}) {
           V kept[4], dsums[4];
           for (int slot = 0; slot < 4; ++slot) {
             if constexpr (plain)

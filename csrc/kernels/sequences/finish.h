@@ -68,10 +68,10 @@ struct SequenceFinish {
 
   void add_bias(int64_t sum, T* out) const {
     for (int64_t group = begin; group < end; ++group) {
-      const T* const sums = partial(group) + G::bias_begin(s) + sum * row_columns;
-      T columns_of_sum[row_columns];
-      for (int64_t c = 0; c < row_columns; ++c) columns_of_sum[c] = with_lost(sums[c], sums[G::bias_numbers(s) + c]);
-      for (int64_t half = row_columns / 2; half > 0; half /= 2)
+      const T* const sums = partial(group) + G::bias_begin(s) + sum * sum_columns;
+      T columns_of_sum[sum_columns];
+      for (int64_t c = 0; c < sum_columns; ++c) columns_of_sum[c] = with_lost(sums[c], sums[G::bias_numbers(s) + c]);
+      for (int64_t half = sum_columns / 2; half > 0; half /= 2)
         for (int64_t c = 0; c < half; ++c) columns_of_sum[c] = columns_of_sum[c] + columns_of_sum[c + half];
       *out = group == 0 ? columns_of_sum[0] : *out + columns_of_sum[0];
     }

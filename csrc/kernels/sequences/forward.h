@@ -19,38 +19,54 @@ struct SequenceForward {
     RowMask<T>* valid;  // [rows]: which rows have not ended at the step
     int32_t* symbols;   // [rows]: of the step
     int64_t* far;       // [rows]: the same where there are more symbols than symbols holds
+
+    void take(const SequenceShape& s, Arena& m) {
+      x_h = m.take<T>((s.columns + s.hidden) * rows);
+      x_h_next = m.take<T>((s.columns + s.hidden) * rows);
+      carried = m.take<T>(s.hidden * rows);
+      far = m.take<int64_t>(rows);
+      valid = m.take<RowMask<T>>(rows);
+      symbols = m.take<int32_t>(rows);
+      factors = m.take<T>(s.bfloat16 ? (s.chain_x + s.chain_h) * rows : 0);
+    }
+  };
+  // Of a thread.
+  struct Scratch {
+    T* sums;  // [slot][tile][rows]
+    Panel panels[most_block_panels];
+    int64_t bytes;
+    Scratch(const SequenceShape& s, void* memory) {
+      Arena m(memory);
+      sums = m.take<T>(sequence_sums * s.tile * rows);
+      for (int64_t p = 0; p < s.block_panels; ++p) panels[p].take(s, m);
+      bytes = m.used();
+    }
   };
 
-  static int64_t panel_numbers(const SequenceShape& s) {
-    return (2 * (s.columns + s.hidden) + (s.bfloat16 ? s.chain_x + s.chain_h : 0) + s.hidden + 4) * rows;
-  }
-  static int64_t scratch(const SequenceShape& s) {
-    return s.block_panels * panel_numbers(s) + sequence_sums * s.tile * rows;
-  }
+  static int64_t scratch(const SequenceShape& s) { return Scratch(s, nullptr).bytes; }
 
   const SequenceShape& s;
   const SequenceTensors<T>& t;
   const Direction<Cell, T> at;
   const T *packed, *biases;
   Product<T>* const product_of_part;
-  T* sums;  // [slot][tile][rows]
+  T* const sums;
 
-  SequenceForward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t index, T* memory)
+  SequenceForward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t index, T* sums_memory)
       : s(shape),
         t(tensors),
         at(shape, tensors, index / shape.directions, index % shape.directions),
         packed(tensors.packed + index * packed_forward_numbers<Cell>(shape)),
         biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.chain_x + shape.chain_h)),
         product_of_part(Products<T, rows>::of(static_cast<int>(Z::gates * shape.tile), shape.pairs)),
-        sums(memory) {}
+        sums(sums_memory) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch_memory) {
-    T* memory = static_cast<T*>(scratch_memory);
-    SequenceForward f(s, t, item / s.blocks, memory);
-    memory += sequence_sums * s.tile * rows;
+    Scratch memory(s, scratch_memory);
+    SequenceForward f(s, t, item / s.blocks, memory.sums);
+    Panel* const panels = memory.panels;
     const int64_t first = item % s.blocks * s.block_panels, count = smaller(s.block_panels, s.panels - first);
-    Panel panels[most_block_panels];
-    for (int64_t p = 0; p < count; ++p) f.start(panels[p], first + p, memory + p * panel_numbers(s));
+    for (int64_t p = 0; p < count; ++p) f.start(panels[p], first + p);
     for (int64_t k = 0; k < s.steps; ++k) {
       const int64_t step = f.at.step(k);
       for (int64_t p = 0; p < count; ++p)
@@ -69,18 +85,9 @@ struct SequenceForward {
   const T* x_factors(const Panel& p) const { return s.bfloat16 ? p.factors : p.x_h; }
   const T* h_factors(const Panel& p) const { return x_factors(p) + chain_rows(s, s.chain_x) * rows; }
 
-  void start(Panel& p, int64_t number, T* memory) const {
-    const int64_t depth = (s.columns + s.hidden) * rows;
+  void start(Panel& p, int64_t number) const {
     p.number = number;
     p.rows_used = rows_of(s, number);
-    p.x_h = memory;
-    p.x_h_next = memory + depth;
-    p.carried = memory + 2 * depth;
-    T* const masks = p.carried + s.hidden * rows;
-    p.far = reinterpret_cast<int64_t*>(masks);  // of a number's size, or two numbers
-    p.valid = reinterpret_cast<RowMask<T>*>(masks + 2 * rows);
-    p.symbols = reinterpret_cast<int32_t*>(masks + 3 * rows);
-    p.factors = masks + 4 * rows;
     p.longest = longest_of(s, t.lengths, at.model, number);
     const int64_t offset = at.state_row(row(p));
     const T* carried = Cell::carries_h ? t.h0 : t.c0;

@@ -18,12 +18,12 @@ struct BackwardProducts {
   // Of what the products read of a panel's entry.
   static int64_t factor_numbers(const SequenceShape& s) { return s.bfloat16 ? sequence_sums * s.chain_h * rows : 0; }
   static int64_t packed_numbers(const SequenceShape& s) {
-    return up_to((s.hidden + s.columns + 2 * padding) * depth(s), 16);
+    return rounded_up((s.hidden + s.columns + 2 * padding) * depth(s), 16);
   }
 
   struct Range {
     int64_t outputs, first_output, first_slot;
-    Block block;
+    BlockWidth block;
     int64_t packed;  // where its weights begin
   };
 
@@ -134,34 +134,45 @@ struct WeightGradients {
 
   static int64_t entry_numbers(const SequenceShape& s) { return (sequence_sums * s.hidden + gradient_outputs) * rows; }
   static int64_t most_entries(const SequenceShape& s) { return s.chunk_steps * s.block_panels; }
-  static int64_t scratch(const SequenceShape& s) {
-    const int64_t widest = 64 * rows * most_entries(s);  // one register block of columns
-    const int64_t row_major = s.symbols ? symbol_sums(s) * rows : 0;
-    return up_to(most_entries(s) * (entry_numbers(s) + 4) + (widest > row_major ? widest : row_major), 16) +
-           bias_numbers(s) + flush_symbols(s);
-  }
 
   // Partial sums: of the weights against h (and x, if together), against x, of the biases twice, against the symbols.
-  static int64_t sums_of_products(const SequenceShape& s) { return up_to(Cell::gates * s.hidden, gradient_outputs); }
-  static int64_t h_columns(const SequenceShape& s) { return up_to(s.hidden + (together ? s.columns : 0), 16); }
-  static int64_t x_columns(const SequenceShape& s) { return together ? 0 : up_to(s.columns, 16); }
+  static int64_t sums_of_products(const SequenceShape& s) {
+    return rounded_up(Cell::gates * s.hidden, gradient_outputs);
+  }
+  static int64_t h_columns(const SequenceShape& s) { return rounded_up(s.hidden + (together ? s.columns : 0), 16); }
+  static int64_t x_columns(const SequenceShape& s) { return together ? 0 : rounded_up(s.columns, 16); }
   static int64_t x_begin(const SequenceShape& s) { return sums_of_products(s) * h_columns(s); }
   static int64_t bias_begin(const SequenceShape& s) { return x_begin(s) + sums_of_products(s) * x_columns(s); }
-  static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * row_columns; }
+  static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * sum_columns; }
   static int64_t symbols_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
   static int64_t symbol_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
   static int64_t most_symbols(const SequenceShape& s) {  // that a group can meet
     return smaller(s.inputs, s.steps * smaller(s.batch, s.group_blocks * s.block_panels * s.panel_rows));
   }
   static int64_t partial(const SequenceShape& s) {
-    return up_to(symbols_begin(s) + (s.symbols ? SymbolSums<T>::numbers(most_symbols(s), symbol_sums(s)) : 0), 16);
+    return rounded_up(symbols_begin(s) + (s.symbols ? SymbolSums<T>::numbers(most_symbols(s), symbol_sums(s)) : 0), 16);
   }
-  static int64_t flush_symbols(const SequenceShape& s) {
+  static int64_t flush_symbol_numbers(const SequenceShape& s) {
     return s.symbols ? SymbolSums<T>::numbers(most_entries(s) * rows, symbol_sums(s)) : 0;
   }
 
   struct Entry {
     int64_t step, panel;
+  };
+  // Of a thread.
+  struct Memory {
+    T *entries, *columns;
+    Entry* places;
+    T *biases, *symbols;  // of the entries since the last flush
+    void take(const SequenceShape& s, Arena& m) {
+      const int64_t widest = 64 * rows * most_entries(s);  // one register block of columns
+      const int64_t row_major = s.symbols ? symbol_sums(s) * rows : 0;
+      entries = m.take<T>(most_entries(s) * entry_numbers(s));
+      columns = m.take<T>(widest > row_major ? widest : row_major);
+      places = m.take<Entry>(most_entries(s));
+      biases = m.take<T>(bias_numbers(s));
+      symbols = m.take<T>(flush_symbol_numbers(s));
+    }
   };
 
   const SequenceShape& s;
@@ -170,22 +181,22 @@ struct WeightGradients {
   const bool wanted;
   T *const sums, *const biases, *const entries, *const columns;
   Entry* const places;
-  T* const flush_biases;  // of the entries since the last flush
+  T *const flush_biases, *const flush_symbols;
   int64_t count;
 
   // `slot`: which of the partial sums in memory is this group's.
-  WeightGradients(const Direction<Cell, T>& of, int64_t slot, T* memory)
+  WeightGradients(const Direction<Cell, T>& of, int64_t slot, const Memory& memory)
       : s(of.s),
         t(of.t),
         at(of),
         wanted(of.t.dweight_ih != nullptr || of.t.dweight_hh != nullptr || of.t.dbias_ih != nullptr),
         sums(of.t.partial + slot * partial(of.s)),
         biases(sums + bias_begin(of.s)),
-        entries(memory),
-        columns(memory + most_entries(of.s) * entry_numbers(of.s)),
-        places(reinterpret_cast<Entry*>(memory + scratch(of.s) - flush_symbols(of.s) - bias_numbers(of.s) -
-                                        most_entries(of.s) * 4)),
-        flush_biases(memory + scratch(of.s) - flush_symbols(of.s) - bias_numbers(of.s)),
+        entries(memory.entries),
+        columns(memory.columns),
+        places(memory.places),
+        flush_biases(memory.biases),
+        flush_symbols(memory.symbols),
         count(0) {
     if (wanted) fill(sums, symbols_begin(s), T(0));
     if (wanted && s.symbols) group_symbols().places.clear();
@@ -204,8 +215,8 @@ struct WeightGradients {
 
   MK_INLINE void add_bias(int64_t unit, int column, const V (&values)[4]) {
     if (!wanted) return;
-    T* place = flush_biases + unit * row_columns + column;
-    for (int slot = 0; slot < 4; ++slot, place += s.hidden * row_columns) (V::load(place) + values[slot]).store(place);
+    T* place = flush_biases + unit * sum_columns + column;
+    for (int slot = 0; slot < 4; ++slot, place += s.hidden * sum_columns) (V::load(place) + values[slot]).store(place);
   }
 
   void flush() {
@@ -273,8 +284,7 @@ struct WeightGradients {
   // Against symbols: a row's gradients are added to those of its symbol.
   void add_symbols() {
     const int64_t wide = symbol_sums(s);
-    const SymbolSums<T> of_flush(flush_biases + bias_numbers(s), most_entries(s) * rows, wide),
-        of_group = group_symbols();
+    const SymbolSums<T> of_flush(flush_symbols, most_entries(s) * rows, wide), of_group = group_symbols();
     of_flush.places.clear();
     for (int64_t k = 0; k < count; ++k) {
       const int64_t used = rows_of(s, places[k].panel), first = places[k].panel * rows, step = places[k].step;

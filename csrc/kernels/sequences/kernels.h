@@ -1,10 +1,10 @@
 // What a cell of sequences provides to the table: its items, for panels of 16 and of 32 rows.
 #pragma once
 #include "kernels/sequences/backward.h"
-#include "kernels/sequences/small_batch_backward.h"
-#include "kernels/sequences/small_batch_forward.h"
 #include "kernels/sequences/finish.h"
 #include "kernels/sequences/forward.h"
+#include "kernels/sequences/small_batch_backward.h"
+#include "kernels/sequences/small_batch_forward.h"
 
 namespace mk::MK_ISA {
 
@@ -40,7 +40,7 @@ struct Sequence {
   }
   template <class Loop>
   static SequenceMemory few_memory(const SequenceShape& s) {
-    return {typename Loop::Shared(s, nullptr).numbers, typename Loop::Own(s, nullptr).numbers};
+    return {typename Loop::Shared(s, nullptr).bytes, typename Loop::Own(s, nullptr).bytes};
   }
 
   static constexpr SequenceKernels<T> kernels = {pack_forward_item,

@@ -1,12 +1,12 @@
 // Where a model's and direction's numbers lie: in tensors, in packed weights, in saved gates.
 #pragma once
+#include "common/arena.h"
 #include "common/denormals.h"
 #include "kernels/sequences/products.h"
 #include "kernels/sequences/rows.h"
 
 namespace mk::MK_ISA {
 
-MK_INLINE int64_t up_to(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
 MK_INLINE int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 // One direction of one model.
@@ -129,7 +129,7 @@ MK_INLINE int64_t chain_rows(const SequenceShape& s, int64_t chain) { return s.p
 
 template <class Cell>
 MK_INLINE int64_t packed_forward_numbers(const SequenceShape& s) {
-  return up_to(s.tiles * s.tile * (Cell::gates * (s.chain_x + s.chain_h) + sequence_sums), 16);
+  return rounded_up(s.tiles * s.tile * (Cell::gates * (s.chain_x + s.chain_h) + sequence_sums), 16);
 }
 
 // The weights of forward: [tile][part][k: x, then h][slot of the part][unit], then the bias: [tile][slot][unit].  In

@@ -5,29 +5,13 @@
 // Products of bfloat16 follow vdpbf16ps (AVX512_BF16) everywhere: of each two numbers the second is multiplied and
 // added first, and numbers below the smallest normal one are 0.  Elsewhere the same bits come from fused multiply-adds
 // over rows in that order (to_pairs), in the scope of FlushedDenormals.
-//
-// A product stands in a function of its own: inlined, GCC hoists what it finds around it and spills the accumulators.
 #pragma once
-#include "common/lanes.h"
+#include "common/matmul.h"
 #include "kernels/sequences/rows.h"
-
-#define MK_NOINLINE __attribute__((noinline))
 
 namespace mk::MK_ISA {
 
-#if defined(__AVX512F__)
-constexpr bool many_registers = true;  // 32
-#else
-constexpr bool many_registers = false;  // 16
-#endif
-
-// What a product does with a number, or word, of a and of b.
-struct MultiplyAdd {
-  template <class V>
-  static MK_INLINE V add(V a, V b, V sum) {
-    return fma(a, b, sum);
-  }
-};
+// What a product of bfloat16 does with a word of a and one of b.
 struct MultiplyAddPairs {
   template <class V>
   static MK_INLINE V add(V a, V b, V sum) {
@@ -41,54 +25,14 @@ struct MultiplyAddPairs {
   }
 };
 
-// a is packed: U numbers for each k.  out and b are panels of `rows` columns.  The chains start at start[u], or where
-// start is null at what out holds.
-template <class T>
-using Product = void(int64_t depth, const T* a, const T* b, const T* start, T* out);
-
-template <class T, int rows, int P, int U, class Step = MultiplyAdd>
-MK_NOINLINE void product(int64_t depth, const T* a, const T* b, const T* start, T* out) {
-  using V = Pack<T>;
-  constexpr int width = Number<V>::width;
-  static_assert(rows % (P * width) == 0);
-  for (int part = 0; part < rows; part += P * width) {
-    V sums[U][P];
-    MK_UNROLL_ALL
-    for (int u = 0; u < U; ++u) {
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p)
-        sums[u][p] = start != nullptr ? splat<V>(start[u]) : V::load(out + u * rows + part + p * width);
-    }
-    const T *weights = a, *row = b + part;
-    for (int64_t k = 0; k < depth; ++k) {
-      V values[P];
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) values[p] = V::load(row + p * width);
-      MK_UNROLL_ALL
-      for (int u = 0; u < U; ++u) {
-        const V weight = splat<V>(weights[u]);
-        MK_UNROLL_ALL
-        for (int p = 0; p < P; ++p) sums[u][p] = Step::add(weight, values[p], sums[u][p]);
-      }
-      weights += U;
-      row += rows;
-    }
-    MK_UNROLL_ALL
-    for (int u = 0; u < U; ++u) {
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) sums[u][p].store(out + u * rows + part + p * width);
-    }
-  }
-}
-
 // The width of a register block that wastes least on `outputs` outputs; the widest of several.
-struct Block {
+struct BlockWidth {
   int outputs;
   int64_t count;
 };
 template <int N>
-MK_INLINE Block best_block(const int (&widths)[N], int64_t outputs) {
-  Block best{0, 0};
+MK_INLINE BlockWidth best_block(const int (&widths)[N], int64_t outputs) {
+  BlockWidth best{0, 0};
   for (int width : widths) {
     const int64_t count = (outputs + width - 1) / width;
     if (best.outputs == 0 || count * width <= best.count * best.outputs) best = {width, count};
@@ -121,7 +65,7 @@ struct Products {
         return product<T, rows, packs, 12, Step>;  // three gates of a GRU; never reached with few registers
     }
   }
-  static Block block(int64_t outputs) { return best_block({4 * scale, 5 * scale, 6 * scale}, outputs); }
+  static BlockWidth block(int64_t outputs) { return best_block({4 * scale, 5 * scale, 6 * scale}, outputs); }
 };
 
 // The product for weight gradients: out[u][column] += sum over rows of a[u][row] b[row][column], for 6 u and P packs of
@@ -134,42 +78,15 @@ constexpr int gradient_outputs = 6;
 
 template <class T, int rows, int P, bool half, class Step>
 MK_NOINLINE void gradient_product(int64_t segments, const T* a, int64_t a_step, const T* b, T* out, int64_t out_step) {
-  using V = Pack<T>;
-  using Half = Vec<T, Number<V>::width / 2>;
-  constexpr int width = Number<V>::width, U = gradient_outputs, whole = half ? P - 1 : P;
-  V sums[U][P];
-  Half last[U];
-  MK_UNROLL_ALL
-  for (int u = 0; u < U; ++u) {
-    MK_UNROLL_ALL
-    for (int p = 0; p < whole; ++p) sums[u][p] = splat<V>(T(0));
-    if constexpr (half) last[u] = splat<Half>(T(0));
-  }
-  for (int64_t segment = 0; segment < segments; ++segment) {
-    const T* scalars = a + segment * a_step;
-    for (int row = 0; row < rows; ++row) {
-      V values[P];
-      MK_UNROLL_ALL
-      for (int p = 0; p < whole; ++p) values[p] = V::load(b + p * width);
-      Half last_value;
-      if constexpr (half) last_value = Half::load(b + whole * width);
-      MK_UNROLL_ALL
-      for (int u = 0; u < U; ++u) {
-        const V scalar = splat<V>(scalars[u * rows + row]);
-        MK_UNROLL_ALL
-        for (int p = 0; p < whole; ++p) sums[u][p] = Step::add(scalar, values[p], sums[u][p]);
-        if constexpr (half) last[u] = Step::add(splat<Half>(scalars[u * rows + row]), last_value, last[u]);
-      }
-      b += whole * width + (half ? width / 2 : 0);
-    }
-  }
-  MK_UNROLL_ALL
-  for (int u = 0; u < U; ++u) {
-    T* place = out + u * out_step;
-    MK_UNROLL_ALL
-    for (int p = 0; p < whole; ++p) (V::load(place + p * width) + sums[u][p]).store(place + p * width);
-    if constexpr (half) (Half::load(place + whole * width) + last[u]).store(place + whole * width);
-  }
+  constexpr int width = Number<Pack<T>>::width, U = gradient_outputs, whole = half ? P - 1 : P;
+  constexpr int64_t b_step = whole * width + (half ? width / 2 : 0);
+  RegisterBlock<T, U, whole, half> block;
+  block.start([](int) { return T(0); });
+  for (int64_t segment = 0; segment < segments; ++segment, a += a_step, b += rows * b_step)
+    block.template add_product<Step>(
+        rows, [=](int u, int64_t row) { return a[u * rows + row]; },
+        [=](int p, int64_t row) { return b + row * b_step + p * width; });
+  block.add_to(out, out_step);
 }
 
 template <class T, int rows>

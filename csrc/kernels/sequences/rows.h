@@ -3,15 +3,10 @@
 #pragma once
 #include <type_traits>
 
-#include "kernels/sequences/shape.h"
 #include "common/transpose.h"
+#include "kernels/sequences/shape.h"
 
 namespace mk::MK_ISA {
-
-template <class T>
-inline void fill(T* p, int64_t count, T value) {
-  for (int64_t k = 0; k < count; ++k) p[k] = value;
-}
 
 // A panel of `wide` numbers per row from the `rows` rows of a tensor; the panel's other rows are zeros.  Absent:
 // all.

@@ -14,7 +14,7 @@
 namespace mk {
 
 constexpr int64_t sequence_sums = 4;    // sums of products per unit, in both cells
-constexpr int64_t row_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
+constexpr int64_t sum_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
 constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
@@ -71,19 +71,20 @@ using SequenceItem = void(const SequenceShape&, const SequenceTensors<T>&, int64
 template <class T>
 using SequenceTeam = void(const SequenceShape&, const SequenceTensors<T>&, const SequenceMember&);
 struct SequenceMemory {
-  int64_t shared, own;  // numbers that a team and each of its members need
+  int64_t shared, own;  // bytes that a team and each of its members need
 };
 
 // Items, the last varies fastest: pack takes a (model, direction, piece) each, forward a (model, direction, block),
-// backward a (model, first of item_directions, group), finish as pack from first_sequence on.  Sizes are in numbers of
-// type T and the same on every machine; all are multiples of 16.
+// backward a (model, first of item_directions, group), finish as pack from first_sequence on.  Sizes are the same
+// on every machine, those of packed weights and partial sums in numbers of type T, multiples of 16, the others in
+// bytes.
 template <class T>
 struct SequenceKernels {
   SequenceItem<T>*pack_forward, *forward, *pack_backward, *backward, *finish;
   int64_t (*packed_forward)(const SequenceShape&);  // of a model and direction
   int64_t (*packed_backward)(const SequenceShape&);
   int64_t (*partial)(const SequenceShape&);          // of a group
-  int64_t (*forward_scratch)(const SequenceShape&);  // of a thread
+  int64_t (*forward_scratch)(const SequenceShape&);  // of a thread, bytes
   int64_t (*backward_scratch)(const SequenceShape&);
   SequenceTeam<T>*few_forward, *few_backward;
   SequenceMemory (*few_forward_memory)(const SequenceShape&);

@@ -20,41 +20,17 @@ using FewProduct = void(int64_t depth, const T* weights, int64_t step, const T* 
 template <class T, int R, int S>
 MK_NOINLINE void few_product(int64_t depth, const T* weights, int64_t step, const T* const* rows, int64_t first,
                              T* const* out, int64_t out_first, int64_t out_step) {
-  using V = Pack<T>;
-  constexpr int width = Number<V>::width, P = few_tile / width;
-  V sums[S][P][R];
+  constexpr int width = Number<Pack<T>>::width, P = few_tile / width;
   const T* values[R];
   MK_UNROLL_ALL
-  for (int r = 0; r < R; ++r) {
-    values[r] = rows[r] + first;
-    MK_UNROLL_ALL
-    for (int s = 0; s < S; ++s) {
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) sums[s][p][r] = V::load(out[r] + out_first + s * out_step + p * width);
-    }
-  }
-  for (int64_t k = 0; k < depth; ++k, weights += few_tile) {
-    V value[R];
-    MK_UNROLL_ALL
-    for (int r = 0; r < R; ++r) value[r] = splat<V>(values[r][k]);
-    MK_UNROLL_ALL
-    for (int s = 0; s < S; ++s) {
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) {
-        const V weight = V::load(weights + s * step + p * width);
-        MK_UNROLL_ALL
-        for (int r = 0; r < R; ++r) sums[s][p][r] = fma(weight, value[r], sums[s][p][r]);
-      }
-    }
-  }
-  MK_UNROLL_ALL
-  for (int r = 0; r < R; ++r) {
-    MK_UNROLL_ALL
-    for (int s = 0; s < S; ++s) {
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) sums[s][p][r].store(out[r] + out_first + s * out_step + p * width);
-    }
-  }
+  for (int r = 0; r < R; ++r) values[r] = rows[r] + first;
+  const auto place = [=](int r, int p) { return out[r] + out_first + p / P * out_step + p % P * width; };
+  RegisterBlock<T, R, S * P> block;
+  block.load(place);
+  block.template add_product<MultiplyAdd, true>(
+      depth, [&](int r, int64_t k) { return values[r][k]; },
+      [=](int p, int64_t k) { return weights + k * few_tile + p / P * step + p % P * width; });
+  block.store(place);
 }
 
 template <class T>
@@ -173,19 +149,6 @@ struct FewBackwardMatrix : FewMatrix<T> {
       if (++unit == chain) unit = 0, ++slot;
     }
     if (this->s.bfloat16) to_pairs(false, end - begin, few_tile, out, out);
-  }
-};
-
-// Pieces of a stretch of memory, in numbers; with a null beginning it counts how many are taken.
-template <class T>
-struct FewPieces {
-  T* const begin;
-  int64_t used = 0;
-  explicit FewPieces(T* memory) : begin(memory) {}
-  T* take(int64_t numbers) {
-    T* const piece = begin == nullptr ? nullptr : begin + used;
-    used += up_to(numbers, 16);
-    return piece;
   }
 };
 

@@ -15,30 +15,18 @@ MK_NOINLINE void few_gradient(int64_t rows, const T* a, int64_t a_step, const T*
                               int64_t left) {
   using V = Pack<T>;
   constexpr int width = Number<V>::width;
-  V sums[U][P];
-  MK_UNROLL_ALL
-  for (int u = 0; u < U; ++u) {
-    MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) sums[u][p] = splat<V>(T(0));
-  }
-  for (int64_t row = 0; row < rows; ++row, a += a_step, b += P * width) {
-    V values[P];
-    MK_UNROLL_ALL
-    for (int p = 0; p < P; ++p) values[p] = V::load(b + p * width);
-    MK_UNROLL_ALL
-    for (int u = 0; u < U; ++u) {
-      const V scalar = splat<V>(a[u]);
-      MK_UNROLL_ALL
-      for (int p = 0; p < P; ++p) sums[u][p] = fma(scalar, values[p], sums[u][p]);
-    }
-  }
+  RegisterBlock<T, U, P> block;
+  block.start([](int) { return T(0); });
+  block.add_product(
+      rows, [=](int u, int64_t row) { return a[row * a_step + u]; },
+      [=](int p, int64_t row) { return b + row * (P * width) + p * width; });
   MK_UNROLL_ALL
   for (int u = 0; u < U; ++u) {
     MK_UNROLL_ALL
     for (int p = 0; p < P; ++p) {
       T* const place = out + u * out_step + p * width;
       const int64_t here = left - p * width;
-      if (here > 0) store_part(load_part<V>(place, here) + sums[u][p], place, here);
+      if (here > 0) store_part(load_part<V>(place, here) + block.sums[u][p], place, here);
     }
   }
 }
@@ -54,7 +42,7 @@ struct FewRowsBackward {
 
   static int64_t padded(const SequenceShape& s) { return s.unit_tiles * few_tile; }
   // One more tile, so that the rows of many steps do not all meet in the same lines of the cache.
-  static int64_t entry_numbers(const SequenceShape& s) { return up_to(sequence_sums * s.hidden, 16) + few_tile; }
+  static int64_t entry_numbers(const SequenceShape& s) { return rounded_up(sequence_sums * s.hidden, 16) + few_tile; }
   static int64_t factor_numbers(const SequenceShape& s) { return sequence_sums * s.chain_h; }
   static int64_t most_entries(const SequenceShape& s) { return s.entry_steps * s.batch; }
 
@@ -63,14 +51,14 @@ struct FewRowsBackward {
     T *dh, *dcarried;  // [row][unit]: before the step that was taken last
     T* entries;        // the gradients of the sums of some steps' rows: [slot][unit], rounded as products read them
     T* packed_h;
-    int64_t numbers;
-    Shared(const SequenceShape& s, T* memory) {
-      FewPieces<T> m(memory);
-      dh = m.take(s.batch * padded(s));
-      dcarried = m.take(s.batch * padded(s));
-      entries = m.take(most_entries(s) * entry_numbers(s));
-      packed_h = s.packs_h ? m.take(padded(s) * gates * s.chain_h) : nullptr;
-      numbers = m.used;
+    int64_t bytes;
+    Shared(const SequenceShape& s, void* memory) {
+      Arena m(memory);
+      dh = m.take<T>(s.batch * padded(s));
+      dcarried = m.take<T>(s.batch * padded(s));
+      entries = m.take<T>(most_entries(s) * entry_numbers(s));
+      packed_h = s.packs_h ? m.take<T>(padded(s) * gates * s.chain_h) : nullptr;
+      bytes = m.used();
     }
   };
   // Of a member.
@@ -79,17 +67,17 @@ struct FewRowsBackward {
     T* space;          // of weights laid out on the way
     T* columns;        // of what the gradients of weights are made with, and of dx
     T* factors;        // entries as products of bfloat16 read them
-    T* symbols;        // of the entries
-    int64_t numbers;
-    Own(const SequenceShape& s, T* memory) {
-      FewPieces<T> m(memory);
-      biases = m.take(sequence_sums * padded(s));
-      lost = m.take(sequence_sums * padded(s));
-      space = m.take(few_streams * few_depth * few_tile);
-      columns = m.take(most_entries(s) * few_streams * few_tile);
-      factors = m.take(s.bfloat16 ? most_entries(s) * factor_numbers(s) : 0);
-      symbols = m.take(s.symbols ? SymbolPlaces::words(most_entries(s)) * SymbolSums<T>::numbers_of_word : 0);
-      numbers = m.used;
+    int64_t* symbols;  // of the entries
+    int64_t bytes;
+    Own(const SequenceShape& s, void* memory) {
+      Arena m(memory);
+      biases = m.take<T>(sequence_sums * padded(s));
+      lost = m.take<T>(sequence_sums * padded(s));
+      space = m.take<T>(few_streams * few_depth * few_tile);
+      columns = m.take<T>(most_entries(s) * few_streams * few_tile);
+      factors = m.take<T>(s.bfloat16 ? most_entries(s) * factor_numbers(s) : 0);
+      symbols = m.take<int64_t>(s.symbols ? SymbolPlaces::words(most_entries(s)) : 0);
+      bytes = m.used();
     }
   };
   struct Entry {
@@ -114,8 +102,8 @@ struct FewRowsBackward {
         t(tensors),
         at(shape, tensors, model, direction),
         member(of),
-        shared(shape, static_cast<T*>(of.shared)),
-        own(shape, static_cast<T*>(of.own)),
+        shared(shape, of.shared),
+        own(shape, of.own),
         tiles(shape.unit_tiles, of.number, of.members),
         input_tiles(t.dx == nullptr ? 0 : (shape.columns + few_tile - 1) / few_tile, of.number, of.members),
         begin(smaller(tiles.first * few_tile, shape.hidden)),

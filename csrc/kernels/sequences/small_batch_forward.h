@@ -20,16 +20,16 @@ struct FewRowsForward {
     T* carried;  // the state of the cell besides
     T* sums;     // of the steps whose products with x are made together, [step][row]
     T *packed_h, *packed_x;
-    int64_t numbers;
-    Shared(const SequenceShape& s, T* memory) {
-      FewPieces<T> m(memory);
+    int64_t bytes;
+    Shared(const SequenceShape& s, void* memory) {
+      Arena m(memory);
       const int64_t states = s.batch * padded(s);
       T** const all[] = {&h[0], &h[1], &carried};
-      for (T** state : all) *state = m.take(states);
-      sums = m.take(s.input_steps * s.batch * sequence_sums * padded(s));
-      packed_h = s.packs_h ? m.take(gates * padded(s) * s.chain_h) : nullptr;
-      packed_x = s.packs_x ? m.take(gates * padded(s) * s.chain_x) : nullptr;
-      numbers = m.used;
+      for (T** state : all) *state = m.take<T>(states);
+      sums = m.take<T>(s.input_steps * s.batch * sequence_sums * padded(s));
+      packed_h = s.packs_h ? m.take<T>(gates * padded(s) * s.chain_h) : nullptr;
+      packed_x = s.packs_x ? m.take<T>(gates * padded(s) * s.chain_x) : nullptr;
+      bytes = m.used();
     }
   };
   // Of a member.
@@ -37,14 +37,14 @@ struct FewRowsForward {
     T* biases;  // [slot][unit]
     T* space;   // of weights laid out on the way
     T *x, *h;   // rows as products of bfloat16 read them
-    int64_t numbers;
-    Own(const SequenceShape& s, T* memory) {
-      FewPieces<T> m(memory);
-      biases = m.take(sequence_sums * padded(s));
-      space = m.take(few_streams * few_depth * few_tile);
-      x = m.take(s.bfloat16 ? s.input_steps * s.batch * s.chain_x : 0);
-      h = m.take(s.bfloat16 ? s.batch * s.chain_h : 0);
-      numbers = m.used;
+    int64_t bytes;
+    Own(const SequenceShape& s, void* memory) {
+      Arena m(memory);
+      biases = m.take<T>(sequence_sums * padded(s));
+      space = m.take<T>(few_streams * few_depth * few_tile);
+      x = m.take<T>(s.bfloat16 ? s.input_steps * s.batch * s.chain_x : 0);
+      h = m.take<T>(s.bfloat16 ? s.batch * s.chain_h : 0);
+      bytes = m.used();
     }
   };
 
@@ -59,7 +59,7 @@ struct FewRowsForward {
   int now;                    // which of h is before the step
 
   FewRowsForward(const SequenceShape& shape, const SequenceTensors<T>& tensors, int64_t sequence, int member,
-                 int members, T* shared_memory, T* own_memory)
+                 int members, void* shared_memory, void* own_memory)
       : s(shape),
         t(tensors),
         at(shape, tensors, sequence / shape.directions, sequence % shape.directions),
@@ -73,8 +73,7 @@ struct FewRowsForward {
         now(0) {}
 
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, const SequenceMember& member) {
-    FewRowsForward f(s, t, member.sequence, member.number, member.members, static_cast<T*>(member.shared),
-                     static_cast<T*>(member.own));
+    FewRowsForward f(s, t, member.sequence, member.number, member.members, member.shared, member.own);
     f.start();
     for (int64_t k = 0; k < s.steps; ++k) {
       if (k % s.input_steps == 0) f.add_inputs(k, smaller(s.input_steps, s.steps - k));

@@ -48,7 +48,7 @@ template <class T>
 struct SymbolSums {
   static constexpr int64_t numbers_of_word = sizeof(int64_t) / sizeof(T);
   static int64_t numbers(int64_t most, int64_t wide) {
-    return up_to(most * wide, 16) + up_to(SymbolPlaces::words(most) * numbers_of_word, 16);
+    return rounded_up(most * wide, 16) + rounded_up(SymbolPlaces::words(most) * numbers_of_word, 16);
   }
 
   const int64_t wide;
@@ -56,7 +56,7 @@ struct SymbolSums {
   const SymbolPlaces places;
 
   SymbolSums(T* memory, int64_t most, int64_t row_numbers)
-      : wide(row_numbers), sums(memory), places(memory + up_to(most * row_numbers, 16), most) {}
+      : wide(row_numbers), sums(memory), places(memory + rounded_up(most * row_numbers, 16), most) {}
 
   T* row(int64_t symbol) const {
     const int64_t known = places.count(), place = places.place(symbol);

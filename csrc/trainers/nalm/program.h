@@ -6,6 +6,8 @@
 #pragma once
 #include <cstdint>
 
+#include "common/enumerations.h"
+
 namespace mk {
 
 constexpr int tile_models = 16;
@@ -14,36 +16,6 @@ constexpr int shape_numbers = 23, avoid_count = 3;
 // Counts the changes of CellOps (cell_ops.h) and of what its functions mean, for cells that are compiled apart.
 constexpr int cell_interface = 1;
 constexpr int row_columns = 5;  // validation MSE, test MSE, sparsity error, training loss, penalty
-
-enum class Cell : int64_t {
-  nau,
-  nmu,
-  real_npu,
-  nru,
-  nmru,
-  nmru_unsigned,
-  nmru_gated,
-  nru_separate,
-  npu,
-  linear,
-  relu,
-  relu6,
-  nac,
-  nac_mul,
-  nac_sigma,
-  nac_nmu,
-  nalu,
-  nalu_separate,
-  nalu_nau_nmu,
-  gnalu,
-  inalu,
-  custom,  // compiled apart, see csrc/custom
-};
-enum class Operation : int64_t { add, sub, mul, div, reciprocal, squared, root };
-enum class OptimiserKind : int64_t { adam, sgd };
-enum class Generator : int64_t { hash, philox };
-enum class Criterion : int64_t { mse, pcc, mape };
-enum class Distribution : int64_t { uniform, truncated_normal, benford };
 
 // What the parameters of one tensor share; Core::group says to which of them a parameter belongs.
 struct Group {
@@ -131,6 +103,13 @@ struct Program {
 // Trains one tile; `scratch` belongs to the calling worker.
 using TrainTile = void(const Program&, int64_t tile, void* scratch);
 
+// What an instruction set offers.  A worker needs `scratch` bytes, 64-byte aligned, which do not depend on the set.
+struct EnsembleKernels {
+  TrainTile* (*train)(const Program&);
+  int64_t (*scratch)(const Program&);
+  int64_t cell_bytes, vector_bytes;  // of CellOps and of a pack: cells that are compiled apart must have the same
+};
+
 #ifdef MK_ISA
 namespace MK_ISA {
 // The loop of one cell for a program, or nullptr if there is none.
@@ -143,15 +122,9 @@ TrainTile* train_npu(const Program&);
 // The loop for any cells, one or two layers; nullptr if the program names a cell that does not exist.
 TrainTile* train_any(const Program&);
 int64_t any_scratch_bytes(const Program&);
+
+extern const EnsembleKernels ensemble_kernels;
 }  // namespace MK_ISA
 #endif
-
-// What an instruction set offers.  A worker needs `scratch` bytes, 64-byte aligned, which do not depend on the set.
-struct EnsembleKernels {
-  TrainTile* (*train)(const Program&);
-  int64_t (*scratch)(const Program&);
-  int64_t cell_bytes, vector_bytes;  // of CellOps and of a pack: cells that are compiled apart must have the same
-};
-const EnsembleKernels& ensemble_kernels();  // of the instruction set in use
 
 }  // namespace mk

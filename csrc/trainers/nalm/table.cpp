@@ -37,7 +37,6 @@ static int64_t scratch(const Program& p) {
   return streams > any ? streams : any;
 }
 
-extern const EnsembleKernels ensemble_kernels;
 const EnsembleKernels ensemble_kernels{&train, &scratch, sizeof(CellOps<float>), vector_bytes};
 
 }  // namespace mk::MK_ISA

@@ -2,6 +2,7 @@
 // unit of the second cell on these.  The order of work and of every sum is that of train.h; sizes are known at run time
 // only and a model's numbers live in the worker's scratch memory.
 #pragma once
+#include "common/arena.h"
 #include "trainers/nalm/cell_ops.h"
 #include "trainers/nalm/draw.h"
 #include "trainers/nalm/evaluate.h"
@@ -47,7 +48,7 @@ struct AnyGrouping {
   int group(int k) const { return layers.group(k); }
 };
 
-// A worker's memory, cut in the same way for every instruction set: packs are counted as the widest.
+// A worker's memory, cut in the same way for every instruction set.
 template <class R>
 struct AnyScratch {
   using V = Pack<R>;
@@ -58,39 +59,28 @@ struct AnyScratch {
   int64_t bytes;
 
   AnyScratch(const Program& p, const Layers<R>& l, void* memory) {
-    constexpr int64_t widest = 64;
     using Ops = CellOps<R>;
-    char* next = static_cast<char*>(memory);
-    const auto numbers = [&](int64_t count) {
-      R* taken = reinterpret_cast<R*>(next);
-      next += (count * int64_t{sizeof(R)} + widest - 1) / widest * widest;
-      return taken;
-    };
-    const auto packs = [&](int64_t count) {
-      V* taken = reinterpret_cast<V*>(next);
-      next += count * widest;
-      return taken;
-    };
+    Arena m(memory);
     const int parameters = l.in_all(&Ops::parameters), gradients = l.in_all(&Ops::gradients);
     const int made_count = l.in_all(&Ops::derived);
-    stream = numbers(p.inputs * p.batch);
-    z = numbers(p.batch);
-    t = numbers(p.batch);
-    derived = numbers(int64_t{made_count} * tile_models);
-    gradient = numbers(int64_t{gradients} * tile_models);
-    x = packs(l.inputs);
-    d = packs(made_count);
-    saved = packs(l.in_all(&Ops::saved));
-    between = packs(l.hidden);
-    dbetween = packs(l.hidden);
-    sums = packs(int64_t{columns} * int64_t{sizeof(R)} / 16 * gradients);
-    raw = packs(parameters);
-    moment = packs(parameters);
-    square = packs(parameters);
-    made = packs(made_count);
-    sum = packs(gradients);
-    dp = packs(parameters);
-    bytes = next - static_cast<char*>(memory) + widest;
+    stream = m.take<R>(p.inputs * p.batch);
+    z = m.take<R>(p.batch);
+    t = m.take<R>(p.batch);
+    derived = m.take<R>(int64_t{made_count} * tile_models);
+    gradient = m.take<R>(int64_t{gradients} * tile_models);
+    x = m.take_packs<V>(l.inputs);
+    d = m.take_packs<V>(made_count);
+    saved = m.take_packs<V>(l.in_all(&Ops::saved));
+    between = m.take_packs<V>(l.hidden);
+    dbetween = m.take_packs<V>(l.hidden);
+    sums = m.take_packs<V>(int64_t{columns} * int64_t{sizeof(R)} / 16 * gradients);
+    raw = m.take_packs<V>(parameters);
+    moment = m.take_packs<V>(parameters);
+    square = m.take_packs<V>(parameters);
+    made = m.take_packs<V>(made_count);
+    sum = m.take_packs<V>(gradients);
+    dp = m.take_packs<V>(parameters);
+    bytes = m.used();
   }
 };
 

@@ -3,40 +3,19 @@
 // The threads form groups, and each group trains its models one after another.  Within a group the phases of a step are
 // divided by items, and all wait for one another between phases.  A group has no more threads than a phase has items.
 // Denormal numbers are taken as 0: late in a training most gradients are, and made an epoch four times as long.
+#include "common/arena.h"
 #include "common/denormals.h"
-#include "common/isa.h"
+#include "common/dispatch.h"
 #include "common/parallel.h"
 #include "trainers/seq2seq/program.h"
 
 namespace mk {
 
-#define MK_DECLARE(isa)                       \
-  namespace isa {                             \
-  extern const Seq2SeqKernels seq2seq_float;  \
-  extern const Seq2SeqKernels seq2seq_double; \
-  }
-MK_FOR_EACH_ISA(MK_DECLARE)
-#undef MK_DECLARE
-
 namespace {
 
-#define MK_FLOAT(isa) &isa::seq2seq_float,
-#define MK_DOUBLE(isa) &isa::seq2seq_double,
-const Seq2SeqKernels& kernels(const Seq2SeqProgram& p) {
-  static const Seq2SeqKernels* const floats[] = {MK_FOR_EACH_ISA(MK_FLOAT)};
-  static const Seq2SeqKernels* const doubles[] = {MK_FOR_EACH_ISA(MK_DOUBLE)};
-  return p.dtype == 0 ? *floats[isa_current()] : *doubles[isa_current()];
-}
-#undef MK_FLOAT
-#undef MK_DOUBLE
+const Seq2SeqKernels& kernels_of(const Seq2SeqProgram& p) { return *instruction_set().seq2seq[p.dtype == 0 ? 0 : 1]; }
 
-constexpr int64_t alignment = 64;
-constexpr int most_groups = 256;
-
-char* aligned(void* memory) {
-  const auto address = reinterpret_cast<uintptr_t>(memory);
-  return static_cast<char*>(memory) + (alignment - address % alignment) % alignment;
-}
+constexpr int most_teams = 256;
 
 // How `threads` threads divide: `groups` groups, the first ones larger by one where they do not divide evenly.
 struct Groups {
@@ -48,7 +27,7 @@ struct Groups {
     threads = available < 1 ? 1 : available;
     int64_t most = (threads + items - 1) / items;
     if (most > models) most = models;
-    if (most > most_groups) most = most_groups;
+    if (most > most_teams) most = most_teams;
     groups = static_cast<int>(most < 1 ? 1 : most);
     if (threads > groups * items) threads = static_cast<int>(groups * items);
   }
@@ -89,20 +68,22 @@ struct Training {
 
 }  // namespace
 
-void seq2seq_offsets(const Seq2SeqProgram& p, Seq2SeqOffsets& out) { kernels(p).offsets(p, out); }
+void seq2seq_offsets(const Seq2SeqProgram& p, Seq2SeqOffsets& out) { kernels_of(p).offsets(p, out); }
 
 int64_t seq2seq_train_bytes(const Seq2SeqProgram& p, int threads) {
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const Groups groups(p, threads);
-  return alignment + groups.groups * kernels(p).memory(p) + groups.threads * kernels(p).scratch(p);
+  return alignment + groups.groups * kernel.memory(p) + groups.threads * kernel.scratch(p);
 }
 
 void seq2seq_train(const Seq2SeqProgram& p, int threads, void* memory) {
-  const Seq2SeqKernels& kernel = kernels(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const Groups asked(p, threads);
   const int64_t each = kernel.memory(p), scratch_bytes = kernel.scratch(p);
-  char* const base = aligned(memory);
-  char* const scratch = base + asked.groups * each;
-  Barrier barriers[most_groups];
+  Arena arena(memory);
+  char* const base = arena.take<char>(asked.groups * each);
+  char* const scratch = arena.take<char>(asked.threads * scratch_bytes);
+  Barrier barriers[most_teams];
   parallel_team(asked.threads, [&](int member, int members) {
     const FlushedDenormals flushed;
     Groups groups = asked;
@@ -115,15 +96,17 @@ void seq2seq_train(const Seq2SeqProgram& p, int threads, void* memory) {
 }
 
 int64_t seq2seq_evaluate_bytes(const Seq2SeqProgram& p, int threads) {
-  return alignment + p.models * kernels(p).memory(p) + (threads < 1 ? 1 : threads) * kernels(p).scratch(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
+  return alignment + p.models * kernel.memory(p) + (threads < 1 ? 1 : threads) * kernel.scratch(p);
 }
 
 void seq2seq_evaluate(const Seq2SeqProgram& p, int threads, void* memory) {
-  const Seq2SeqKernels& kernel = kernels(p);
+  const Seq2SeqKernels& kernel = kernels_of(p);
   const int64_t each = kernel.memory(p), scratch_bytes = kernel.scratch(p);
   const int64_t blocks = (p.samples + block_samples - 1) / block_samples;
-  char* const base = aligned(memory);
-  char* const scratch = base + p.models * each;
+  Arena arena(memory);
+  char* const base = arena.take<char>(p.models * each);
+  char* const scratch = arena.take<char>((threads < 1 ? 1 : threads) * scratch_bytes);
   parallel_for(p.models, threads, [&](int worker, int64_t model) {
     const FlushedDenormals flushed;
     const Seq2SeqStep step{model, 0, 0, base + model * each};

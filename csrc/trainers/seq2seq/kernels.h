@@ -13,9 +13,11 @@ struct Seq2Seq {
   static void offsets(const P& p, Seq2SeqOffsets& out) { out = offsets_of(Sizes(p)); }
   static int64_t memory(const P& p) {
     const Sizes z(p);
-    return packed_bytes<T>(z) + z.blocks * Block<T>::bytes(z);
+    Arena m(nullptr);
+    Packed<T>(z, m);
+    return m.used() + z.blocks * SampleBlock<T>::bytes(z);
   }
-  static int64_t scratch(const P& p) { return Scratch<T>::bytes(Sizes(p)); }
+  static int64_t scratch(const P& p) { return Scratch<T>(Sizes(p), nullptr).bytes; }
 
   static int64_t items(const P&, int phase, int64_t valid) {
     const int64_t blocks = (valid + S - 1) / S;
@@ -29,7 +31,7 @@ struct Seq2Seq {
   static void encode_item(const P& p, const Seq2SeqStep& step, int64_t item, void*) {
     const Team<T> team(p, step);
     const int direction = static_cast<int>(item % 2);
-    const Block<T> block = team.block(item / 2);
+    const SampleBlock<T> block = team.block(item / 2);
     const int64_t H = team.z.H;
     encode_block(team, item / 2, direction);
     if (p.batch_norm)
@@ -40,7 +42,7 @@ struct Seq2Seq {
     const Team<T> team(p, step);
     const Scratch<T> scratch(team.z, memory);
     const int direction = static_cast<int>(item % 2);
-    const Block<T> block = team.block(item / 2);
+    const SampleBlock<T> block = team.block(item / 2);
     training_norm(team, 0, Normalisation<T>(scratch));
     decode_block(team, item / 2, direction, scratch);
     const int64_t H = team.z.H, first = direction * H;
@@ -82,7 +84,7 @@ struct Seq2Seq {
     const int64_t begin = index * S, left = p.samples - begin;
     const Seq2SeqStep step{model, begin, left < S ? left : S, const_cast<void*>(packed)};
     Team<T> team(p, step);
-    team.blocks = static_cast<char*>(scratch.block);
+    team.blocks = scratch.block;
     for (int d = 0; d < 2; ++d) encode_block(team, 0, d);
     running_norm(team, 0, scratch);
     for (int d = 0; d < 2; ++d) decode_block(team, 0, d, scratch);

@@ -2,7 +2,6 @@
 
 namespace mk::MK_ISA {
 
-extern const Seq2SeqKernels seq2seq_double;
 const Seq2SeqKernels seq2seq_double = Seq2Seq<double>::kernels;
 
 }  // namespace mk::MK_ISA

@@ -2,7 +2,6 @@
 
 namespace mk::MK_ISA {
 
-extern const Seq2SeqKernels seq2seq_float;
 const Seq2SeqKernels seq2seq_float = Seq2Seq<float>::kernels;
 
 }  // namespace mk::MK_ISA

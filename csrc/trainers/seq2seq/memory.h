@@ -1,16 +1,15 @@
 // Where everything lies: a model's parameters, a team's memory, a thread's scratch.  Counts are of numbers R.
 // Values of samples are stored [feature][block_samples]: the lanes of a pack are samples.
 #pragma once
+#include "common/arena.h"
 #include "common/lanes.h"
 #include "trainers/seq2seq/program.h"
 
 namespace mk::MK_ISA {
 
 constexpr int64_t S = block_samples;
-constexpr int gates = 4;     // i, f, g, o
-constexpr int row_tile = 4;  // rows that the products of products.h take at a time
-
-MK_INLINE int64_t rounded_up(int64_t value, int64_t unit) { return (value + unit - 1) / unit * unit; }
+constexpr int gate_count = 4;  // i, f, g, o
+constexpr int row_tile = 4;    // rows that the products of products.h take at a time
 
 struct Sizes {
   int64_t A, Tin, Tout, H, F, blocks;  // F = 2H features
@@ -26,7 +25,7 @@ struct Sizes {
         H(p.hidden),
         F(2 * H),
         blocks((p.batch + S - 1) / S),
-        G(gates * H),
+        G(gate_count * H),
         J(rounded_up(G, 16)),
         feature_row(rounded_up(F, 16)),
         output_row(rounded_up(A, 16)),
@@ -56,20 +55,8 @@ MK_INLINE Seq2SeqOffsets offsets_of(const Sizes& z) {
   return o;
 }
 
-// Takes pieces of memory one after another, each aligned to 64 bytes.
-struct Pieces {
-  char* next;
-  explicit Pieces(void* memory) : next(static_cast<char*>(memory)) {}
-  template <class T>
-  T* take(int64_t count) {
-    T* taken = reinterpret_cast<T*>(next);
-    next += rounded_up(count * int64_t{sizeof(T)}, 64);
-    return taken;
-  }
-};
-
 // The weights as the products read them: tiles of four rows, [rows / 4][inputs][4].  What is read forward stands there
-// times gate_scale (activations.h).
+// times the scale of its gate (cells/scaled_gates.h).
 template <class T>
 struct Packed {
   struct Direction {
@@ -80,7 +67,7 @@ struct Packed {
   } encoder[2], decoder[2];
   T *output, *output_back;
 
-  Packed(const Sizes& z, Pieces& m) {
+  Packed(const Sizes& z, Arena& m) {
     for (Direction& d : encoder) {
       d.table = m.take<T>(z.G * z.table_row);
       d.input = d.input_back = d.bias = nullptr;
@@ -112,7 +99,7 @@ struct Saved {
 };
 
 template <class T>
-struct Block {
+struct SampleBlock {
   Saved<T> encoder[2], decoder[2];
   T* decoded;                 // [Tout][F][S], by time: the decoder's states
   T* ddecoded;                // [Tout][F4][S]: gradient of the second norm's output
@@ -122,7 +109,7 @@ struct Block {
   T* gradient;                // of all parameters
   double* loss;
 
-  Block(const Sizes& z, Pieces& m) {
+  SampleBlock(const Sizes& z, Arena& m) {
     using Int = typename IntOf<T>::type;
     for (Saved<T>& s : encoder) {
       s = {m.take<Int>(z.Tin * S),     m.take<T>(z.Tin * z.G * S), m.take<T>(z.Tin * z.H * S),
@@ -146,18 +133,11 @@ struct Block {
   }
 
   static int64_t bytes(const Sizes& z) {
-    Pieces m(nullptr);
-    Block(z, m);
-    return reinterpret_cast<int64_t>(m.next);
+    Arena m(nullptr);
+    SampleBlock(z, m);
+    return m.used();
   }
 };
-
-template <class T>
-int64_t packed_bytes(const Sizes& z) {
-  Pieces m(nullptr);
-  Packed<T>(z, m);
-  return reinterpret_cast<int64_t>(m.next);
-}
 
 // What a thread needs besides.
 template <class T>
@@ -171,10 +151,11 @@ struct Scratch {
   T* dtable;            // [A + 1][J]
   T* logits;            // [output_row][S]
   T* norm[6];           // [feature_row] each
-  void* block;          // evaluation only
+  char* block;          // evaluation only
+  int64_t bytes;
 
   Scratch(const Sizes& z, void* memory) {
-    Pieces m(memory);
+    Arena m(memory);
     normed = m.take<T>(z.F * S);
     input_product = m.take<T>(z.G * S);
     dgates = m.take<T>(z.J * S);
@@ -185,10 +166,8 @@ struct Scratch {
     dtable = m.take<T>((z.A + 1) * z.J);
     logits = m.take<T>(z.output_row * S);
     for (T*& n : norm) n = m.take<T>(z.feature_row);
-    block = m.next;
-  }
-  static int64_t bytes(const Sizes& z) {
-    return reinterpret_cast<int64_t>(Scratch(z, nullptr).block) + Block<T>::bytes(z);
+    block = m.take<char>(SampleBlock<T>::bytes(z));
+    bytes = m.used();
   }
 };
 

@@ -1,18 +1,21 @@
-// Batch normalisation over the samples, and the steps, of a minibatch, in float or double.
-//   y = scale x + shift, scale = gamma / sqrt(var + eps), shift = beta - mean scale
-//   dx = scale (dy - sum(dy) / N - x^ sum(dy x^) / N),   x^ = (x - mean) / sqrt(var + eps)
-// A block keeps the mean of its values and the sum of their squared deviations from it; blocks are joined in their
-// order.
+// Batch normalisation (cells/norm.h) over the samples, and the steps, of a minibatch, in float or double.  A block
+// keeps the mean of its values and the sum of their squared deviations from it; blocks are joined in their order.
 #pragma once
+#include "cells/norm.h"
 #include "trainers/seq2seq/team.h"
 
 namespace mk::MK_ISA {
 
 template <class T>
 struct Normalisation {
-  T *scale, *shift, *mean, *inverse, *slope, *offset;  // dx = scale dy + slope (x - mean) + offset
+  using V = Pack<T>;
+  T *scale, *shift, *mean, *inverse, *slope, *offset;  // by feature, as cells/norm.h has them
   explicit Normalisation(const Scratch<T>& s)
       : scale(s.norm[0]), shift(s.norm[1]), mean(s.norm[2]), inverse(s.norm[3]), slope(s.norm[4]), offset(s.norm[5]) {}
+
+  MK_INLINE V backward(int64_t f, V x, V dy) const {
+    return BatchNorm::backward(x, dy, splat<V>(mean[f]), splat<V>(scale[f]), splat<V>(slope[f]), splat<V>(offset[f]));
+  }
 };
 
 // Statistics of H features, given as [steps] times `stride` of [H][S]; out [2][feature_row].
@@ -44,13 +47,14 @@ void join_statistics(const Team<T>& team, int n, T* mean, T* variance) {
   using V = Pack<T>;
   const int64_t steps = n == 0 ? 1 : team.z.Tout, blocks = team.used_blocks(), row = team.z.feature_row;
   const V share = splat<V>(T(1) / static_cast<T>(team.step.valid * steps));
+  const T* const statistics = team.block(0).statistics[n];
   for (int64_t f = 0; f < row; f += Number<V>::width) {
     V total = splat<V>(T(0)), squares = total;
     const auto weight = [&](int64_t b) { return splat<V>(static_cast<T>(team.valid(b) * steps)); };
-    for (int64_t b = 0; b < blocks; ++b) total = fma(weight(b), V::load(team.block(b).statistics[n] + f), total);
+    for (int64_t b = 0; b < blocks; ++b) total = fma(weight(b), V::load(team.in_block(b, statistics) + f), total);
     const V middle = total * share;
     for (int64_t b = 0; b < blocks; ++b) {
-      const T* from = team.block(b).statistics[n];
+      const T* from = team.in_block(b, statistics);
       const V d = V::load(from + f) - middle;
       squares = squares + fma(weight(b) * d, d, V::load(from + row + f));
     }
@@ -64,14 +68,14 @@ template <class T>
 void prepare_norm(const Team<T>& team, int n, const T* mean, const T* variance, const Normalisation<T>& out) {
   using V = Pack<T>;
   const T *gamma = team.parameter() + team.o.norm[n].gamma, *beta = team.parameter() + team.o.norm[n].beta;
-  const V eps = splat<V>(static_cast<T>(team.p.norm_eps)), one = splat<V>(T(1));
+  const V eps = splat<V>(static_cast<T>(team.p.norm_eps));
   for (int64_t f = 0; f < team.z.feature_row; f += Number<V>::width) {
-    const V middle = V::load(mean + f), inverse = one / sqrt(V::load(variance + f) + eps);
-    const V scale = V::load(gamma + f) * inverse;
-    scale.store(out.scale + f);
-    fma(-middle, scale, V::load(beta + f)).store(out.shift + f);
+    const V middle = V::load(mean + f);
+    const auto made = BatchNorm::prepare(middle, V::load(variance + f), V::load(gamma + f), V::load(beta + f), eps);
+    made.scale.store(out.scale + f);
+    made.shift.store(out.shift + f);
     middle.store(out.mean + f);
-    inverse.store(out.inverse + f);
+    made.inverse.store(out.inverse + f);
   }
 }
 
@@ -90,22 +94,29 @@ void training_norm(const Team<T>& team, int n, const Normalisation<T>& out) {
   prepare_norm(team, n, out.mean, out.inverse, out);
 }
 
-// The sums over the minibatch of norm n's gradient (0), and of it times the normalised values (1).
+// The sums over the minibatch of norm n's gradient, dbeta, and of it times the normalised values, dgamma.
 template <class T>
-MK_INLINE Pack<T> joined_gradient(const Team<T>& team, int n, int which, int64_t f) {
+struct JoinedGradients {
   using V = Pack<T>;
-  V sum = splat<V>(T(0));
-  const int64_t at = which * team.z.feature_row + f;
-  for (int64_t b = 0; b < team.used_blocks(); ++b) {
-    const Block<T> block = team.block(b);
-    if (n == 1) {
-      sum = sum + V::load(block.dnorm + at);
-    } else {
-      for (const T* part : block.dnorm_first) sum = sum + V::load(part + at);
-    }
+  const Team<T>& team;
+  const T* parts[2];  // of the first block: dbeta, then dgamma
+  int count;
+  JoinedGradients(const Team<T>& of, int n) : team(of), count(n == 1 ? 1 : 2) {
+    const SampleBlock<T> first = of.block(0);
+    parts[0] = n == 1 ? first.dnorm : first.dnorm_first[0];
+    parts[1] = first.dnorm_first[1];
   }
-  return sum;
-}
+  V dbeta(int64_t f) const { return sum(f); }
+  V dgamma(int64_t f) const { return sum(team.z.feature_row + f); }
+
+ private:
+  V sum(int64_t at) const {
+    V total = splat<V>(T(0));
+    for (int64_t b = 0; b < team.used_blocks(); ++b)
+      for (int k = 0; k < count; ++k) total = total + V::load(team.in_block(b, parts[k]) + at);
+    return total;
+  }
+};
 
 // What training_norm left, and slope and offset.
 template <class T>
@@ -113,11 +124,13 @@ void backward_norm(const Team<T>& team, int n, const Normalisation<T>& out) {
   using V = Pack<T>;
   training_norm(team, n, out);
   if (!team.p.batch_norm) return;
+  const JoinedGradients<T> joined(team, n);
   const V share = splat<V>(T(-1) / static_cast<T>(team.step.valid * (n == 0 ? 1 : team.z.Tout)));
   for (int64_t f = 0; f < team.z.feature_row; f += Number<V>::width) {
-    const V scale = V::load(out.scale + f) * share;
-    (scale * joined_gradient(team, n, 1, f) * V::load(out.inverse + f)).store(out.slope + f);
-    (scale * joined_gradient(team, n, 0, f)).store(out.offset + f);
+    const auto made = BatchNorm::prepare_backward(V::load(out.scale + f), V::load(out.inverse + f), joined.dgamma(f),
+                                                  joined.dbeta(f), share);
+    made.slope.store(out.slope + f);
+    made.offset.store(out.offset + f);
   }
 }
 
@@ -128,7 +141,7 @@ MK_INLINE void normalise(int64_t first, int64_t features, const Normalisation<T>
   for (int64_t f = 0; f < features; ++f) {
     const V scale = splat<V>(norm.scale[first + f]), shift = splat<V>(norm.shift[first + f]);
     for (int64_t s = 0; s < S; s += Number<V>::width)
-      fma(V::load(values + f * S + s), scale, shift).store(out + f * S + s);
+      BatchNorm::forward(V::load(values + f * S + s), scale, shift).store(out + f * S + s);
   }
 }
 
@@ -139,15 +152,12 @@ MK_INLINE void add_norm_gradient(int64_t first, int64_t features, const Normalis
                                  const T* dy, int64_t feature_row, T* sums) {
   using V = Pack<T>;
   for (int64_t f = 0; f < features; ++f) {
-    V one = splat<V>(T(0)), times = one;
+    V dgamma = splat<V>(T(0)), dbeta = dgamma;
     const V mean = splat<V>(norm.mean[first + f]), inverse = splat<V>(norm.inverse[first + f]);
-    for (int64_t s = 0; s < S; s += Number<V>::width) {
-      const V d = V::load(dy + f * S + s);
-      one = one + d;
-      times = fma(d, (V::load(values + f * S + s) - mean) * inverse, times);
-    }
-    sums[first + f] += lane_sum(one);
-    sums[feature_row + first + f] += lane_sum(times);
+    for (int64_t s = 0; s < S; s += Number<V>::width)
+      BatchNorm::gradients(V::load(values + f * S + s), V::load(dy + f * S + s), mean, inverse, dgamma, dbeta);
+    sums[first + f] += lane_sum(dbeta);
+    sums[feature_row + first + f] += lane_sum(dgamma);
   }
 }
 

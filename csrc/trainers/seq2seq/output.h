@@ -1,7 +1,7 @@
 // The linear layer, softmax and cross-entropy, for one block of samples and all steps, in float or double.
-//   loss = -log p[target], averaged over samples and steps;   dlogits = (p - onehot(target)) / (samples * steps)
+// The loss of cells/softmax.h is averaged over samples and steps.
 #pragma once
-#include "common/math.h"
+#include "cells/softmax.h"
 #include "trainers/seq2seq/norm.h"
 #include "trainers/seq2seq/products.h"
 
@@ -9,33 +9,17 @@ namespace mk::MK_ISA {
 
 // scratch.norm holds the second norm.  Fills scratch.normed and scratch.logits [A][S] for step t.
 template <class T>
-void logits_of_step(const Team<T>& team, const Block<T>& block, int64_t t, const Scratch<T>& scratch) {
+void logits_of_step(const Team<T>& team, const SampleBlock<T>& block, int64_t t, const Scratch<T>& scratch) {
   using V = Pack<T>;
   const Sizes& z = team.z;
   const T* bias = team.parameter() + team.o.output_bias;
   normalise(0, z.F, Normalisation<T>(scratch), block.decoded + t * z.F * S, scratch.normed);
-  product(z.A, z.F, team.packed.output, scratch.normed, scratch.logits);
+  product_of_samples(z.A, z.F, team.packed.output, scratch.normed, scratch.logits);
   for (int64_t a = 0; a < z.A; ++a) {
     const V b = splat<V>(bias[a]);
     for (int64_t s = 0; s < S; s += Number<V>::width)
       (V::load(scratch.logits + a * S + s) + b).store(scratch.logits + a * S + s);
   }
-}
-
-// logits [A][S] of W samples from s on become shares exp(x - largest) / sum; returns log sum + largest.
-template <class T>
-MK_INLINE Pack<T> softmax(int64_t A, int64_t s, T* logits) {
-  using V = Pack<T>;
-  V largest = V::load(logits + s), sum = splat<V>(T(0));
-  for (int64_t a = 1; a < A; ++a) largest = greater(largest, V::load(logits + a * S + s));
-  for (int64_t a = 0; a < A; ++a) {
-    const V e = exp(V::load(logits + a * S + s) - largest);
-    sum = sum + e;
-    e.store(logits + a * S + s);
-  }
-  const V share = splat<V>(T(1)) / sum;
-  for (int64_t a = 0; a < A; ++a) (V::load(logits + a * S + s) * share).store(logits + a * S + s);
-  return log(sum) + largest;
 }
 
 template <class T>
@@ -53,19 +37,22 @@ double cross_entropy(const Team<T>& team, int64_t b, int64_t t, T* logits) {
   const V share = splat<V>(T(1) / static_cast<T>(team.step.valid * z.Tout));
   double loss = 0;
   for (int64_t s = 0; s < S; s += W) {
-    T chosen[W], total[W];
-    int target[W];
+    T chosen[W], total[W], target[W];
     for (int lane = 0; lane < W; ++lane) {
-      target[lane] = s + lane < valid ? target_of(team, team.row(b, s + lane), t) : 0;
-      chosen[lane] = logits[target[lane] * S + s + lane];
+      const int symbol = s + lane < valid ? target_of(team, team.row(b, s + lane), t) : 0;
+      target[lane] = static_cast<T>(symbol);
+      chosen[lane] = logits[symbol * S + s + lane];
     }
-    softmax(z.A, s, logits).store(total);
-    for (int lane = 0; lane < W && s + lane < valid; ++lane) {
+    const auto load = [&](int64_t a) { return V::load(logits + a * S + s); };
+    const auto store = [&](int64_t a, V value) { value.store(logits + a * S + s); };
+    Softmax::forward<V>(z.A, load, store).store(total);
+    for (int lane = 0; lane < W && s + lane < valid; ++lane)
       loss += static_cast<double>(total[lane]) - static_cast<double>(chosen[lane]);
-      logits[target[lane] * S + s + lane] -= T(1);
+    const V dloss = Present<T>{valid}(s)*share, targets = V::load(target);
+    for (int64_t a = 0; a < z.A; ++a) {
+      const V here = select(targets == splat<V>(static_cast<T>(a)), splat<V>(T(1)), splat<V>(T(0)));
+      store(a, Softmax::cross_entropy_backward(load(a), here, dloss));
     }
-    const V scale = Present<T>{valid}(s)*share;
-    for (int64_t a = 0; a < z.A; ++a) (V::load(logits + a * S + s) * scale).store(logits + a * S + s);
   }
   return loss;
 }
@@ -73,22 +60,22 @@ double cross_entropy(const Team<T>& team, int64_t b, int64_t t, T* logits) {
 template <class T>
 void output_block(const Team<T>& team, int64_t b, const Scratch<T>& scratch) {
   const Sizes& z = team.z;
-  const Block<T> block = team.block(b);
+  const SampleBlock<T> block = team.block(b);
   const Normalisation<T> norm(scratch);
   T *dweight = block.gradient + team.o.output, *dbias = block.gradient + team.o.output_bias;
   training_norm(team, 1, norm);
-  clear(z.F * z.output_row, dweight);
-  clear(z.output_row, dbias);
-  clear(2 * z.feature_row, block.dnorm);
-  clear((z.output_row - z.A) * S, scratch.logits + z.A * S);
+  fill(dweight, z.F * z.output_row, T(0));
+  fill(dbias, z.output_row, T(0));
+  fill(block.dnorm, 2 * z.feature_row, T(0));
+  fill(scratch.logits + z.A * S, (z.output_row - z.A) * S, T(0));
   double loss = 0;
   for (int64_t t = 0; t < z.Tout; ++t) {
     T* dy = block.ddecoded + t * z.F4 * S;
     logits_of_step(team, block, t, scratch);
     loss += cross_entropy(team, b, t, scratch.logits);
-    product(z.F, z.A, team.packed.output_back, scratch.logits, dy);
+    product_of_samples(z.F, z.A, team.packed.output_back, scratch.logits, dy);
     add_norm_gradient(0, z.F, norm, block.decoded + t * z.F * S, dy, z.feature_row, block.dnorm);
-    transpose(z.output_row, scratch.logits, scratch.dgates_columns);
+    transpose(scratch.logits, S, z.output_row, S, scratch.dgates_columns, z.output_row);
     add_outer(z.F, z.output_row, scratch.normed, scratch.dgates_columns, dweight);
     add_columns(z.output_row, scratch.dgates_columns, dbias);
   }
@@ -97,7 +84,7 @@ void output_block(const Team<T>& team, int64_t b, const Scratch<T>& scratch) {
 
 // Evaluation: writes what is predicted and the block's score.  scratch.norm holds the second norm.
 template <class T>
-void score_block(const Team<T>& team, int64_t index, const Scratch<T>& scratch, const Block<T>& block) {
+void score_block(const Team<T>& team, int64_t index, const Scratch<T>& scratch, const SampleBlock<T>& block) {
   const Sizes& z = team.z;
   const int64_t valid = team.valid(0), model = team.step.model, blocks = (team.p.samples + S - 1) / S;
   double loss = 0;

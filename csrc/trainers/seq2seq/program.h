@@ -66,6 +66,12 @@ struct Seq2SeqKernels {
   void (*evaluate)(const Seq2SeqProgram&, int64_t model, int64_t block, const void* packed, void* scratch);
 };
 
+#ifdef MK_ISA
+namespace MK_ISA {
+extern const Seq2SeqKernels seq2seq_float, seq2seq_double;
+}  // namespace MK_ISA
+#endif
+
 void seq2seq_offsets(const Seq2SeqProgram&, Seq2SeqOffsets&);
 int64_t seq2seq_train_bytes(const Seq2SeqProgram&, int threads);
 int64_t seq2seq_evaluate_bytes(const Seq2SeqProgram&, int threads);

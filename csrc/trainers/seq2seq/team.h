@@ -14,13 +14,18 @@ struct Team {
   char* blocks;
   const int64_t block_bytes;
 
-  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s) : Team(program, s, Pieces(s.memory)) {}
+  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s) : Team(program, s, Arena(s.memory)) {}
 
   T* parameter() const { return static_cast<T*>(p.parameter) + step.model * o.count; }
   T* running(int n) const { return static_cast<T*>(p.running) + (step.model * 2 + n) * 2 * z.feature_row; }
-  Block<T> block(int64_t b) const {
-    Pieces m(blocks + b * block_bytes);
-    return Block<T>(z, m);
+  SampleBlock<T> block(int64_t b) const {
+    Arena m(blocks + b * block_bytes);
+    return SampleBlock<T>(z, m);
+  }
+  // Where block b has what the first block has at `place`.
+  template <class U>
+  const U* in_block(int64_t b, const U* place) const {
+    return reinterpret_cast<const U*>(reinterpret_cast<const char*>(place) + b * block_bytes);
   }
   int64_t used_blocks() const { return (step.valid + S - 1) / S; }
   int64_t valid(int64_t b) const { return step.valid - b * S < S ? step.valid - b * S : S; }
@@ -31,14 +36,14 @@ struct Team {
   }
 
  private:
-  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s, Pieces m)
+  Team(const Seq2SeqProgram& program, const Seq2SeqStep& s, Arena m)
       : p(program),
         step(s),
         z(program),
         o(offsets_of(z)),
         packed(z, m),
-        blocks(m.next),
-        block_bytes(Block<T>::bytes(z)) {}
+        blocks(static_cast<char*>(s.memory) + m.used()),
+        block_bytes(SampleBlock<T>::bytes(z)) {}
 };
 
 // 1 in the lanes of samples that exist, 0 behind them.
@@ -54,10 +59,5 @@ struct Present {
     return select(index < splat<V>(static_cast<T>(valid - s)), splat<V>(T(1)), splat<V>(T(0)));
   }
 };
-
-template <class T>
-MK_INLINE void clear(int64_t count, T* values) {
-  for (int64_t k = 0; k < count; ++k) values[k] = T(0);
-}
 
 }  // namespace mk::MK_ISA
