@@ -54,12 +54,8 @@ struct ScaledGates {
   // Of a cell's state, which is not scaled.
   template <class V>
   static MK_INLINE V tanh_of_state(V c) {
-    if constexpr (!is_float<V>) {
-      return PairedGates::tanh_of_state(c);
-    } else {
-      const V one = splat<V>(1), p = power(c * splat<V>(scale<float>(2)));
-      return (one - p) / (one + p);
-    }
+    const V one = splat<V>(1), p = power(c * splat<V>(scale<Real<V>>(2)));
+    return (one - p) / (one + p);
   }
 };
 

@@ -1,8 +1,8 @@
-// Trains one model per warp through the iterations of a program (csrc/trainers/nalm/program.h, with device addresses).  The
-// lanes are the samples: lane l takes samples l, l + 32, … in their order, and sums go through lane_sum, which is the
-// order of the CPU trainer.  Parameters, moments and everything that is done with them once per iteration are the same
-// in every lane, computed by all of them.  Warps share nothing and no memory is shared between lanes: all exchange is
-// by shuffles. N is the number of inputs if it is known at compile time, else 0.
+// Trains one model per warp through the iterations of a program (csrc/trainers/nalm/program.h, with device addresses).
+// The lanes are the samples: lane l takes samples l, l + 32, … in their order, and sums go through lane_sum, which is
+// the order of the CPU trainer.  Parameters, moments and everything that is done with them once per iteration are the
+// same in every lane, computed by all of them.  Warps share nothing and no memory is shared between lanes: all exchange
+// is by shuffles. N is the number of inputs if it is known at compile time, else 0.
 #pragma once
 #include "cuda/warp.h"
 

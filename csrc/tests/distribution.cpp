@@ -1,5 +1,6 @@
 // The numbers that training makes of random integers:
-//     distribution float|double 1|2   the kind as in trainers/nalm/program.h; standard input holds shape_numbers doubles,
+//     distribution float|double 1|2   the kind as in trainers/nalm/program.h; standard input holds shape_numbers
+//     doubles,
 //                                     then integers of 32 bits, a multiple of 64 of them; the output is as many reals
 #include <cstdio>
 #include <cstdlib>
