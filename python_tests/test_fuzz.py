@@ -92,16 +92,16 @@ def test_batches_make_every_call_once():
 
 
 @pytest.mark.parametrize(
-    ("table", "column"), [("rows", "best_epoch"), ("rows", "diverged"), ("curves", "epoch")]
+    ("table", "column"), [("rows", "best_epoch"), ("rows", "diverged"), ("curve", "epoch")]
 )
 @pytest.mark.parametrize("number", [3, 2**63])
 def test_no_epoch_of_a_checkpoint_is_beyond_the_last(tmp_path, table, column, number):
     file = loader_files.sequential(tmp_path)
     tensors, texts = tensor_files.read(file.path)
     state = json.loads(texts["state"])
-    state[table][1][column] = number
+    state["finished"][0][table][-1][column] = number
     tensor_files.write(file.path, tensors, {"state": json.dumps(state)})
-    with pytest.raises(ValueError, match=rf"checkpoint.*{table}\[1\].{column}: got {number}"):
+    with pytest.raises(ValueError, match=rf"checkpoint.*finished\[0\].*{column}: got {number}"):
         file.read(file.path)
 
 
