@@ -20,13 +20,12 @@ BUILT = {".so", ".pyc", ".pyo"}
 SMOKE = """
 import torch
 from mathkernels import backends, ensemble, info, nn, ops
-from mathkernels.ensemble.custom import library
 layer = nn.NMU(2, 1)
 layer(torch.rand(5, 2)).sum().backward()
 assert torch.equal(ops.nmu(torch.ones(1, 1, 2), torch.ones(1, 1, 2)), torch.ones(1, 1, 1))
 nn.LSTM(3, 4)(torch.rand(5, 2, 3))[0].sum().backward()
-task = ensemble.Task("mul")
-runs = [ensemble.Run(ensemble.NMU(), task, seed=seed, iterations=2) for seed in range(3)]
+task = ensemble.Task(interpolation="U[1,2]", extrapolation="U[2,6]", operation="mul")
+runs = [ensemble.Run(module=ensemble.NMU(), task=task, seed=seed, iterations=2) for seed in range(3)]
 ensemble.fit(runs)
 print(info.report()["mathkernels"], info.__file__)
 """
