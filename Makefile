@@ -20,8 +20,9 @@ help: ## list the targets
 demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division paper (into runs/figure-3)
 	$(BIN)/python examples/train_nalm.py --figure 3
 
+# Two tests at a time share the cores: threads that wait must sleep.
 test: $(VENV)/with-test ## install and run the tests
-	$(BIN)/pytest python_tests
+	OMP_WAIT_POLICY=passive $(BIN)/pytest python_tests -n auto --dist worksteal
 
 package: $(VENV)/with-torch ## build the sdist and, from it alone, the wheel (into build/dist); check both
 	rm -rf build/dist

@@ -23,6 +23,7 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
 import torch
 from torch import Tensor, nn
 
+from mathkernels import backends
 from mathkernels import nn as mk
 from mathkernels.data import adding
 from mathkernels.experiment import command_line, configuration, loop
@@ -119,6 +120,8 @@ def work(args: argparse.Namespace) -> int:
     config = described(args)
     keep_memory()
     torch.set_num_threads(args.threads or torch.get_num_threads())
+    if torch.device(args.device).type == "cuda":
+        backends.enable("torch")  # our LSTM has no kernel there
     with flushed_denormals():
         if args.mode == "validate":
             validate(config, args)
