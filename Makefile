@@ -26,7 +26,7 @@ test: $(VENV)/with-test ## install and run the tests
 
 package: $(VENV)/with-torch ## build the sdist and, from it alone, the wheel (into build/dist); check both
 	rm -rf build/dist
-	$(BIN)/pip install build
+	$(BIN)/pip install build numpy
 	$(BIN)/python -m build --outdir build/dist .
 	$(BIN)/python scripts/check_package.py build/dist
 
