@@ -175,8 +175,8 @@ def _cost(timing: Mapping[str, Any], known: Mapping[str, Rival]) -> Iterator[str
     yield (
         f"Measured on {timing['machine']}; {versions}. The plain loop is what a paper's script does: one "
         "model, torch.nn, autograd, torch.optim, one thread. Its time is estimated from a rate measured by "
-        "benchmarks/report.py, perhaps on another machine, for the case in the last column: the module itself, "
-        "or the one with the most similar arithmetic. It does not count the loop's evaluations.\n"
+        "benchmarks/report.py, perhaps on another machine, for the case in the last column: the module "
+        "itself, or the one with the most similar arithmetic. It does not count the loop's evaluations.\n"
     )
 
 
