@@ -61,14 +61,14 @@ void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l
 struct SequenceCall {
   SequenceKind kind;
   Dtype dtype;
-  bool bfloat16;  // weights and what they meet in products are rounded to bfloat16; sums and states stay float32
-  bool symbols;   // x holds int64 in [0, I) in place of one-hot rows
+  bool bfloat16;   // weights and what they meet in products are rounded to bfloat16; sums and states stay float32
+  bool token_ids;  // x holds int64 in [0, I) in place of one-hot rows
   int64_t models, directions, steps, batch, inputs, hidden;
   int threads;
 };
 
-// x (E,T,B,I), with symbols (E,T,B); weight_ih (E,D,G*H,I), weight_hh (E,D,G*H,H); bias_ih, bias_hh (E,D,G*H), both or
-// neither; h0, c0 (E,D,B,H), null for zeros, c0 of an LSTM only.  lengths (E,B) or null: row b takes its first
+// x (E,T,B,I), with token ids (E,T,B); weight_ih (E,D,G*H,I), weight_hh (E,D,G*H,H); bias_ih, bias_hh (E,D,G*H), both
+// or neither; h0, c0 (E,D,B,H), null for zeros, c0 of an LSTM only.  lengths (E,B) or null: row b takes its first
 // lengths[b] steps, beyond which x is not looked at, y and cells are 0, and the second direction has not begun.
 struct SequenceInputs {
   const void *x, *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
@@ -92,7 +92,7 @@ struct SequenceGradients {
 struct SequenceSaved {
   const void *y, *gates, *cells;
 };
-// In the shapes of the inputs, each null where it is not wanted; dx is null with symbols.
+// In the shapes of the inputs, each null where it is not wanted; dx is null with token ids.
 struct SequenceInputGradients {
   void *dx, *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh, *dh0, *dc0;
 };

@@ -19,7 +19,7 @@ using Double = CellFunctions<Custom, double>;
 using V = Pack<double>;
 constexpr int width = Number<V>::width;
 
-// Cuts one piece of memory into arrays of packs, with a guard behind each.
+// Cuts one piece of memory into arrays of packs, with a guard after each.
 struct Arrays {
   static constexpr int count = 8;
   static constexpr double guard = 0x1.5p+1000;
@@ -34,7 +34,7 @@ struct Arrays {
     next = first + packs + 1;
     return first;
   }
-  // 1 + the array behind whose end something was written, or 0.
+  // 1 + the array beyond whose end something was written, or 0.
   int overrun() const {
     for (int k = 0; k < count; ++k)
       for (int l = 0; l < width; ++l)

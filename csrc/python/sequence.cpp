@@ -6,12 +6,12 @@
 
 namespace {
 
-mk::SequenceCall sequence_call(int kind, int dtype, bool bfloat16, bool symbols, int64_t models, int64_t directions,
+mk::SequenceCall sequence_call(int kind, int dtype, bool bfloat16, bool token_ids, int64_t models, int64_t directions,
                                int64_t steps, int64_t batch, int64_t inputs, int64_t hidden, int threads) {
   return {static_cast<mk::SequenceKind>(kind),
           static_cast<mk::Dtype>(dtype),
           bfloat16,
-          symbols,
+          token_ids,
           models,
           directions,
           steps,

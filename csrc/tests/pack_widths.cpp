@@ -22,7 +22,7 @@ namespace {
 
 constexpr int inputs = 2, models = 11, slots = 3, iterations = 40, evaluation_samples = 1003;
 
-// Of the models that the tile holds; what stands behind them depends on the width.
+// Of the models that the tile holds; what lies beyond them depends on the width.
 void print_bits(const char* name, const std::vector<float>& values) {
   for (size_t k = 0; k < values.size(); ++k) {
     if (k % tile_models >= models) continue;

@@ -32,7 +32,7 @@ EPSILON = 2.0**-23  # eps32 of the papers: the spacing of float32 at 1
 
 @dataclass(frozen=True, kw_only=True)
 class NAU:
-    """Neural addition unit (Madsen & Johansen 2020): z = W x, W drawn to {-1, 0, 1}.
+    """Neural addition unit (Madsen & Johansen 2020): z = W x, W regularised towards {-1, 0, 1}.
 
     ``penalty`` weighs mean(min(|W|, |1 - |W||)), times the run's ramp.
     """
@@ -46,7 +46,7 @@ class NAU:
 
 @dataclass(frozen=True, kw_only=True)
 class NMU:
-    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i), W to 0 or 1."""
+    """Neural multiplication unit (Madsen & Johansen 2020): z = prod_i (W_i x_i + 1 - W_i)."""
 
     name: ClassVar[str] = "NMU"
     penalty: float = 10.0
@@ -64,7 +64,7 @@ class RealNPU:
         init: "xavier" is U(-b, b) with b = sqrt(6 / (I + O)); "xavier-constrained" has b limited to 0.5.
         epsilon: added to |x| in training and evaluation.
         weight_penalty: weighs the discretisation of W, times the run's ramp.
-        weight_target: "signed-unit" draws W to {-1, 1}, "ternary" to {-1, 0, 1}.
+        weight_target: "signed-unit" pulls W towards {-1, 1}, "ternary" towards {-1, 0, 1}.
         gate_penalty: weighs mean(min(|g|, |1 - g|)), times the run's ramp.
         norm: the norm penalty over W and g, or None.
     """

@@ -35,7 +35,7 @@ class Restarts:
 
     At logged iterations that ``every`` divides, once more than ``window`` validation errors are stored since
     the start or the last restart: if mean(first half) <= mean(second half) + deviation(second half) and
-    mean(second half) > ``above``, the parameters are drawn again behind that iteration's update. The
+    mean(second half) > ``above``, the parameters are drawn again after that iteration's update. The
     deviation is that of the whole half. The optimiser's moments and the schedules go on, since the source
     does not say otherwise, and the best row stays the best of all starts.
 

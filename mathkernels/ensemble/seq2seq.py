@@ -20,7 +20,7 @@ from mathkernels.ensemble.run import CALL_SECONDS, deferred_interrupt
 DTYPES = (torch.float32, torch.float64)
 BETA1, BETA2 = 0.9, 0.999
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
-MOST_SYMBOLS = 127  # a symbol is an int8
+MOST_TOKENS = 127  # a token id is an int8
 LONGEST, MOST_UNITS, MOST_THREADS = 10**6, 16_384, 4096
 MOST_UPDATES = 2**53  # whole numbers of float64, from which Adam's steps are computed
 INTEGER = "{name}: got {given}, needs an integer, {right}"
@@ -50,15 +50,17 @@ def _not_negative(what: str, tensor: Tensor) -> None:
 
 
 class Seq2SeqEnsemble:
-    """E models that read ``steps_in`` symbols and write ``steps_out``, trained together in compiled calls.
+    """E models that read ``steps_in`` tokens and write ``steps_out``, trained together in compiled calls.
 
-    Symbols (N,Tin) -> bidirectional LSTM of ``hidden`` units -> last states (N,2H) -> batch norm -> the same
-    at each of Tout steps -> bidirectional LSTM (N,Tout,2H) -> batch norm -> linear (N,Tout,A) -> softmax. The
-    loss is the cross-entropy, averaged over samples and steps; Adam is Keras', whose eps stands outside the
-    bias correction. A model's numbers depend on its seed and data only, not on the others or on ``threads``.
+    Token ids (N,Tin) -> bidirectional LSTM of ``hidden`` units -> last states (N,2H) -> batch norm -> the
+    same at each of Tout steps -> bidirectional LSTM (N,Tout,2H) -> batch norm -> linear (N,Tout,A) ->
+    softmax. The loss is the cross-entropy, averaged over samples and steps; Adam is Keras', whose eps
+    stands outside the bias correction. A model's numbers depend on its seed and data only, not on the
+    others or on ``threads``.
+    All tensors are on the CPU; there is no GPU kernel.
 
     Args:
-        alphabet: A, how many symbols there are, 1 to 127.
+        alphabet: A, how many tokens there are, 1 to 127.
         steps_in, steps_out: Tin and Tout, lengths of inputs and targets, up to 65,536.
         hidden: H, units of each LSTM in each direction, up to 4,096.
         seeds: one model for each, from 0 to 2**63 - 1; a seed draws the first values as Keras does.
@@ -90,7 +92,7 @@ class Seq2SeqEnsemble:
             _count(what, given, LONGEST) for what, given in (("steps_in", steps_in), ("steps_out", steps_out))
         )
         hidden = _count("hidden", hidden, MOST_UNITS)
-        alphabet = _count("alphabet", alphabet, MOST_SYMBOLS, "symbols")
+        alphabet = _count("alphabet", alphabet, MOST_TOKENS, "tokens")
         batch_norm = bool(batch_norm) if isinstance(batch_norm, np.bool_) else batch_norm
         flag("batch_norm", batch_norm)
         fits = isinstance(dtype, torch.dtype) and dtype in DTYPES
@@ -144,8 +146,8 @@ class Seq2SeqEnsemble:
         """Take one pass over the samples in the given order, one update for each minibatch.
 
         Args:
-            inputs: int8 (N,Tin), symbols from 0 to A - 1; -1 stands for a row of zeros.
-            targets: int8 (N,Tout), symbols from 0 to A - 1.
+            inputs: int8 (N,Tin), token ids from 0 to A - 1; -1 stands for a row of zeros.
+            targets: int8 (N,Tout), token ids from 0 to A - 1.
             order: int64 (E,M), which samples each model takes, minibatch by minibatch.
             batch: samples in a minibatch; the last one may be smaller.
 
@@ -178,7 +180,7 @@ class Seq2SeqEnsemble:
         return loss / samples
 
     def predict(self, inputs: Tensor) -> Tensor:
-        """Return the likeliest symbols, int8 (E,N,Tout), for inputs int8 (N,Tin), by running statistics."""
+        """Return the likeliest token ids, int8 (E,N,Tout), for inputs int8 (N,Tin), by running statistics."""
         inputs = self._inputs(inputs)
         predicted = torch.empty(self.models, len(inputs), self.steps_out, dtype=torch.int8)
         program = self._program(1, len(inputs))
@@ -188,7 +190,7 @@ class Seq2SeqEnsemble:
         return predicted
 
     def evaluate(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the loss, the share of right characters, and that of right sequences, float64 (E,) each."""
+        """Return the loss, the fractions of right characters and of right sequences, float64 (E,) each."""
         inputs, targets = self._inputs(inputs), self._targets(targets, len(inputs))
         samples = len(inputs)
         require(samples > 0, "inputs", tuple(inputs.shape), "at least one sample")
@@ -361,16 +363,16 @@ class Seq2SeqEnsemble:
     # -- data
 
     def _inputs(self, inputs: Tensor) -> Tensor:
-        return self._symbols(inputs, "inputs", self.steps_in, -1)
+        return self._token_ids(inputs, "inputs", self.steps_in, -1)
 
     def _targets(self, targets: Tensor, samples: int) -> Tensor:
-        targets = self._symbols(targets, "targets", self.steps_out, 0)
+        targets = self._token_ids(targets, "targets", self.steps_out, 0)
         require(
             len(targets) == samples, "targets", tuple(targets.shape), f"one row for each of {samples} inputs"
         )
         return targets
 
-    def _symbols(self, given: Tensor, what: str, steps: int, lowest: int) -> Tensor:
+    def _token_ids(self, given: Tensor, what: str, steps: int, lowest: int) -> Tensor:
         if not isinstance(given, Tensor):
             raise TypeError(f"{what}: got {type(given).__name__}, needs an int8 tensor (N,{steps})")
         fits = given.dtype == torch.int8 and given.dim() == 2 and given.shape[1] == steps
@@ -378,7 +380,7 @@ class Seq2SeqEnsemble:
         require(fits and given.device.type == "cpu", what, f"{given.dtype} {tuple(given.shape)}", right)
         if given.numel():
             low, high = _bounds(given)
-            right = f"symbols from {lowest} to {self.alphabet - 1}"
+            right = f"token ids from {lowest} to {self.alphabet - 1}"
             require(low >= lowest and high < self.alphabet, what, low if low < lowest else high, right)
         return given.contiguous()
 

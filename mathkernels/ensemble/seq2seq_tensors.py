@@ -62,11 +62,11 @@ def places(offsets: dict[Any, Any], alphabet: int, hidden: int, batch_norm: bool
             found[f"{layer}.weight_ih_l0{suffix}"] = at[0] + torch.arange(inputs) * row + columns[:, None]
             found[f"{layer}.weight_hh_l0{suffix}"] = at[1] + unit * row + columns[:, None]
             found[f"{layer}.bias_ih_l0{suffix}"] = at[2] + columns
-    features, symbols = torch.arange(2 * hidden), torch.arange(alphabet)
+    features, tokens = torch.arange(2 * hidden), torch.arange(alphabet)
     for index, norm in enumerate(NORMS if batch_norm else ()):
         gamma, beta = offsets["norm", index]
         found[f"{norm}.weight"], found[f"{norm}.bias"] = gamma + features, beta + features
     weight, bias = offsets["output"]
-    found["output.weight"] = weight + features * offsets["output_row"] + symbols[:, None]
-    found["output.bias"] = bias + symbols
+    found["output.weight"] = weight + features * offsets["output_row"] + tokens[:, None]
+    found["output.bias"] = bias + tokens
     return found

@@ -44,7 +44,7 @@ class Tensor(NamedTuple):
     """One tensor (O, columns) of a layer.
 
     ``penalty`` is weighed by ``strength`` and averaged over the entries, or summed if not ``mean``. It
-    follows the run's ramp, or counts in full behind iteration ``after``; with ``below``, while the last
+    follows the run's ramp, or counts in full after iteration ``after``; with ``below``, while the last
     validation error is below that.
     """
 

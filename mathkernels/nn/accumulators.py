@@ -20,6 +20,7 @@ class NAC(PackedLayer):
     Parameters: ``weight_hat`` and ``m_hat``, each ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
     Initial values: U(-r, r), r such that W has the variance of Glorot & Bengio 2010.
     Source: Trask et al. 2018, *Neural Arithmetic Logic Units*, eq. 1; Madsen & Johansen 2020 for r.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         models: E independent models in one call.
@@ -61,6 +62,7 @@ class NACMul(NAC):
     z = exp(sum_i W_i ln(|x_i| + epsilon)) with W = tanh(weight_hat) sigmoid(m_hat). The sign of x is lost.
 
     Shapes, parameters, initial values and source as in `NAC`.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         epsilon: added to |x|.
@@ -97,6 +99,7 @@ class NACSigma(NACMul):
     Parameter: ``weight_hat``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
     Initial values: normal with mean 0 and variance 2 / (I + O).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         epsilon: added to |x|.
@@ -117,11 +120,12 @@ class NACSigma(NACMul):
 
 
 class NACNMU(Unit):
-    """Multiplicative accumulator trained as an NMU: W is drawn to 0 and 1, z as in `NACMul`.
+    """Multiplicative accumulator trained as an NMU: W regularised towards {0, 1}, z as in `NACMul`.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``. Initial values: U(0.25, 0.75).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.

@@ -132,6 +132,7 @@ class LSTMCell(_Cell):
     order i, f, g, o, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.LSTMCell load and the other way
     round.
     Source: Hochreiter & Schmidhuber 1997, *Long Short-Term Memory*; Gers et al. 2000, *Learning to Forget*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         models: E independent models in one call.
@@ -166,6 +167,7 @@ class GRUCell(_Cell):
     Parameters: ``weight_ih`` (3H, I), ``weight_hh`` (3H, H), ``bias_ih``, ``bias_hh`` (3H), gates in the
     order r, z, n, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.GRUCell load and the other way round.
     Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         models: E independent models in one call.

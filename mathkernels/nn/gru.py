@@ -24,6 +24,7 @@ class GRU(SequenceLayer):
     gates in the order r, z, n, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.GRU load and the other
     way round.
     Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         dropout: probability of zeroing an output of every layer but the last, in training mode.

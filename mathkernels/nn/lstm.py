@@ -24,6 +24,7 @@ class LSTM(SequenceLayer):
     gates in the order i, f, g, o, all U(-1/sqrt(H), 1/sqrt(H)). State dicts of torch.nn.LSTM load and the
     other way round.
     Source: Hochreiter & Schmidhuber 1997, *Long Short-Term Memory*; Gers et al. 2000, *Learning to Forget*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         dropout: probability of zeroing an output of every layer but the last, in training mode.

@@ -28,6 +28,7 @@ class NALU(PackedLayer):
     Initial values: weights as in `NAC`, `NAU` and `NMU`, the gate U(-r, r) with r = sqrt(6 / (I + O)).
     Sources: Trask et al. 2018, *Neural Arithmetic Logic Units*, eq. 2; Madsen & Johansen 2020 for separate
     weights, the NAU and the NMU.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         shared: whether both paths use the same weights; by default NACs do. An NAU and an NMU cannot.
@@ -108,6 +109,7 @@ class GNALU(PackedLayer):
     Parameters: ``weight_hat``, ``m_hat``, ``gate``, each ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
     Initial values as in `NALU`.
     Source: Mistry, Farrahi & Hare 2022, *A Primer for Neural Arithmetic Logic Modules*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         epsilon: added to |x| in the logarithm.
@@ -159,6 +161,7 @@ class INALU(PackedLayer):
     ``(O,)``; all with a leading E with ``models=E``.
     Initial values: normal with deviation 0.2 and mean 0.88 (weight_hat), 0.5 (m_hat), 0 (gate).
     Source: Schloer, Ring & Hotho 2020, *iNALU: Improved Neural Arithmetic Logic Unit*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         epsilon: the smallest |x| that the logarithm sees.

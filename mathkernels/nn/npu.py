@@ -23,6 +23,7 @@ class NPU(RealNPU):
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameters: those of `RealNPU` and ``imaginary``, the V, ``(O, I)`` or ``(E, O, I)``, 0 at first.
     Sources: Heim, Pevny & Smidl 2020, *Neural Power Units*; Mistry, Farrahi & Hare 2021 for the options.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         clip: what `clamp_` clamps: "none", or some of "w" (weight to [-1, 1]), "i" (imaginary to [-1, 1]) and

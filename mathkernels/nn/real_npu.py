@@ -23,13 +23,14 @@ class RealNPU(ArithmeticLayer):
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameters: ``weight``, ``(O, I)`` or ``(E, O, I)``; ``gate``, ``(I,)`` or ``(E, I)``, 0.5 at first.
     Sources: Heim, Pevny & Smidl 2020, *Neural Power Units*; Mistry, Farrahi & Hare 2021 for the options.
+    On a GPU: the Triton kernel; `regularizer` needs ``backends.enable("torch")``.
 
     Args:
         clip: what `clamp_` clamps: "none", "g" (gate to [0, 1]), "w" (weight to [-1, 1]) or "wg".
         init: "xavier" is U(-b, b) with b = sqrt(6 / (I + O)); "xavier-constrained" has b limited to 0.5.
         epsilon: added to |x|, in training and evaluation.
         weight_penalty: weighs the discretisation of the weight in `regularizer`.
-        weight_target: "signed-unit" draws the weight to -1 and 1, "ternary" to -1, 0 and 1.
+        weight_target: "signed-unit" pulls the weight towards -1 and 1, "ternary" towards -1, 0 and 1.
         gate_penalty: weighs mean(min(|g|, |1 - g|)) in `regularizer`.
         norm_order: 1 sums absolute values in the norm term, 2 takes the Euclidean norm of each tensor.
         models: E independent models in one call.

@@ -32,6 +32,7 @@ class RecurrentUnit(nn.Module):
     Shapes: ``(T, B)`` -> all states ``(T, B)``; with ``models=E``: ``(E, T, B)`` -> ``(E, T, B)``.
     Parameters: those of the layer of two inputs and one output, which is the attribute ``unit``.
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, section 4.2 (sequential MNIST).
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         unit: "NAC", "NACMul", "NACSigma", "NACNMU", "NALU" (shared weights), "NAU" or "NMU".

@@ -45,6 +45,7 @@ class NAU(Unit):
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
     Initial values: U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 7.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         penalty: weighs mean(min(|W|, |1 - |W||)) in `regularizer`.
@@ -65,11 +66,14 @@ class NAU(Unit):
 
 
 class NMU(Unit):
-    """Neural multiplication unit: learns products, z = prod_i (W_i x_i + 1 - W_i) with W drawn to 0 and 1.
+    """Neural multiplication unit: learns products, z = prod_i (W_i x_i + 1 - W_i).
+
+    W is regularised towards {0, 1}.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``. Initial values: U(0.25, 0.75).
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, eq. 9.
+    On a GPU: the Triton kernel; `regularizer` needs ``backends.enable("torch")``.
 
     Args:
         penalty: weighs mean(min(|W|, |1 - W|)) in `regularizer`.
@@ -97,6 +101,7 @@ class NRU(Unit):
     Parameter: ``weight``, ``(O, I)``, or ``(E, O, I)`` with ``models=E``.
     Initial values: U(-r, r) with r = min(0.5, sqrt(6 / (I + O))).
     Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         separate_signs: multiply magnitudes, and signs to the power of the rounded weight, apart.
@@ -138,12 +143,13 @@ class NRU(Unit):
 
 
 class NMRU(Unit):
-    """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W drawn to 0 and 1.
+    """Neural multiplicative reciprocal unit: an NMU on u = [x, 1/(x + epsilon)], W regularised to {0, 1}.
 
     Shapes: ``(*, I)`` -> ``(*, O)``; with ``models=E``: ``(E, *, I)`` -> ``(E, *, O)``.
     Parameters: ``weight``, ``(O, 2I)``, or ``(E, O, 2I)`` with ``models=E``, of x, then of 1/x; if gated
     ``gate``, ``(2I,)`` or ``(E, 2I)``. Initial values: U(0.25, 0.75), gates 0.5.
     Source: Mistry, Farrahi & Hare 2021, *Learning Division with Neural Arithmetic Logic Modules*.
+    On a GPU: refused, unless ``backends.enable("torch")`` lets plain torch compute it.
 
     Args:
         sign_retrieval: multiply magnitudes and bring the sign back by a cosine (the paper's NMRU).

@@ -70,6 +70,7 @@ def clipped_reciprocal(x: Tensor, limit: float) -> Tensor:
 
     Raises:
         ValueError: the limit is not a positive finite number.
-        TypeError: the dtype is not supported.
+        TypeError: the dtype is not supported, or the tensor is on a GPU and plain torch is not enabled by
+            ``backends.enable("torch")``.
     """
     return _op(x, limit)

@@ -1,4 +1,4 @@
-"""Penalties that draw weights to whole numbers (Madsen & Johansen 2020; Mistry et al. 2021), for E models."""
+"""Penalties that pull weights towards whole numbers (Madsen & Johansen 2020; Mistry et al. 2021)."""
 
 import math
 
@@ -81,6 +81,7 @@ def discretisation(weight: Tensor, kind: str) -> Tensor:
 
     Raises:
         ValueError: the kind is unknown, or weight has no model axis.
-        TypeError: the dtype is not supported.
+        TypeError: the dtype is not supported, or the tensor is on a GPU and plain torch is not enabled by
+            ``backends.enable("torch")``.
     """
     return _op(weight, kind)

@@ -59,7 +59,8 @@ def gru(
     Raises:
         ValueError: shapes disagree, one bias is missing, or a token id or a length is out of its range; the
             message names it.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
 
     Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*; the reset gate is
     applied after the product with W_hn, as in torch and cuDNN.

@@ -26,6 +26,7 @@ def inalu(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("inalu", x, weight, epsilon)

@@ -79,7 +79,8 @@ def lstm(
     Raises:
         ValueError: shapes disagree, one bias is missing, or a token id or a length is out of its range; the
             message names it.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
 
     Source: Hochreiter & Schmidhuber 1997, *Long Short-Term Memory*; forget gate: Gers, Schmidhuber & Cummins
     2000, *Learning to Forget*.

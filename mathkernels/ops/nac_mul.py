@@ -28,7 +28,8 @@ def nac_mul(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nac_mul", x, weight, epsilon)
 
@@ -48,7 +49,8 @@ def nac_sigma(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nac_sigma", x, weight, epsilon)
 
@@ -68,6 +70,7 @@ def nac_nmu(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nac_nmu", x, weight, epsilon)

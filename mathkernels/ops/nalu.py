@@ -27,7 +27,8 @@ def nalu(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nalu", x, weight, epsilon)
 
@@ -46,7 +47,8 @@ def nalu_separate(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nalu_separate", x, weight, epsilon)
 
@@ -65,7 +67,8 @@ def nalu_nau_nmu(x: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nalu_nau_nmu", x, weight)
 
@@ -83,6 +86,7 @@ def gnalu(x: Tensor, weight: Tensor, epsilon: float = EPSILON) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("gnalu", x, weight, epsilon)

@@ -50,7 +50,8 @@ def nmru(
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nmru", x, weight, epsilon, training, sign_retrieval)
 
@@ -74,6 +75,7 @@ def nmru_gated(
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nmru_gated", x, weight, epsilon, training, gate=gate)

@@ -32,6 +32,7 @@ def npu(x: Tensor, weight: Tensor, gate: Tensor, epsilon: float = EPSILON) -> Te
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("npu", x, weight, epsilon, gate=gate)

@@ -23,7 +23,8 @@ def nru(x: Tensor, weight: Tensor, training: bool = True) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nru", x, weight, training)
 
@@ -44,6 +45,7 @@ def nru_separate(x: Tensor, weight: Tensor, training: bool = True) -> Tensor:
 
     Raises:
         ValueError: shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
     """
     return apply_unit("nru_separate", x, weight, training)

@@ -33,7 +33,8 @@ def recurrent_unit(
 
     Raises:
         ValueError: the unit is unknown, or shapes disagree; the message names each of them.
-        TypeError: dtypes or devices differ or are not supported.
+        TypeError: dtypes or devices differ or are not supported. CUDA tensors are not, unless
+            ``backends.enable("torch")`` lets plain torch compute them.
 
     Source: Madsen & Johansen 2020, *Neural Arithmetic Units*, section 4.2.
     """

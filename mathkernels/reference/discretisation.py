@@ -1,4 +1,4 @@
-"""Penalties that draw weights to whole numbers: what `mathkernels.ops.discretisation` means."""
+"""Penalties that pull weights towards whole numbers: what `mathkernels.ops.discretisation` means."""
 
 import torch
 from torch import Tensor

@@ -17,9 +17,9 @@ Parameters = dict[str, Tensor]
 NORM_EPS, NORM_MOMENTUM = 1e-3, 0.99
 
 
-def one_hot(symbols: Tensor, alphabet: int, dtype: torch.dtype) -> Tensor:
+def one_hot(ids: Tensor, alphabet: int, dtype: torch.dtype) -> Tensor:
     """Symbols (B,T) -> (B,T,A); -1 becomes a row of zeros."""
-    return (symbols[..., None] == torch.arange(alphabet)).to(dtype)
+    return (ids[..., None] == torch.arange(alphabet)).to(dtype)
 
 
 def lstm(x: Tensor, weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def batch_norm(x: Tensor, parameters: Parameters, norm: str, training: bool) -> 
 
 
 def seq2seq_logits(parameters: Parameters, inputs: Tensor, steps_out: int, training: bool) -> Tensor:
-    """inputs (B,Tin) of symbols -> logits (B,Tout,A)."""
+    """token ids (B,Tin) -> logits (B,Tout,A)."""
     weight = parameters["output.weight"]
     _, x = bidirectional(one_hot(inputs, len(weight), weight.dtype), parameters, "encoder")
     x = batch_norm(x, parameters, "encoder_norm", training)

@@ -174,7 +174,7 @@ struct Layer {
     for (int64_t k = 0; k < count; ++k) partial[k] = partial[k] + lane_sum(sums[k]);
   }
 
-  // Gradients of some outputs of a chunk's rows into the panel, zeros behind the last row.
+  // Gradients of some outputs of a chunk's rows into the panel, zeros after the last row.
   static void load_gradients(const LayerShape& s, const LayerTensors<T>& t, int64_t row, int64_t rows, int64_t first,
                              Scratch& m) {
     const int64_t outputs = outputs_from(s, first);

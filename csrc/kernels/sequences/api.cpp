@@ -10,8 +10,8 @@ namespace {
 constexpr int64_t worth_threads = 65536;       // multiply-adds; a call with fewer costs less than starting a team
 constexpr int64_t weights_of_cache = 1 << 20;  // bytes of weights that stay in a core's own cache
 constexpr int64_t partial_bytes = 1 << 24;     // of partial sums that are in memory at once, where threads need no more
-constexpr int64_t few_rows = 8;                // rows up to which lanes are units
-constexpr int64_t few_steps = 2;               // steps up to which they are with up to most_few_rows
+constexpr int64_t usual_small_batch = 8;       // rows up to which lanes are units
+constexpr int64_t short_steps = 2;             // steps up to which they are with up to most_small_batch
 constexpr int64_t input_rows = 16;             // rows whose products with x are made together, where they are few
 constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
 constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
@@ -46,12 +46,12 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   s.batch = call.batch;
   s.inputs = call.inputs;
   s.hidden = call.hidden;
-  s.symbols = call.symbols;
+  s.token_ids = call.token_ids;
   s.bfloat16 = call.bfloat16;
-  s.columns = call.symbols ? 0 : call.inputs;
+  s.columns = call.token_ids ? 0 : call.inputs;
   const int64_t unit = call.bfloat16 ? 2 : 1;
-  s.chain_x = rounded_up(s.columns, unit);
-  s.chain_h = rounded_up(call.hidden, unit);
+  s.depth_x = rounded_up(s.columns, unit);
+  s.depth_h = rounded_up(call.hidden, unit);
   s.pairs = call.bfloat16 && bfloat16_pairs(set);
   // small panels where large ones would leave a second thread without work
   s.panel_rows = call.batch <= 32 ? 16 : 32;
@@ -69,8 +69,8 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   s.tile = tile_of(call);
   s.tiles = parts(call.hidden, s.tile);
   s.item_directions = dx ? call.directions : 1;
-  s.few_rows = call.batch <= (call.steps <= few_steps ? most_few_rows : few_rows);
-  if (s.few_rows) {
+  s.small_batch = call.batch <= (call.steps <= short_steps ? most_small_batch : usual_small_batch);
+  if (s.small_batch) {
     s.unit_tiles = parts(call.hidden, 16);
     s.input_steps = steps_of(call, input_rows);
     s.entry_steps = steps_of(call, gradient_rows);
@@ -84,7 +84,7 @@ int team(const SequenceCall& call) {
   const auto product = [](double a, int64_t b) { return a * static_cast<double>(b); };  // of integers it may overflow
   const double rows = product(product(static_cast<double>(call.models * call.directions), call.steps), call.batch);
   const double work =
-      product(product(rows, call.hidden), gates(call) * (call.hidden + (call.symbols ? 0 : call.inputs)));
+      product(product(rows, call.hidden), gates(call) * (call.hidden + (call.token_ids ? 0 : call.inputs)));
   return work < worth_threads || call.threads < 1 ? 1 : call.threads;
 }
 // How many of them get an item.
@@ -132,13 +132,14 @@ struct BackwardSizes {
   }
 };
 
-// How the sequences of few rows are taken: one after the other by all threads, or several at once by a thread each.
+// How the sequences of a small batch are taken: one after the other by all threads, or several at once by a thread
+// each.
 template <class T>
-struct FewTeams {
+struct SmallBatchTeams {
   int64_t sequences, shared, own;
   int threads;
   bool together;
-  FewTeams(const SequenceCall& call, const SequenceShape& s, SequenceMemory memory, int64_t item_directions)
+  SmallBatchTeams(const SequenceCall& call, const SequenceShape& s, SequenceMemory memory, int64_t item_directions)
       : sequences(call.models * call.directions / item_directions),
         shared(memory.shared),
         own(memory.own),
@@ -168,8 +169,8 @@ struct FewTeams {
 
 template <class T>
 void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceInputs& in) {
-  t.x = call.symbols ? nullptr : static_cast<const T*>(in.x);
-  t.symbols = call.symbols ? static_cast<const int64_t*>(in.x) : nullptr;
+  t.x = call.token_ids ? nullptr : static_cast<const T*>(in.x);
+  t.token_ids = call.token_ids ? static_cast<const int64_t*>(in.x) : nullptr;
   t.weight_ih = static_cast<const T*>(in.weight_ih);
   t.weight_hh = static_cast<const T*>(in.weight_hh);
   t.bias_ih = static_cast<const T*>(in.bias_ih);
@@ -187,7 +188,8 @@ int64_t sequence_forward_workspace(const SequenceCall& call) {
     const InstructionSet& set = instruction_set();
     const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
     const SequenceShape shape = shape_of(call, set, Pass::forward, false);
-    if (shape.few_rows) return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1).total();
+    if (shape.small_batch)
+      return SmallBatchTeams<T>(call, shape, sequence.small_batch_forward_memory(shape), 1).total();
     return ForwardSizes<T>(sequence, shape).total(call, shape);
   });
 }
@@ -205,9 +207,9 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
     tensors.cn = static_cast<T*>(out.cn);
     tensors.gates = static_cast<T*>(out.gates);
     tensors.cells = static_cast<T*>(out.cells);
-    if (shape.few_rows)
-      return FewTeams<T>(call, shape, sequence.few_forward_memory(shape), 1)
-          .run(sequence.few_forward, shape, tensors, workspace);
+    if (shape.small_batch)
+      return SmallBatchTeams<T>(call, shape, sequence.small_batch_forward_memory(shape), 1)
+          .run(sequence.small_batch_forward, shape, tensors, workspace);
     const ForwardSizes<T> sizes(sequence, shape);
     Arena memory(workspace);
     tensors.packed = memory.take<T>(sizes.packed, 1);
@@ -228,8 +230,8 @@ int64_t sequence_backward_workspace(const SequenceCall& call) {
     const InstructionSet& set = instruction_set();
     const SequenceKernels<T>& sequence = sequence_of<T>(call, set);
     const SequenceShape shape = shape_of(call, set, Pass::backward, true);
-    if (shape.few_rows)  // of single directions: enough for those that are taken together, too
-      return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), 1).total();
+    if (shape.small_batch)  // of single directions: enough for those that are taken together, too
+      return SmallBatchTeams<T>(call, shape, sequence.small_batch_backward_memory(shape), 1).total();
     return BackwardSizes<T>(sequence, call, shape).total();
   });
 }
@@ -257,9 +259,9 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
     tensors.dbias_hh = static_cast<T*>(out.dbias_hh);
     tensors.dh0 = static_cast<T*>(out.dh0);
     tensors.dc0 = static_cast<T*>(out.dc0);
-    if (shape.few_rows)
-      return FewTeams<T>(call, shape, sequence.few_backward_memory(shape), shape.item_directions)
-          .run(sequence.few_backward, shape, tensors, workspace);
+    if (shape.small_batch)
+      return SmallBatchTeams<T>(call, shape, sequence.small_batch_backward_memory(shape), shape.item_directions)
+          .run(sequence.small_batch_backward, shape, tensors, workspace);
     const BackwardSizes<T> sizes(sequence, call, shape);
     Arena memory(workspace);
     tensors.packed = memory.take<T>(sizes.packed, 1);

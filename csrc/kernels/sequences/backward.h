@@ -144,8 +144,8 @@ struct SequenceBackward {
     p.before = after;
   }
 
-  // What the next step of the loop reads lies a step before in memory, where processors do not look by themselves: it
-  // is asked for unit by unit on the way.  All inline: GCC drops calls of functions that do nothing but prefetch.
+  // The loop walks backwards through memory, which hardware prefetchers miss: what the next step reads is prefetched
+  // unit by unit on the way.  All inline: GCC drops calls of functions that do nothing but prefetch.
   struct Ahead {
     static constexpr int64_t line = 64 / int64_t{sizeof(T)};
     const T *saved, *dy, *carried, *h, *x;  // null where there is nothing to read, h also where it is what is carried

@@ -29,10 +29,10 @@ struct SequenceFinish {
     const int64_t first = piece * s.hidden / pack_pieces, last = (piece + 1) * s.hidden / pack_pieces;
     for (int64_t unit = first; unit < last; ++unit)
       for (int64_t slot = 0; slot < sequence_sums; ++slot) f.finish_sum(slot, unit);
-    if (s.symbols && t.dweight_ih != nullptr)
+    if (s.token_ids && t.dweight_ih != nullptr)
       for (int64_t slot = G::first_input; slot < sequence_sums; ++slot)
-        for (int64_t unit = first; unit < last; unit += symbol_units)
-          f.finish_symbols(slot, unit, smaller(symbol_units, last - unit));
+        for (int64_t unit = first; unit < last; unit += token_units)
+          f.finish_tokens(slot, unit, smaller(token_units, last - unit));
   }
 
   T* partial(int64_t group) const {
@@ -48,13 +48,13 @@ struct SequenceFinish {
       const int64_t place = (slot * s.hidden + unit) * G::h_columns(s);
       if (t.dweight_hh != nullptr) add_groups(place, s.hidden, t.dweight_hh + row_h * s.hidden);
       if (t.dbias_hh != nullptr) add_bias(slot * s.hidden + unit, t.dbias_hh + row_h);
-      if (t.dweight_ih != nullptr && G::together && !s.symbols)
+      if (t.dweight_ih != nullptr && G::together && !s.token_ids)
         add_groups(place + s.hidden, s.inputs, t.dweight_ih + row_x * s.inputs);
     }
     if (gate_x >= 0) {
       const int64_t sum = (slot - G::first_input) * s.hidden + unit;
       if (t.dbias_ih != nullptr) add_bias(slot * s.hidden + unit, t.dbias_ih + row_x);
-      if (t.dweight_ih != nullptr && !G::together && !s.symbols)
+      if (t.dweight_ih != nullptr && !G::together && !s.token_ids)
         add_groups(G::x_begin(s) + sum * G::x_columns(s), s.inputs, t.dweight_ih + row_x * s.inputs);
     }
   }
@@ -77,16 +77,16 @@ struct SequenceFinish {
     }
   }
 
-  // Of some units: a symbol's numbers lie together, and each goes into another row of the gradient.
-  static constexpr int64_t symbol_units = 16;
-  void finish_symbols(int64_t slot, int64_t first, int64_t units) const {
+  // Of some units: a token's sums lie together, and each goes into another row of the gradient.
+  static constexpr int64_t token_units = 16;
+  void finish_tokens(int64_t slot, int64_t first, int64_t units) const {
     T* const out = t.dweight_ih + row_of(Cell::input_sums[slot], first) * s.inputs;
     if (begin == 0) fill(out, units * s.inputs, T(0));
     for (int64_t group = begin; group < end; ++group) {
-      const SymbolSums<T> symbols(partial(group) + G::symbols_begin(s), G::most_symbols(s), G::symbol_sums(s));
-      const T* sums = symbols.sums + (slot - G::first_input) * s.hidden + first;
-      for (int64_t place = 0; place < symbols.places.count(); ++place, sums += symbols.wide) {
-        T* const column = out + symbols.places.symbol(place);
+      const TokenSums<T> token_ids(partial(group) + G::tokens_begin(s), G::most_tokens(s), G::token_sums(s));
+      const T* sums = token_ids.sums + (slot - G::first_input) * s.hidden + first;
+      for (int64_t place = 0; place < token_ids.places.count(); ++place, sums += token_ids.wide) {
+        T* const column = out + token_ids.places.token(place);
         for (int64_t k = 0; k < units; ++k) column[k * s.inputs] = column[k * s.inputs] + sums[k];
       }
     }

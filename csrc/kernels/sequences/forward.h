@@ -13,12 +13,12 @@ struct SequenceForward {
   // A panel on its way through the steps.
   struct Panel {
     int64_t number, rows_used, longest;
-    T *x_h, *x_h_next;  // [columns + hidden][rows]: x of the step, h before it
-    T* factors;         // x_h as products of bfloat16 read it
-    T* carried;         // [hidden][rows]: the state of the cell besides
-    RowMask<T>* valid;  // [rows]: which rows have not ended at the step
-    int32_t* symbols;   // [rows]: of the step
-    int64_t* far;       // [rows]: the same where there are more symbols than symbols holds
+    T *x_h, *x_h_next;   // [columns + hidden][rows]: x of the step, h before it
+    T* factors;          // x_h as products of bfloat16 read it
+    T* carried;          // [hidden][rows]: the state of the cell besides
+    RowMask<T>* valid;   // [rows]: which rows have not ended at the step
+    int32_t* token_ids;  // [rows]: of the step
+    int64_t* far;        // [rows]: the same where ids are too large for token_ids
 
     void take(const SequenceShape& s, Arena& m) {
       x_h = m.take<T>((s.columns + s.hidden) * rows);
@@ -26,8 +26,8 @@ struct SequenceForward {
       carried = m.take<T>(s.hidden * rows);
       far = m.take<int64_t>(rows);
       valid = m.take<RowMask<T>>(rows);
-      symbols = m.take<int32_t>(rows);
-      factors = m.take<T>(s.bfloat16 ? (s.chain_x + s.chain_h) * rows : 0);
+      token_ids = m.take<int32_t>(rows);
+      factors = m.take<T>(s.bfloat16 ? (s.depth_x + s.depth_h) * rows : 0);
     }
   };
   // Of a thread.
@@ -57,7 +57,7 @@ struct SequenceForward {
         t(tensors),
         at(shape, tensors, index / shape.directions, index % shape.directions),
         packed(tensors.packed + index * packed_forward_numbers<Cell>(shape)),
-        biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.chain_x + shape.chain_h)),
+        biases(packed + shape.tiles * shape.tile * Cell::gates * (shape.depth_x + shape.depth_h)),
         product_of_part(Products<T, rows>::of(static_cast<int>(Z::gates * shape.tile), shape.pairs)),
         sums(sums_memory) {}
 
@@ -83,7 +83,7 @@ struct SequenceForward {
   T* h_before(const Panel& p) const { return p.x_h + s.columns * rows; }
   T* h_after(const Panel& p) const { return p.x_h_next + s.columns * rows; }
   const T* x_factors(const Panel& p) const { return s.bfloat16 ? p.factors : p.x_h; }
-  const T* h_factors(const Panel& p) const { return x_factors(p) + chain_rows(s, s.chain_x) * rows; }
+  const T* h_factors(const Panel& p) const { return x_factors(p) + depth_rows(s, s.depth_x) * rows; }
 
   void start(Panel& p, int64_t number) const {
     p.number = number;
@@ -97,31 +97,31 @@ struct SequenceForward {
 
   void load_step(Panel& p, int64_t step) const {
     if (t.lengths != nullptr) mark_valid<T>(s, t.lengths, at.model, p.number, step, p.valid);
-    if (s.symbols)
-      for (int64_t r = 0; r < rows; ++r) {  // what stands behind a row's end need not be a symbol
+    if (s.token_ids)
+      for (int64_t r = 0; r < rows; ++r) {  // beyond a row's length there need not be a token id
         const bool is_there = r < p.rows_used && (t.lengths == nullptr || p.valid[r] != 0);
-        p.far[r] = is_there ? t.symbols[at.symbol_row(step, row(p) + r)] : 0;
-        p.symbols[r] = static_cast<int32_t>(p.far[r]);
+        p.far[r] = is_there ? t.token_ids[at.token_row(step, row(p) + r)] : 0;
+        p.token_ids[r] = static_cast<int32_t>(p.far[r]);
       }
     if (s.columns > 0) to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
     if (!s.bfloat16) return;
     to_pairs(s.pairs, s.columns, rows, p.x_h, p.factors);
-    to_pairs(s.pairs, s.hidden, rows, h_before(p), p.factors + chain_rows(s, s.chain_x) * rows);
+    to_pairs(s.pairs, s.hidden, rows, h_before(p), p.factors + depth_rows(s, s.depth_x) * rows);
   }
 
-  // The sums' start where products do not begin with x: the bias, and with symbols the weights of the row's symbol.
+  // The sums' start where products do not begin with x: the bias, and with token ids the weights of the row's token.
   void start_sums(const Panel& p, int64_t tile, int first_slot, int end_slot) {
     const T* bias = biases + tile * sequence_sums * s.tile;
     for (int64_t slot = first_slot; slot < end_slot; ++slot)
       for (int64_t j = 0; j < s.tile; ++j) {
         T* out = sums + (slot * s.tile + j) * rows;
         const int64_t unit = tile * s.tile + j, gate = Cell::input_sums[slot];
-        const bool gathered = s.symbols && gate >= 0 && unit < s.hidden;
+        const bool gathered = s.token_ids && gate >= 0 && unit < s.hidden;
         const T* weights = gathered ? at.weight_ih() + (gate * s.hidden + unit) * s.inputs : nullptr;
         for (int r = 0; r < rows; r += width) {
           V sum = splat<V>(bias[slot * s.tile + j]);
           if (gathered) {
-            V w = s.inputs <= INT32_MAX ? gather<V>(weights, s.inputs, p.symbols + r) : gather<V>(weights, p.far + r);
+            V w = s.inputs <= INT32_MAX ? gather<V>(weights, s.inputs, p.token_ids + r) : gather<V>(weights, p.far + r);
             sum = sum + (s.bfloat16 ? bfloat16_rounded(w) : w);
           }
           sum.store(out + r);
@@ -130,14 +130,14 @@ struct SequenceForward {
   }
 
   void make_sums(const Panel& p, int64_t tile) {
-    const int64_t depth = s.chain_x + s.chain_h, outputs = Z::gates * s.tile;
-    const int64_t x_rows = chain_rows(s, s.chain_x), h_rows = chain_rows(s, s.chain_h);
+    const int64_t depth = s.depth_x + s.depth_h, outputs = Z::gates * s.tile;
+    const int64_t x_rows = depth_rows(s, s.depth_x), h_rows = depth_rows(s, s.depth_h);
     const T* weights = packed + tile * Z::parts * depth * outputs;
     const T* bias = biases + tile * sequence_sums * s.tile;
-    const bool one_chain = Z::first_input == 0 && s.columns > 0;  // of x and h
-    if (!one_chain) start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
+    const bool together = Z::first_input == 0 && s.columns > 0;  // of x and h
+    if (!together) start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
     const FlushedDenormals scope(s.bfloat16);
-    if (one_chain) {
+    if (together) {
       for (int part = 0; part < Z::parts; ++part)
         product_of_part(x_rows + h_rows, weights + part * depth * outputs, x_factors(p), bias + part * outputs,
                         sums + part * outputs * rows);

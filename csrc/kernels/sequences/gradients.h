@@ -14,9 +14,9 @@ struct BackwardProducts {
 
   static int64_t padded_outputs(const SequenceShape& s) { return s.hidden + s.columns + 2 * padding; }
   static int64_t input_output(const SequenceShape& s) { return s.hidden + (together ? 0 : padding); }
-  static int64_t depth(const SequenceShape& s) { return Cell::gates * s.chain_h; }  // [slot][unit]
+  static int64_t depth(const SequenceShape& s) { return Cell::gates * s.depth_h; }  // [slot][unit]
   // Of what the products read of a panel's entry.
-  static int64_t factor_numbers(const SequenceShape& s) { return s.bfloat16 ? sequence_sums * s.chain_h * rows : 0; }
+  static int64_t factor_numbers(const SequenceShape& s) { return s.bfloat16 ? sequence_sums * s.depth_h * rows : 0; }
   static int64_t packed_numbers(const SequenceShape& s) {
     return rounded_up((s.hidden + s.columns + 2 * padding) * depth(s), 16);
   }
@@ -47,7 +47,7 @@ struct BackwardProducts {
     if (!s.bfloat16) return entry;
     for (int64_t slot = 0; slot < sequence_sums; ++slot)
       to_pairs(s.pairs, s.hidden, rows, entry + slot * s.hidden * rows,
-               memory + chain_rows(s, slot * s.chain_h) * rows);
+               memory + depth_rows(s, slot * s.depth_h) * rows);
     return memory;
   }
 
@@ -61,8 +61,8 @@ struct BackwardProducts {
       for (int64_t tile = 0; tile < r.block.count; ++tile)
         for (int64_t p = 0; p < panels; ++p)
           if (factors[p] != nullptr)
-            run(chain_rows(s, depth(s)), packed + r.packed + tile * depth(s) * r.block.outputs,
-                factors[p] + chain_rows(s, r.first_slot * s.chain_h) * rows, nullptr,
+            run(depth_rows(s, depth(s)), packed + r.packed + tile * depth(s) * r.block.outputs,
+                factors[p] + depth_rows(s, r.first_slot * s.depth_h) * rows, nullptr,
                 outputs(p) + (r.first_output + tile * r.block.outputs) * rows);
     }
   }
@@ -78,18 +78,18 @@ struct BackwardProducts {
       for (int64_t sum = piece * sums / pack_pieces; sum < (piece + 1) * sums / pack_pieces; ++sum) {
         const int64_t slot = sum / s.hidden + (k == 1 ? 1 : 0), unit = sum % s.hidden;
         const int64_t gate_h = Cell::recurrent_sums[slot], gate_x = Cell::input_sums[slot];
-        const int64_t place = sum / s.hidden * s.chain_h + unit, all_outputs = r.block.count * r.block.outputs;
+        const int64_t place = sum / s.hidden * s.depth_h + unit, all_outputs = r.block.count * r.block.outputs;
         const int64_t h_outputs = k == 0 ? s.hidden : 0, x_outputs = r.outputs - h_outputs;
         PackedRow out(s, all + r.packed, r.block.outputs, place);
         out.put(at.weight_hh() + (gate_h * s.hidden + unit) * s.hidden, h_outputs);
         out.put(x_outputs == 0 ? nullptr : at.weight_ih() + (gate_x * s.hidden + unit) * s.inputs, x_outputs);
         out.put(nullptr, all_outputs - r.outputs);
-        if (unit + 1 == s.hidden && s.hidden < s.chain_h)
+        if (unit + 1 == s.hidden && s.hidden < s.depth_h)
           PackedRow(s, all + r.packed, r.block.outputs, place + 1).put(nullptr, all_outputs);
       }
     }
   }
-  // The outputs of one number of the chain, on their way into the register blocks.
+  // The outputs at one place of the reduction dimension, on their way into the register blocks.
   struct PackedRow {
     const SequenceShape& s;
     const int64_t step, width, half;
@@ -135,7 +135,7 @@ struct WeightGradients {
   static int64_t entry_numbers(const SequenceShape& s) { return (sequence_sums * s.hidden + gradient_outputs) * rows; }
   static int64_t most_entries(const SequenceShape& s) { return s.chunk_steps * s.block_panels; }
 
-  // Partial sums: of the weights against h (and x, if together), against x, of the biases twice, against the symbols.
+  // Partial sums: of the weights against h (and x, if together), against x, of the biases twice, against the tokens.
   static int64_t sums_of_products(const SequenceShape& s) {
     return rounded_up(Cell::gates * s.hidden, gradient_outputs);
   }
@@ -144,16 +144,16 @@ struct WeightGradients {
   static int64_t x_begin(const SequenceShape& s) { return sums_of_products(s) * h_columns(s); }
   static int64_t bias_begin(const SequenceShape& s) { return x_begin(s) + sums_of_products(s) * x_columns(s); }
   static int64_t bias_numbers(const SequenceShape& s) { return sequence_sums * s.hidden * sum_columns; }
-  static int64_t symbols_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
-  static int64_t symbol_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
-  static int64_t most_symbols(const SequenceShape& s) {  // that a group can meet
+  static int64_t tokens_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
+  static int64_t token_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
+  static int64_t most_tokens(const SequenceShape& s) {  // that a group can meet
     return smaller(s.inputs, s.steps * smaller(s.batch, s.group_blocks * s.block_panels * s.panel_rows));
   }
   static int64_t partial(const SequenceShape& s) {
-    return rounded_up(symbols_begin(s) + (s.symbols ? SymbolSums<T>::numbers(most_symbols(s), symbol_sums(s)) : 0), 16);
+    return rounded_up(tokens_begin(s) + (s.token_ids ? TokenSums<T>::numbers(most_tokens(s), token_sums(s)) : 0), 16);
   }
-  static int64_t flush_symbol_numbers(const SequenceShape& s) {
-    return s.symbols ? SymbolSums<T>::numbers(most_entries(s) * rows, symbol_sums(s)) : 0;
+  static int64_t flush_token_numbers(const SequenceShape& s) {
+    return s.token_ids ? TokenSums<T>::numbers(most_entries(s) * rows, token_sums(s)) : 0;
   }
 
   struct Entry {
@@ -163,15 +163,15 @@ struct WeightGradients {
   struct Memory {
     T *entries, *columns;
     Entry* places;
-    T *biases, *symbols;  // of the entries since the last flush
+    T *biases, *token_ids;  // of the entries since the last flush
     void take(const SequenceShape& s, Arena& m) {
       const int64_t widest = 64 * rows * most_entries(s);  // one register block of columns
-      const int64_t row_major = s.symbols ? symbol_sums(s) * rows : 0;
+      const int64_t row_major = s.token_ids ? token_sums(s) * rows : 0;
       entries = m.take<T>(most_entries(s) * entry_numbers(s));
       columns = m.take<T>(widest > row_major ? widest : row_major);
       places = m.take<Entry>(most_entries(s));
       biases = m.take<T>(bias_numbers(s));
-      symbols = m.take<T>(flush_symbol_numbers(s));
+      token_ids = m.take<T>(flush_token_numbers(s));
     }
   };
 
@@ -181,7 +181,7 @@ struct WeightGradients {
   const bool wanted;
   T *const sums, *const biases, *const entries, *const columns;
   Entry* const places;
-  T *const flush_biases, *const flush_symbols;
+  T *const flush_biases, *const flush_tokens;
   int64_t count;
 
   // `slot`: which of the partial sums in memory is this group's.
@@ -196,10 +196,10 @@ struct WeightGradients {
         columns(memory.columns),
         places(memory.places),
         flush_biases(memory.biases),
-        flush_symbols(memory.symbols),
+        flush_tokens(memory.token_ids),
         count(0) {
-    if (wanted) fill(sums, symbols_begin(s), T(0));
-    if (wanted && s.symbols) group_symbols().places.clear();
+    if (wanted) fill(sums, tokens_begin(s), T(0));
+    if (wanted && s.token_ids) group_tokens().places.clear();
     fill(flush_biases, bias_numbers(s), T(0));
     const int64_t used = sequence_sums * s.hidden * rows;
     for (int64_t k = 0; k < most_entries(s); ++k)
@@ -222,7 +222,7 @@ struct WeightGradients {
   void flush() {
     if (wanted && count > 0) {
       add_biases();
-      if (s.symbols) add_symbols();
+      if (s.token_ids) add_tokens();
       if (s.bfloat16)
         for (int64_t k = 0; k < count; ++k)
           neighbours_to_pairs(s.pairs, entry_numbers(s), entries + k * entry_numbers(s));
@@ -235,7 +235,7 @@ struct WeightGradients {
 
   // `with_h`: the columns are h, then x; else x alone.
   void add_columns(int64_t all, bool with_h, int64_t first_sum, T* out, int64_t out_step) {
-    const int64_t segment = chain_rows(s, rows), halves = (all + width / 2 - 1) / (width / 2);
+    const int64_t segment = depth_rows(s, rows), halves = (all + width / 2 - 1) / (width / 2);
     const int64_t packs = (all + width - 1) / width, blocks = (packs + Chosen::most - 1) / Chosen::most;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t first = block * packs / blocks, taken = (block + 1) * packs / blocks - first;
@@ -279,22 +279,22 @@ struct WeightGradients {
       store_part(load_part<V>(in + begin, end - begin), out, end - begin);
   }
 
-  SymbolSums<T> group_symbols() const { return {sums + symbols_begin(s), most_symbols(s), symbol_sums(s)}; }
+  TokenSums<T> group_tokens() const { return {sums + tokens_begin(s), most_tokens(s), token_sums(s)}; }
 
-  // Against symbols: a row's gradients are added to those of its symbol.
-  void add_symbols() {
-    const int64_t wide = symbol_sums(s);
-    const SymbolSums<T> of_flush(flush_symbols, most_entries(s) * rows, wide), of_group = group_symbols();
+  // With token ids a row's gradients are added to those of its token.
+  void add_tokens() {
+    const int64_t wide = token_sums(s);
+    const TokenSums<T> of_flush(flush_tokens, most_entries(s) * rows, wide), of_group = group_tokens();
     of_flush.places.clear();
     for (int64_t k = 0; k < count; ++k) {
       const int64_t used = rows_of(s, places[k].panel), first = places[k].panel * rows, step = places[k].step;
       from_panel(entries + k * entry_numbers(s) + first_input * s.hidden * rows, rows, used, wide, columns, wide);
       for (int64_t r = 0; r < used; ++r)
         if (step < length_of(s, t.lengths, at.model, first + r))
-          of_flush.add(t.symbols[at.symbol_row(step, first + r)], columns + r * wide);
+          of_flush.add(t.token_ids[at.token_row(step, first + r)], columns + r * wide);
     }
     for (int64_t place = 0; place < of_flush.places.count(); ++place)
-      of_group.add(of_flush.places.symbol(place), of_flush.sums + place * wide);
+      of_group.add(of_flush.places.token(place), of_flush.sums + place * wide);
   }
 
   // The sums of long sequences would lose what single steps add to them: what rounding takes away is summed besides.

@@ -39,7 +39,7 @@ struct Sequence {
     return s.panel_rows == 16 ? SequenceBackward<Cell, T, 16>::scratch(s) : SequenceBackward<Cell, T, 32>::scratch(s);
   }
   template <class Loop>
-  static SequenceMemory few_memory(const SequenceShape& s) {
+  static SequenceMemory small_batch_memory(const SequenceShape& s) {
     return {typename Loop::Shared(s, nullptr).bytes, typename Loop::Own(s, nullptr).bytes};
   }
 
@@ -53,10 +53,10 @@ struct Sequence {
                                                  partial,
                                                  forward_scratch,
                                                  backward_scratch,
-                                                 FewRowsForward<Cell, T>::run,
-                                                 FewRowsBackward<Cell, T>::run,
-                                                 few_memory<FewRowsForward<Cell, T>>,
-                                                 few_memory<FewRowsBackward<Cell, T>>};
+                                                 SmallBatchForward<Cell, T>::run,
+                                                 SmallBatchBackward<Cell, T>::run,
+                                                 small_batch_memory<SmallBatchForward<Cell, T>>,
+                                                 small_batch_memory<SmallBatchBackward<Cell, T>>};
 };
 
 }  // namespace mk::MK_ISA

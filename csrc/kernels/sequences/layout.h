@@ -43,7 +43,7 @@ struct Direction {
 
   // offsets of row `row` at step `at`
   int64_t x_row(int64_t at, int64_t row) const { return ((model * s.steps + at) * s.batch + row) * s.inputs; }
-  int64_t symbol_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
+  int64_t token_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
   int64_t y_step() const { return s.directions * s.hidden; }
   int64_t y_row(int64_t at, int64_t row) const {
     return ((model * s.steps + at) * s.batch + row) * y_step() + direction * s.hidden;
@@ -55,8 +55,8 @@ struct Direction {
     const int64_t unit = sequence_sums * s.hidden;
     return index * s.steps * s.batch * unit + panel * s.panel_rows * s.steps * unit + at * unit * rows;
   }
-  // With few rows: (E,D,T,B,4,H).
-  int64_t few_gates_at(int64_t at, int64_t row) const {
+  // In a small batch: (E,D,T,B,4,H).
+  int64_t small_batch_gates_at(int64_t at, int64_t row) const {
     return ((index * s.steps + at) * s.batch + row) * sequence_sums * s.hidden;
   }
 };
@@ -124,12 +124,12 @@ struct Sums {
   static constexpr int first_input = Cell::input_sums[0] < 0 ? 1 : 0;  // slot of the first product with x
 };
 
-// How many rows `chain` numbers of a chain take where products read them.
-MK_INLINE int64_t chain_rows(const SequenceShape& s, int64_t chain) { return s.pairs ? chain / 2 : chain; }
+// How many rows `depth` elements of the reduction dimension take where products read them.
+MK_INLINE int64_t depth_rows(const SequenceShape& s, int64_t depth) { return s.pairs ? depth / 2 : depth; }
 
 template <class Cell>
 MK_INLINE int64_t packed_forward_numbers(const SequenceShape& s) {
-  return rounded_up(s.tiles * s.tile * (Cell::gates * (s.chain_x + s.chain_h) + sequence_sums), 16);
+  return rounded_up(s.tiles * s.tile * (Cell::gates * (s.depth_x + s.depth_h) + sequence_sums), 16);
 }
 
 // The weights of forward: [tile][part][k: x, then h][slot of the part][unit], then the bias: [tile][slot][unit].  In
@@ -138,7 +138,7 @@ template <class Cell, class T, int rows>
 void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
   using Z = Sums<Cell, T, rows>;
   const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
-  const int64_t depth = s.chain_x + s.chain_h, piece = item % pack_pieces;
+  const int64_t depth = s.depth_x + s.depth_h, piece = item % pack_pieces;
   const int64_t outputs = Z::gates * s.tile, tile_numbers = Z::parts * depth * outputs;
   T* const packed = t.packed + at.index * packed_forward_numbers<Cell>(s);
   T* const biases = packed + s.tiles * tile_numbers;
@@ -151,7 +151,7 @@ void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t i
       const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + first;
       const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + first;
       transpose(at.weight_ih() + x_row * s.inputs, s.inputs, units, s.columns, out, outputs);
-      transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.chain_x * outputs, outputs);
+      transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.depth_x * outputs, outputs);
     }
     if (s.bfloat16)
       for (int part = 0; part < Z::parts; ++part) {

@@ -56,14 +56,14 @@ MK_INLINE void store_part(V v, Real<V>* p, int64_t left) {
     __builtin_memcpy(p + lane, reinterpret_cast<const char*>(&v) + lane * int64_t{sizeof(Real<V>)}, sizeof(Real<V>));
 }
 
-// One number for each lane, at the place that its index names, of `count` numbers.
+// One element for each lane, at its index, of `count` elements.
 template <class V>
 MK_INLINE V gather(const Real<V>* p, [[maybe_unused]] int64_t count, const int32_t* index) {
 #if defined(__AVX512F__)
   if constexpr (takes_masks<V> && sizeof(Real<V>) == 4) {
     const __m512i places = _mm512_loadu_si512(index);
     if (count > 128) return {_mm512_i32gather_ps(places, p, 4)};
-    // Fewer are looked up in registers, 32 at a time: faster (docs/performance_sequences.md).
+    // 128 or fewer are looked up in registers, 32 at a time: faster (docs/performance_sequences.md).
     const auto sixteen = [&](int64_t first) { return load_part<V>(p + first, count - first).raw; };
     __m512 found = _mm512_permutex2var_ps(sixteen(0), places, sixteen(16));
     for (int32_t first = 32; first < count; first += 32)
@@ -157,8 +157,8 @@ inline void to_pairs(bool words, int64_t count, int64_t wide, const T* in, T* ou
     }
   }
 }
-// The same for a chain that lies in a row: rounded numbers, a multiple of 16 of them, in place.  Written so that the
-// compiler finds one shuffle, and one narrowing of 64 bits to the half that holds a word.
+// The same for a reduction dimension that lies in a row: rounded numbers, a multiple of 16 of them, in place.  Written
+// so that the compiler finds one shuffle, and one narrowing of 64 bits to the half that holds a word.
 template <class T>
 inline void neighbours_to_pairs(bool words, int64_t count, T* values) {
   if constexpr (sizeof(T) == sizeof(float))

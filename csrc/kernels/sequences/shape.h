@@ -5,7 +5,7 @@
 // panels.  Panels form blocks, blocks form groups; an item of forward is a block, an item of backward a group, which
 // owns one partial sum of the weight gradients.  All of this follows from the shape alone.
 //
-// With few rows lanes are units instead (small_batch.h), and a team may share the steps of one sequence.
+// In small batches lanes are units instead (small_batch.h), and a team may share the steps of one sequence.
 #pragma once
 #include <cstdint>
 
@@ -18,13 +18,13 @@ constexpr int64_t sum_columns = 16;     // sums over rows (bias gradients) go th
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
 constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
-constexpr int64_t most_few_rows = gradient_rows;
+constexpr int64_t most_small_batch = gradient_rows;
 
 struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;
-  bool symbols, bfloat16;
-  int64_t columns;               // of x in products: inputs, 0 with symbols
-  int64_t chain_x, chain_h;      // numbers of a chain that x and h are: with bfloat16 even, the last may be a zero
+  bool token_ids, bfloat16;
+  int64_t columns;               // of x in products: inputs, 0 with token ids
+  int64_t depth_x, depth_h;      // of the reduction dimension: x and h, with bfloat16 padded by a zero to be even
   bool pairs;                    // whether products of bfloat16 read two numbers as one word
   int64_t panel_rows, panels;    // 16 or 32; panels that the batch takes
   int64_t block_panels, blocks;  // panels of a block share the weights while they are in the cache
@@ -32,8 +32,8 @@ struct SequenceShape {
   int64_t chunk_steps;      // steps whose rows form one product for the weight gradients
   int64_t tile, tiles;      // units whose sums are made together
   int64_t item_directions;  // directions that an item of backward takes, one after the other
-  // with few rows
-  bool few_rows;
+  // with a small batch
+  bool small_batch;
   int64_t unit_tiles;     // tiles of 16 units
   int64_t input_steps;    // steps whose products with x are made together
   int64_t entry_steps;    // steps whose rows form one product for the weight gradients
@@ -53,7 +53,7 @@ struct SequenceMember {
 template <class T>
 struct SequenceTensors {
   const T* x;
-  const int64_t* symbols;
+  const int64_t* token_ids;
   const T *weight_ih, *weight_hh, *bias_ih, *bias_hh, *h0, *c0;
   const int64_t* lengths;
   T *y, *hn, *cn, *gates, *cells;
@@ -86,9 +86,9 @@ struct SequenceKernels {
   int64_t (*partial)(const SequenceShape&);          // of a group
   int64_t (*forward_scratch)(const SequenceShape&);  // of a thread, bytes
   int64_t (*backward_scratch)(const SequenceShape&);
-  SequenceTeam<T>*few_forward, *few_backward;
-  SequenceMemory (*few_forward_memory)(const SequenceShape&);
-  SequenceMemory (*few_backward_memory)(const SequenceShape&);
+  SequenceTeam<T>*small_batch_forward, *small_batch_backward;
+  SequenceMemory (*small_batch_forward_memory)(const SequenceShape&);
+  SequenceMemory (*small_batch_backward_memory)(const SequenceShape&);
 };
 
 constexpr int64_t pack_pieces = 8;  // pieces that a model's weights are packed, and its gradients finished, in

@@ -7,8 +7,9 @@
 //                      step; 5 mean, 6 standard deviation, 7 low, 8 high; 9, 10 as 1, 2 for P - P0, P0 the probability
 //                      of numbers below 0; 11 up to which |P - P0| the series holds (-1: never), 12 one over the
 //                      density at 0, 13 … the coefficients of its powers
-//   Benford            step and shift of the share in [0, 1); the power of ten of the first digit; how many values the
-//                      digits behind it take, the smallest of them
+//   Benford            step and shift of the fraction in [0, 1); the power of ten of the first digit; how many values
+//   the
+//                      digits after it take, the smallest of them
 //
 // Where a draw would meet -epsilon, which a cell adds before it divides, the slot has numbers to avoid: a draw from
 // low to high (reals as above) becomes another.

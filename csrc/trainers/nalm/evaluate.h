@@ -24,7 +24,7 @@ MK_INLINE double mean_squared_error(int n, const R* x, const R* target, int64_t 
       V sum = constant<V>(0);
       for (int64_t s = start + first; s < start + block && s < count; s += columns) {
         const int64_t lanes = count - s;
-        const auto read = [&](const R* from) {  // behind the end the pack's first sample is repeated
+        const auto read = [&](const R* from) {  // beyond the end the pack's first sample is repeated
           if (lanes >= width) return V::load(from);
           R pack[width];
           for (int l = 0; l < width; ++l) pack[l] = from[l < lanes ? l : 0];

@@ -1,6 +1,6 @@
 // A training program: runs that differ only in seed, ranges and offsets, from one iteration to another.
 //
-// Models come in tiles of up to 16: arrays "per model" are [tiles][16] or [tiles][row][16], and what stands behind the
+// Models come in tiles of up to 16: arrays "per model" are [tiles][16] or [tiles][row][16], and what lies beyond the
 // last model of a tile is ignored but must be finite.  R is the program's real type, float or double.  The caller owns
 // all memory; nothing aliases.  mathkernels/ensemble/program.py fills this structure.
 #pragma once

@@ -10,7 +10,7 @@
 
 namespace mk::MK_ISA {
 
-// To be called behind the update of an iteration that logged a row.  parameter: [P][16], of one model.
+// To be called after the update of an iteration that logged a row.  parameter: [P][16], of one model.
 template <class R>
 __attribute__((noinline)) void restart_model(const Program& p, int64_t index, int64_t iteration, R* parameter) {
   if (p.restart_window == 0 || iteration % p.restart_every != 0) return;

@@ -26,7 +26,7 @@ struct Trainer {
   const int models, batch;
   const CellOptions<R> options;
   R* const streams;  // [slot][input][sample]
-  // zero behind the last model: what is computed there is ignored, but numbers like denormals would cost time
+  // zero beyond the last model: what is computed there is ignored, but numbers like denormals would cost time
   R derived[Core::derived(N) * tile_models] = {};
   R gradient[gradients * tile_models] = {};
 

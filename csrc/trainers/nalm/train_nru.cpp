@@ -11,7 +11,7 @@ static bool plain_powers(const Program& p) {
   const int64_t count = p.tiles * p.inputs * tile_models;
   for (int64_t k = 0; k < count; ++k) {
     const float scale = p.dtype == 0 ? static_cast<const float*>(p.scale)[k] : 0.0f;
-    if (scale != 0 && scale < 1e-36f) return false;  // 0 stands behind the last model of a tile
+    if (scale != 0 && scale < 1e-36f) return false;  // 0 beyond the last model of a tile
   }
   return true;
 }

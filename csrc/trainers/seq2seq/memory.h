@@ -60,7 +60,7 @@ MK_INLINE Seq2SeqOffsets offsets_of(const Sizes& z) {
 template <class T>
 struct Packed {
   struct Direction {
-    T* table;               // encoder: [4H][table_row], what symbol a adds to a gate, the bias included
+    T* table;               // encoder: [4H][table_row], what token a adds to a gate, the bias included
     T *input, *input_back;  // decoder
     T *recurrent, *recurrent_back;
     T* bias;  // decoder: [4H]
@@ -92,7 +92,7 @@ struct Packed {
 template <class T>
 struct Saved {
   using Int = typename IntOf<T>::type;
-  Int* symbols;                   // encoder: [steps][S], the symbol + 1
+  Int* token_ids;                 // encoder: [steps][S], the token id + 1
   T *gates, *cells, *tanh_cells;  // [steps][4H][S], [steps][H][S], and tanh of the cells
   T* states;                      // [steps] times state_step, each [H][S]
   int64_t state_step;

@@ -39,9 +39,9 @@ double cross_entropy(const Team<T>& team, int64_t b, int64_t t, T* logits) {
   for (int64_t s = 0; s < S; s += W) {
     T chosen[W], total[W], target[W];
     for (int lane = 0; lane < W; ++lane) {
-      const int symbol = s + lane < valid ? target_of(team, team.row(b, s + lane), t) : 0;
-      target[lane] = static_cast<T>(symbol);
-      chosen[lane] = logits[symbol * S + s + lane];
+      const int token = s + lane < valid ? target_of(team, team.row(b, s + lane), t) : 0;
+      target[lane] = static_cast<T>(token);
+      chosen[lane] = logits[token * S + s + lane];
     }
     const auto load = [&](int64_t a) { return V::load(logits + a * S + s); };
     const auto store = [&](int64_t a, V value) { value.store(logits + a * S + s); };

@@ -1,4 +1,4 @@
-// Trains E character sequence-to-sequence models: symbols -> bidirectional LSTM, its last states -> batch norm ->
+// Trains E character sequence-to-sequence models: token ids -> bidirectional LSTM, its last states -> batch norm ->
 // the same input at every output step -> bidirectional LSTM -> batch norm -> linear -> softmax cross-entropy -> Adam.
 // docs/seq2seq.md has the equations; mathkernels/ensemble/seq2seq.py fills this structure.
 //

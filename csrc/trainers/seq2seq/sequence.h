@@ -7,11 +7,11 @@
 namespace mk::MK_ISA {
 
 template <class T>
-void read_symbols(const Team<T>& team, int64_t b, int direction, const Saved<T>& saved) {
+void read_token_ids(const Team<T>& team, int64_t b, int direction, const Saved<T>& saved) {
   const int64_t steps = team.z.Tin, valid = team.valid(b);
   for (int64_t s = 0; s < S; ++s) {
     const int8_t* from = s < valid ? team.p.inputs + team.row(b, s) * steps : nullptr;
-    for (int64_t k = 0; k < steps; ++k) saved.symbols[k * S + s] = from ? from[direction ? steps - 1 - k : k] + 1 : 0;
+    for (int64_t k = 0; k < steps; ++k) saved.token_ids[k * S + s] = from ? from[direction ? steps - 1 - k : k] + 1 : 0;
   }
 }
 
@@ -37,9 +37,10 @@ void encode_steps(const Sizes& z, const typename Packed<T>::Direction& weights, 
   const T* table = weights.table;
   const int64_t table_row = packs > 0 ? packs * Number<Pack<T>>::width : z.table_row;
   for (int64_t k = 0; k < z.Tin; ++k) {
-    const auto* symbols = saved.symbols + k * S;
-    step_forward(z, weights.recurrent, saved, k,
-                 [=](int64_t row, int64_t s) { return look_up<Pack<T>, packs>(table + row * table_row, symbols + s); });
+    const auto* token_ids = saved.token_ids + k * S;
+    step_forward(z, weights.recurrent, saved, k, [=](int64_t row, int64_t s) {
+      return look_up<Pack<T>, packs>(table + row * table_row, token_ids + s);
+    });
   }
 }
 
@@ -48,7 +49,7 @@ void encode_block(const Team<T>& team, int64_t b, int direction) {
   const SampleBlock<T> block = team.block(b);
   const Saved<T>& saved = block.encoder[direction];
   const auto& weights = team.packed.encoder[direction];
-  read_symbols(team, b, direction, saved);
+  read_token_ids(team, b, direction, saved);
   const int64_t packs = team.z.table_row / Number<Pack<T>>::width;
   if (packs == 1 && is_float<T> && most_table_packs > 0)
     encode_steps<T, 1>(team.z, weights, saved);
@@ -156,12 +157,12 @@ void decode_block_back(const Team<T>& team, int64_t b, int direction, const Scra
                       block.dnorm_first[direction]);
 }
 
-// Adds each sample's column of gradients to the row of its symbol.
+// Adds each sample's column of gradients to the row of its token.
 template <class T>
-MK_INLINE void add_by_symbol(int64_t row, const typename IntOf<T>::type* symbols, const T* by_sample, T* table) {
+MK_INLINE void add_by_token(int64_t row, const typename IntOf<T>::type* token_ids, const T* by_sample, T* table) {
   using V = Pack<T>;
   for (int64_t s = 0; s < S; ++s) {
-    T* out = table + symbols[s] * row;
+    T* out = table + token_ids[s] * row;
     for (int64_t n = 0; n < row; n += Number<V>::width)
       (V::load(out + n) + V::load(by_sample + s * row + n)).store(out + n);
   }
@@ -192,7 +193,7 @@ void encode_block_back(const Team<T>& team, int64_t b, int direction, const Scra
   for (int64_t k = z.Tin - 1; k >= 0; --k) {
     step_backward(z, weights.recurrent_back, saved, k, scratch, [](int64_t, int64_t) { return splat<V>(T(0)); });
     transpose(scratch.dgates, S, z.J, S, scratch.dgates_columns, z.J);
-    add_by_symbol(z.J, saved.symbols + k * S, scratch.dgates_columns, scratch.dtable);
+    add_by_token(z.J, saved.token_ids + k * S, scratch.dgates_columns, scratch.dtable);
     if (k > 0)
       add_outer(z.H, z.J, saved.states + (k - 1) * saved.state_step, scratch.dgates_columns,
                 block.gradient + offsets.recurrent);

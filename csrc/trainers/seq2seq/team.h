@@ -46,7 +46,7 @@ struct Team {
         block_bytes(SampleBlock<T>::bytes(z)) {}
 };
 
-// 1 in the lanes of samples that exist, 0 behind them.
+// 1 in the lanes of samples that exist, 0 after them.
 template <class T>
 struct Present {
   using V = Pack<T>;

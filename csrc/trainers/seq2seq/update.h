@@ -75,7 +75,7 @@ void pack_outputs(int64_t outputs, int64_t inputs, int64_t row, const T* weight,
       for (int64_t r = 0; r < row_tile; ++r) *out++ = weight[k * row + j + r] * scale(r);
 }
 
-// weight [inputs][row] as tiles of four inputs, [inputs / 4][outputs][4]; zeros behind the last input.
+// weight [inputs][row] as tiles of four inputs, [inputs / 4][outputs][4]; zeros after the last input.
 template <class T>
 void pack_inputs(int64_t outputs, int64_t inputs, int64_t row, const T* weight, T* out) {
   for (int64_t k = 0; k < inputs; k += row_tile)
