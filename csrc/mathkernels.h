@@ -4,7 +4,7 @@
 // overwritten. Nothing here allocates, throws, prints or reads the environment; scratch memory is the caller's
 // workspace, of which the kernel needs workspace(...) bytes at any alignment.  Work is divided by shape and never by
 // `threads`, so a result has the same bits for any number of threads; a model's result does not depend on the other
-// models of the call. Instruction sets with FMA agree bit for bit; those without (generic and v2 on x86) agree to a few
+// models of the call. Instruction sets with FMA agree bit for bit; the one without (generic on x86) agrees to a few
 // ULP per operation. A size of 0 is allowed anywhere.  NaN and Inf in one model never reach another; in one row never
 // another row's y, dx.
 #pragma once

@@ -22,7 +22,7 @@ from mathkernels import _C, backends
 from mathkernels.ensemble import cuda
 from mathkernels.ensemble.describe import NRU, Restarts, Run
 
-FUSED = [name for name in backends.available() if name not in ("generic", "v2")]
+FUSED = [name for name in backends.available() if name != "generic"]
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the emulator")
 needs_fused = pytest.mark.skipif(
     not FUSED, reason="the CPU has no fused multiply-add, so its bits differ from a GPU's"

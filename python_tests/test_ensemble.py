@@ -26,7 +26,7 @@ from mathkernels.ensemble import (
 from mathkernels.ensemble.program import ROW_COLUMNS
 from mathkernels.reference.ensemble import train
 
-FUSED = [name for name in backends.available() if name not in ("generic", "v2")]
+FUSED = [name for name in backends.available() if name != "generic"]
 
 
 @pytest.fixture(autouse=True)

@@ -75,9 +75,10 @@ def closure(path):
 
 def kernel_sources():
     """The files that CMake compiles once per instruction set."""
-    text = re.search(r"set\(KERNEL_SOURCES(.*?)\)", (ROOT / "CMakeLists.txt").read_text(), re.DOTALL)
-    assert text is not None
-    files = [ROOT / name for name in text[1].split()]
+    lists = r"set\((?:KERNEL|TRAINER)_SOURCES(.*?)\)"
+    found = re.findall(lists, (ROOT / "CMakeLists.txt").read_text(), re.DOTALL)
+    assert len(found) == 2
+    files = [ROOT / name for names in found for name in names.split()]
     assert len(files) > 5
     return files
 

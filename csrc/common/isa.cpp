@@ -13,21 +13,18 @@ constexpr const char* names[] = {MK_FOR_EACH_ISA(MK_NAME)};
 bool has([[maybe_unused]] int index) {
 #if defined(__x86_64__) && defined(__clang__)
   // Old releases know the levels by their features only; these come with the others of a level.
-  const bool v2 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
-  const bool v3 = v2 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                  __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                  __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                   __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
-  const bool levels[] = {true, v2, v3, v4};
+  const bool levels[] = {true, v3, v4};
   return levels[index];
 #elif defined(__x86_64__)
   switch (index) {
     case 1:
-      return __builtin_cpu_supports("x86-64-v2");
-    case 2:
       return __builtin_cpu_supports("x86-64-v3");
-    case 3:
+    case 2:
       return __builtin_cpu_supports("x86-64-v4");
   }
   return true;

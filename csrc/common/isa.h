@@ -3,7 +3,7 @@
 
 // The instruction sets of the build, narrowest first; CMakeLists.txt compiles the kernels once for each.
 #if defined(__x86_64__)
-#define MK_FOR_EACH_ISA(f) f(generic) f(v2) f(v3) f(v4)
+#define MK_FOR_EACH_ISA(f) f(generic) f(v3) f(v4)
 #else
 #define MK_FOR_EACH_ISA(f) f(generic)
 #endif

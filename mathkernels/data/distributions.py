@@ -133,7 +133,7 @@ class TruncatedNormal:
         return normal.below(normal.standardised(x, self.mean, self.sd))
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
-        """Return the value (float64) below which a share in [0, 1] of the distribution lies."""
+        """Return the value (float64) below which a fraction in [0, 1] of the distribution lies."""
         low, high = self.below(self.low), self.below(self.high)
         mass = float(high - low)
         z = normal.quantile(float(low) + share * mass, float(1 - high) + (1 - share) * mass)
@@ -177,7 +177,7 @@ class Benford:
         return ((float(self.low), float(self.high)),)
 
     def quantile(self, share: np.ndarray) -> np.ndarray:
-        """Return the value (float64) below which a share in [0, 1) of the distribution lies."""
+        """Return the value (float64) below which a fraction in [0, 1) of the distribution lies."""
         starts = np.concatenate([[0.0], np.cumsum(FIRST_DIGITS)[:-1]])
         digit = np.searchsorted(starts, share, side="right") - 1
         count = self.low - self.low // 10

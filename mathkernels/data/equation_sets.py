@@ -1,4 +1,4 @@
-"""Test, training and new sets of equations as symbols.
+"""Test, training and new sets of equations as token ids.
 
 The same seed gives the same equations in the same order as the programs of Schumacher 2017 do: all ordered
 choices of distinct numbers are shuffled by Python's generator; the first are the test set, which also chooses
@@ -19,7 +19,7 @@ import numpy as np
 
 from mathkernels.data.equations import Equation, Equations
 
-PADDING = -1  # the symbol of a position after the end of a text, which networks see as a row of zeros
+PADDING = -1  # the token id of a position after the end of a text, which networks see as a row of zeros
 LARGEST_LIST = 2_000_000  # choices that are listed and shuffled; from more, equations are drawn
 PATIENCE = 100_000  # draws without a new equation after which there are none left
 RARE = 0.01  # share of distinct draws below which they are drawn one by one
@@ -27,7 +27,7 @@ SMALL = 100  # most equations that the article's network gets wrong have an oper
 
 
 def encode(texts: Sequence[str], alphabet: str, length: int) -> np.ndarray:
-    """Return symbols (N,length) int8: places in the alphabet, and PADDING after a text's end.
+    """Return token ids (N,length) int8: places in the alphabet, and PADDING after a text's end.
 
     Raises:
         ValueError: a character outside the alphabet, or a text that is too long.
@@ -50,14 +50,14 @@ def encode(texts: Sequence[str], alphabet: str, length: int) -> np.ndarray:
 
 
 def decode(symbols: np.ndarray, alphabet: str) -> list[str]:
-    """Return the texts of symbols (N,T); PADDING is nothing."""
+    """Return the texts of token ids (N,T); PADDING is nothing."""
     characters = [*alphabet, ""]  # its last is that of PADDING
     return ["".join(characters[symbol] for symbol in row) for row in symbols.tolist()]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Equations with their symbols: inputs (N,T) and targets (N,O), both int8."""
+    """Equations with their token ids: inputs (N,T) and targets (N,O), both int8."""
 
     equations: tuple[Equation, ...]
     inputs: np.ndarray
@@ -82,7 +82,7 @@ class Sets:
 
 
 def part(kind: Equations, equations: Iterable[Equation]) -> Part:
-    """Return equations with their symbols."""
+    """Return equations with their token ids."""
     own = tuple(equations)
     questions = encode([kind.question_of(one) for one in own], kind.alphabet, kind.question_length)
     answers = encode([kind.answer_to(one) for one in own], kind.alphabet, kind.answer_length)

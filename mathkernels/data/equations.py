@@ -79,7 +79,7 @@ class Equations:
         operations: operators, from + - * /; each place draws one.
         n_operations: operators in an equation.
         n_examples: equations of test set and training set together.
-        split: the test set's share of them.
+        split: the test set's fraction of them.
         new_equations: equations beyond them, which neither trains nor chooses weights.
         seed: of the draws.
         reverse: questions and answers are written from their last character to their first.
@@ -89,9 +89,9 @@ class Equations:
             "remainder": of one division, the floored quotient and what is left, written 22r18.
         decimals: places of a number that is an answer; 0 writes whole numbers.
         question_width, answer_width: characters with the end, None for as many as are needed.
-        small_share: share of the training set with small operands: every operand's number of digits is drawn
+        small_share: fraction of the training set with small operands: every operand's number of digits is drawn
             first, all being equally likely, and one operand at least has fewer digits than the largest.
-        shorter_share: share of the training set with fewer operators, each number of them from 1 on being
+        shorter_share: fraction of the training set with fewer operators, each number of them from 1 on being
             equally likely; the other sets have no such equations.
 
     Raises:
@@ -239,7 +239,7 @@ class Equations:
 
     @property
     def alphabet(self) -> str:
-        """All characters, in the order of their symbols."""
+        """All characters, in the order of their token ids."""
         marks = "." if self.decimals else ""
         marks += "r" if self.answer == "remainder" else ""
         sign = "-" if self.min_number < 0 and "-" not in self.operations else ""

@@ -32,7 +32,7 @@ class Checkpoint:
         config: JSON values that decide the result.
 
     Attributes:
-        finished: what each training that is over has left, as JSON values.
+        finished: what each finished training has left, as JSON values.
 
     Raises:
         ValueError: the file is damaged, or of something else; the message names it.
@@ -97,7 +97,7 @@ class Checkpoint:
         tensor_files.write(self.path, tensors, {STATE: json.dumps(held)})
 
     def finish(self, left: Any) -> None:
-        """Note what a training that is over has left, and write that down.
+        """Record what a finished training has left, and save that.
 
         Args:
             left: JSON values.

@@ -31,11 +31,11 @@ def prepare_logs(root: Path, names: Iterable[str]) -> None:
 
 
 def finish(parser: argparse.ArgumentParser, work: Callable[[], int], how_on: str = "") -> int:
-    """Return the exit code of ``work``; what a user can mend, and Ctrl-C, end it with one line.
+    """Return the exit code of ``work``; errors that a user can fix, and Ctrl-C, end it with one line.
 
     Args:
         parser: says what is wrong and exits with code 2.
-        work: the whole command behind the parsing of its arguments.
+        work: the whole command, once its arguments are parsed.
         how_on: what is said after "interrupted".
     """
     try:

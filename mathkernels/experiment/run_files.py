@@ -44,7 +44,7 @@ _PLACEHOLDERS = {"<n>": r"\d+", "<name>": r"[\w.+-]+"}
 
 
 def found(folder: Path, names: Iterable[str]) -> Iterator[Path]:
-    """Yield the files of a folder that have one of the names; folders of such a name are none."""
+    """Yield the files of a folder that have one of the names; folders do not count."""
     for name in names:
         inner, _, last = name.rpartition("/")
         pattern = re.escape(last)

@@ -47,7 +47,7 @@ def draw(
     begins with weight 1, bias 0, mean 0 and variance 1.
 
     Args:
-        shapes: of one model's tensors; of names the part behind the last point says what a tensor is:
+        shapes: of one model's tensors; the part of a name after the last point says what a tensor is:
             weight_ih, weight_hh, bias_ih, bias_hh (with whatever suffix), weight, bias, running_mean,
             running_var.
         source: draws.

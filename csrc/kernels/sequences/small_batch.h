@@ -135,8 +135,8 @@ struct SmallBackwardMatrix : SmallBatchMatrix<T> {
   void lay_out(int64_t tile, int64_t begin, int64_t end, T* out) const {
     const int64_t column = tile * small_tile, used = smaller(small_tile, this->wide - column);
     T* place = out;
-    const int64_t depth = this->s.depth_h;
-    int64_t slot = begin / depth, unit = begin % depth;
+    const int64_t slot_depth = this->s.depth_h;
+    int64_t slot = begin / slot_depth, unit = begin % slot_depth;
     for (int64_t k = begin; k < end; ++k, place += small_tile) {
       const T* in = this->weight + (this->gate_of[slot] * this->s.hidden + unit) * this->wide + column;
       if (unit == this->s.hidden) {  // the zero that makes the depth even
@@ -147,7 +147,7 @@ struct SmallBackwardMatrix : SmallBatchMatrix<T> {
         fill(place, small_tile, T(0));
         for (int64_t c = 0; c < used; ++c) place[c] = in[c];
       }
-      if (++unit == depth) unit = 0, ++slot;
+      if (++unit == slot_depth) unit = 0, ++slot;
     }
     if (this->s.bfloat16) to_pairs(false, end - begin, small_tile, out, out);
   }

@@ -150,7 +150,7 @@ def name_counts(name: str) -> bool:
 
 
 def one_hot(symbols: Tensor, characters: int) -> Tensor:
-    """(N,T) int8 -> (N,T,A) float32; a negative symbol becomes a row of zeros."""
+    """(N,T) int8 -> (N,T,A) float32; a negative id becomes a row of zeros."""
     return functional.one_hot(symbols.long() + 1, characters + 1)[..., 1:].float()
 
 
