@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "kernels/attention/shape.h"
 #include "kernels/sequences/shape.h"
 #include "mathkernels.h"
 
@@ -69,6 +70,7 @@ struct Kernels {
   const LayerKernels<T>* layer[layer_kinds];              // by LayerKind
   const RecurrentKernels<T>* recurrent[recurrent_kinds];  // by RecurrentKind
   const SequenceKernels<T>* sequence[sequence_kinds];     // by SequenceKind
+  const AttentionKernels<T>* attention;
   void (*clipped_reciprocal_forward)(int64_t count, T limit, T bound, const T* x, T* y);
   void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
   T (*discretisation_sum)(int kind, int64_t count, const T* weight);
