@@ -114,16 +114,15 @@ def decoder(
     for t in range(T):
         take = valid[:, t]
         h_before, f_before = torch.where(take, h, 0), torch.where(take, f, 0)
-        if query_before:
-            context, weights = attend(h_before, take)
-            f_before = context if feed else f_before
+        before = attend(h_before, take) if query_before else None
+        if before is not None and feed:
+            f_before = before[0]
         from_x = linear(torch.cat([rows[:, t], f_before], -1), weight_ih, bias_ih)
         from_h = linear(h_before, weight_hh, bias_hh)
         from_x, from_h = torch.where(take, from_x, 0), torch.where(take, from_h, 0)
         new_h, new_c = cell(from_x, from_h, h_before, torch.where(take, c, 0))
         y = torch.where(take, new_h, 0)
-        if not query_before:
-            context, weights = attend(y, take)
+        context, weights = attend(y, take) if before is None else before
         attentional = None
         if weight_output is not None:
             attentional = torch.tanh(linear(torch.cat([context, y], -1), weight_output, bias_output))
@@ -131,7 +130,7 @@ def decoder(
         steps.append((y, context, attentional, weights))
         h, c = torch.where(take, new_h, h), c if new_c is None else torch.where(take, new_c, c)
         if feed and not query_before:
-            f = torch.where(take, context if feed == 1 else attentional, f)  # pyright: ignore[reportArgumentType]
+            f = torch.where(take, attentional if feed == 2 else context, f)  # pyright: ignore[reportCallIssue,reportArgumentType]
 
     attentional_size = None if weight_output is None else (weight_output.shape[1],)
     sizes = (H,), (values.shape[-1],), attentional_size, (heads, S)
