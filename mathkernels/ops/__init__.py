@@ -6,7 +6,8 @@ is registered with the ops, so the bare ones can be as well. Second order comes 
 refused by name: ``torch.func.jacrev`` twice replaces ``hessian``.
 """
 
-from mathkernels.ops.attention import AttentionOutput, attention_step, gru_attention, lstm_attention
+from mathkernels.ops.attention import AttentionOutput, gru_attention, lstm_attention
+from mathkernels.ops.attention_step import attention_step
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
 from mathkernels.ops.discretisation import discretisation
 from mathkernels.ops.gru import gru

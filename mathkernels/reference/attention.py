@@ -91,8 +91,8 @@ def decoder(
 
     Weights weight_ih (E,GH,I+F), weight_hh (E,GH,H), weight_query (E,NP,H), weight_output (E,A,NR+H), their
     biases (E,GH), (E,NP), (E,A); keys, values, mask, weight_score as in `attention_step`; states (E,B,H),
-    feed0 (E,B,F), lengths (E,B). Whole numbers x (E,T,B) stand for one-hot rows. With bfloat16, the weights
-    and what they multiply are rounded to it. What is not there is None: attentional without weight_output,
+    feed0 (E,B,F), lengths (E,B). Whole numbers x (E,T,B) stand for one-hot rows. With bfloat16, the factors
+    of the cell's products are rounded to it. What is not there is None: attentional without weight_output,
     cn of a GRU, feed where no step takes it from the step before; the weights returned are (E,T,B,N,S).
     """
     valid = valid_steps(x, lengths)
@@ -105,7 +105,7 @@ def decoder(
     linear = partial(_linear, bfloat16=bfloat16)
 
     def attend(h: Tensor, take: Tensor) -> tuple[Tensor, Tensor]:
-        query = h if weight_query is None else linear(h, weight_query, bias_query)
+        query = h if weight_query is None else _linear(h, weight_query, bias_query)
         given = query[:, :, None], keys, values, mask & take, weight_score, heads, scale
         context, weights = attention_step(*given)
         return context[:, :, 0], weights[:, :, :, 0]
@@ -125,7 +125,7 @@ def decoder(
         context, weights = attend(y, take) if before is None else before
         attentional = None
         if weight_output is not None:
-            attentional = torch.tanh(linear(torch.cat([context, y], -1), weight_output, bias_output))
+            attentional = torch.tanh(_linear(torch.cat([context, y], -1), weight_output, bias_output))
             attentional = torch.where(take, attentional, 0)
         steps.append((y, context, attentional, weights))
         h, c = torch.where(take, new_h, h), c if new_c is None else torch.where(take, new_c, c)
@@ -147,7 +147,7 @@ def _of_heads(columns: Tensor, heads: int) -> Tensor:
     return columns.unflatten(-1, (heads, columns.shape[-1] // heads))
 
 
-def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None, bfloat16: bool) -> Tensor:
+def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None, bfloat16: bool = False) -> Tensor:
     """rows (E,B,K), weight (E,N,K), bias (E,N) -> (E,B,N)."""
     product = times(rows, weight, bfloat16)
     return product if bias is None else product + bias[:, None]
