@@ -109,7 +109,15 @@ class Case:
         given = {**self.inputs, **dict(zip(self.real, leaves, strict=True))}
         names = (
             *("x", "weight_ih", "weight_hh", "bias_ih", "bias_hh", "keys", "values", "mask", "h0", "c0"),
-            *("feed0", "lengths", "weight_query", "bias_query", "weight_score", "weight_output", "bias_output"),
+            *(
+                "feed0",
+                "lengths",
+                "weight_query",
+                "bias_query",
+                "weight_score",
+                "weight_output",
+                "bias_output",
+            ),
         )
         options = self.sizes[6], self.scale, self.query == "before", FEEDS.index(self.feed), self.bfloat16
         found = getattr(reference, f"{self.kind}_attention")(*map(given.get, names), *options)

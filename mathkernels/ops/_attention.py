@@ -72,7 +72,9 @@ def check_shapes(
         TypeError: dtype or device differ.
     """
     for name, tensor in tensors.items():
-        if tensor is not None and tuple(tensor.shape) != tuple(sizes[axis] for axis in letters[name].split(",")):
+        if tensor is not None and tuple(tensor.shape) != tuple(
+            sizes[axis] for axis in letters[name].split(",")
+        ):
             raise ValueError(f"{op}: shapes disagree: {told(letters, tensors)}")
     first = next(name for name, t in tensors.items() if t is not None and t.is_floating_point())
     like = tensors[first]
@@ -83,7 +85,10 @@ def check_shapes(
         right = {"mask": torch.bool, "lengths": torch.int64}.get(name, like.dtype)
         ids = name == "x" and tensor.dtype == torch.int64
         if (tensor.dtype != right and not ids) or tensor.device != like.device:
-            found, more = f"{tensor.dtype} on {tensor.device}", ", or torch.int64 for token ids" * (name == "x")
+            found, more = (
+                f"{tensor.dtype} on {tensor.device}",
+                ", or torch.int64 for token ids" * (name == "x"),
+            )
             raise TypeError(f"{op}: {name} is {found}; needs {right} on {like.device} like {first}{more}")
 
 

@@ -121,7 +121,13 @@ def check_decoder(op: str, kind: str, given: Given, options: Options) -> Sizes:
 
 
 def _sizes(given: Given, options: Options, ids: bool) -> Sizes | None:
-    x, weight_ih, weight_hh, keys, values = given.x, given.weight_ih, given.weight_hh, given.keys, given.values
+    x, weight_ih, weight_hh, keys, values = (
+        given.x,
+        given.weight_ih,
+        given.weight_hh,
+        given.keys,
+        given.values,
+    )
     dims = (x.dim(), weight_ih.dim(), weight_hh.dim(), keys.dim(), values.dim())
     if dims != (3 if ids else 4, 3, 3, 4, 4):
         return None

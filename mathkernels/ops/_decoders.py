@@ -229,7 +229,13 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
     new = maker(sizes.most, given.weight_hh.dtype)
     wanted = _wanted(given, wants)
     gradients = new_gradients(new, given[:WITH_GRADIENTS], wanted, sizes.E)
-    made = dict(zip(Given._fields, (g if want else None for g, want in zip(gradients, wanted, strict=True)), strict=False))
+    made = dict(
+        zip(
+            Given._fields,
+            (g if want else None for g, want in zip(gradients, wanted, strict=True)),
+            strict=False,
+        )
+    )
     dy, dcontext, dattentional, dhn, dcn, dfeed, dweights = dense(map(_there, arriving))
     y, context, attentional, cells, gates, probabilities, query = dense(map(_there, kept))
     # Those before the projections, from which the gradients of their weights come.
@@ -331,9 +337,10 @@ class _Derivative(Derivative):
     def leave(self, ctx: Any, outputs: Any, options: tuple) -> tuple[Any, list[Tensor]]:
         results, kept = outputs[: len(RESULTS)], outputs[len(RESULTS) :]
         ctx.set_materialize_grads(False)
-        none = [results[0].new_empty(results[0].shape[0], 0) for _ in kept]
-        ctx.mark_non_differentiable(*none, *(result for result in results[2:] if not result.numel()))
-        return (*results, *none), [*ctx.outputs.to_save(*results[:3]), *kept]
+        # A transform further in asks for what is kept, too.
+        handed = kept if options[-1] else [results[0].new_empty(results[0].shape[0], 0) for _ in kept]
+        ctx.mark_non_differentiable(*handed, *(result for result in results[2:] if not result.numel()))
+        return (*results, *handed), [*ctx.outputs.to_save(*results[:3]), *kept]
 
     def keep(self, outputs: Any) -> tuple[Tensor, ...]:
         return *outputs[:3], *outputs[len(RESULTS) :]
