@@ -1,4 +1,4 @@
-"""What attention and the decoders with it share: gradients through the reference, and wanted ones among several."""
+"""What attention and the decoders with it share: shape checks, and gradients through the reference."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def told(letters: dict[str, str], tensors: dict[str, Tensor | None]) -> str:
 def check_shapes(
     op: str, letters: dict[str, str], sizes: dict[str, int], tensors: dict[str, Tensor | None]
 ) -> None:
-    """Raise unless every tensor has the sizes that its letters stand for, and the first one's dtype and device.
+    """Raise unless every tensor has the sizes that its letters stand for, and the first's dtype and device.
 
     Raises:
         ValueError: shapes disagree; the message names each of them.

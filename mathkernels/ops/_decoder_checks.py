@@ -46,8 +46,8 @@ class Options(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Models, steps, batch, inputs or token ids, hidden units, source, columns of keys and values, attentional
-    size, what is fed, heads."""
+    """Models, steps, batch, inputs or token ids, hidden units, places of the source, columns of keys and of
+    values, attentional size, what is fed, heads."""
 
     E: int
     T: int
@@ -110,12 +110,13 @@ def check_decoder(op: str, kind: str, given: Given, options: Options) -> Sizes:
     if sizes is None:
         raise ValueError(f"{op}: shapes disagree: {told(names, given._asdict())}")
     G = GATES[kind]
-    numbers = dict(zip(("E", "T", "B", "I", "H", "S", "N*P", "N*R", "A", "F", "N"), sizes, strict=True))
+    axes = "E", "T", "B", "I", "H", "S", "N*P", "N*R", "A", "F", "N"
+    numbers: dict[str, int] = {axis: size for axis, size in zip(axes, sizes, strict=True)}
     numbers.update({f"{G}H": G * sizes.H, "I+F": sizes.I + sizes.F, "N*R+H": sizes.NR + sizes.H})
     check_shapes(op, names, numbers, {"weight_ih": given.weight_ih, **given._asdict()})
     if given.weight_query is None and sizes.NP != sizes.H:
         raise ValueError(
-            f"{op}: without weight_query h is the query: keys have {sizes.NP} columns; needs the {sizes.H} of h"
+            f"{op}: keys have {sizes.NP} columns; without weight_query they need the {sizes.H} of h"
         )
     return sizes
 

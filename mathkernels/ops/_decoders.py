@@ -87,7 +87,7 @@ def _feeds_on(options: Options) -> bool:
 def _outputs(
     kind: str, new: Callable, given: Given, sizes: Sizes, options: Options, flags: tuple[bool, bool]
 ) -> tuple[Tensor, ...]:
-    """New results and what backward needs besides; without elements those that are not wanted or not there."""
+    """New results, and what backward needs; without elements those that are not wanted or not there."""
     E, T, B, _, H, S, NP, NR, A, F, N = sizes
     return_weights, save = flags
     cells = kind == "lstm"
@@ -147,8 +147,8 @@ def _there(tensor: Tensor | None) -> Tensor | None:
 
 
 def _dense(given: Given) -> Given:
-    """Dense tensors, with copies of integers and masks, which nobody else can change once they are checked."""
-    return Given(*dense(own(*given)))
+    """Dense tensors, with copies of integers and masks, which nobody else can change after the checks."""
+    return Given(*dense(own(*given)))  # pyright: ignore[reportArgumentType]
 
 
 def _sequence_inputs(given: Given) -> list[int]:
@@ -184,7 +184,7 @@ def _check_backward(kind: str, arguments: tuple) -> tuple:
     sizes = check_decoder(op, kind, given, options)
     if wants[0] and not given.x.is_floating_point():
         raise ValueError(f"{op}: want_x is True, but x holds token ids, which have no gradient")
-    right = _outputs(kind, tuple, given, sizes, options, (True, True))
+    right: tuple = _outputs(kind, tuple, given, sizes, options, (True, True))
     for name, tensor, shape in zip(ARRIVING, arriving, right, strict=False):
         _check_result(op, name, tensor, shape, given)
     places = (0, 1, 2, 7, 8, 9, 10)
@@ -245,10 +245,20 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
     decoder = _decoder(
         given,
         options,
-        **{"context": context, "attentional": attentional, "kept": probabilities, "query": query},
-        **{"dcontext": dcontext, "dattentional": dattentional, "dfeed": dfeed, "dweights": dweights},
-        **{"dkeys": made["keys"], "dvalues": made["values"], "dfeed0": made["feed0"]},
-        **{"dweight_score": made["weight_score"], "dquery": dquery, "doutput": doutput},
+        context=context,
+        attentional=attentional,
+        kept=probabilities,
+        query=query,
+        dcontext=dcontext,
+        dattentional=dattentional,
+        dfeed=dfeed,
+        dweights=dweights,
+        dkeys=made["keys"],
+        dvalues=made["values"],
+        dfeed0=made["feed0"],
+        dweight_score=made["weight_score"],
+        dquery=dquery,
+        doutput=doutput,
     )
     call = _call(kind, given, sizes, options)
     workspace = scratch(_C.sequence_backward_workspace(call))
@@ -257,7 +267,8 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
     of_cells = (made[name] for name in names)
     addresses = (p if isinstance(p, int) else address(p) for p in (*passed, *of_cells, workspace))
     _C.decoder_backward(decoder, call, *addresses)
-    assert y is not None and context is not None
+    assert y is not None
+    assert context is not None
     if made["weight_query"] is not None and dquery is not None:
         states = _before(y, given.h0) if options.query_before else y
         _projection_gradients(dquery, (states,), made["weight_query"], made["bias_query"])
@@ -331,7 +342,7 @@ class _Derivative(Derivative):
         self.kept = len(KEPT)
 
     def training(self, arguments: tuple) -> tuple:
-        # Their owner may fill token ids, masks and lengths anew before backward, through numpy unseen by torch.
+        # Their owner may fill token ids, masks and lengths anew before backward, unseen by torch.
         return (*own(*arguments[:TENSORS]), *arguments[TENSORS:-1], True)
 
     def leave(self, ctx: Any, outputs: Any, options: tuple) -> tuple[Any, list[Tensor]]:

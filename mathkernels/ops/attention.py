@@ -99,7 +99,7 @@ def lstm_attention(
         mask: (E,B,S), bool: which places of the source take part; all by default.
         h0, c0: states before the first step, (E,B,H); 0 by default.
         feed0: what is fed to the first step, (E,B,F); 0 by default.
-        lengths: valid steps of each row, (E,B), int64 from 0 to T. From there on all outputs are 0, and hn, cn
+        lengths: valid steps of each row, (E,B), int64 from 0 to T. From there on all outputs are 0; hn, cn
             and feed are those of the last valid step.
         weight_query, bias_query: (E,N*P,H) and (E,N*P); without a weight N*P must be H.
         weight_score: (E,N*P), makes the score additive.
@@ -117,12 +117,13 @@ def lstm_attention(
         `AttentionOutput`. Differentiable to any order in all floats, through the weights as well.
 
     Raises:
-        ValueError: shapes or options disagree, heads do not divide keys or values, or a token id or a length is
-            out of its range; the message names it.
+        ValueError: shapes or options disagree, heads do not divide keys or values, or a token id or a length
+            is out of its range; the message names it.
         TypeError: dtypes or devices differ or are not supported; CUDA tensors, unless plain torch is enabled.
 
     Source: Bahdanau, Cho & Bengio 2015, *Neural Machine Translation by Jointly Learning to Align and
-    Translate*; Luong, Pham & Manning 2015, *Effective Approaches to Attention-based Neural Machine Translation*.
+    Translate*; Luong, Pham & Manning 2015, *Effective Approaches to Attention-based Neural Machine
+    Translation*.
     """
     options = _options("lstm_attention", heads, scale, query, feed, bfloat16)
     cells = (x, weight_ih, weight_hh, bias_ih, bias_hh, keys, values, h0, c0, feed0)
@@ -157,14 +158,14 @@ def gru_attention(
 ) -> AttentionOutput:
     """Run E decoders of GRU cells with attention over whole sequences: `lstm_attention` without cells.
 
-    weight_ih (E,3H,I+F), weight_hh (E,3H,H) and biases (E,3H) are in torch's order r, z, n; everything else is
-    as there, and ``cn`` of the result is None.
+    weight_ih (E,3H,I+F), weight_hh (E,3H,H) and biases (E,3H) are in torch's order r, z, n; everything else
+    is as there, and ``cn`` of the result is None.
 
     Raises:
         ValueError, TypeError: as `lstm_attention`.
 
-    Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*; Bahdanau, Cho & Bengio
-    2015.
+    Source: Cho et al. 2014, *Learning Phrase Representations using RNN Encoder-Decoder*; Bahdanau, Cho &
+    Bengio 2015.
     """
     options = _options("gru_attention", heads, scale, query, feed, bfloat16)
     cells = (x, weight_ih, weight_hh, bias_ih, bias_hh, keys, values, h0, None, feed0)

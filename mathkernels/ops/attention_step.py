@@ -49,11 +49,12 @@ def check_heads(op: str, keys: Tensor, values: Tensor, heads: int) -> None:
 def _check(op: str, given: _Given, heads: int, scale: float, **more: Tensor | None) -> dict[str, int]:
     query, keys, values, weight_score, _ = given
     tensors = {**given._asdict(), **more}
-    sizes = dict.fromkeys(("E", "B", "Q", "N*P", "S", "N*R", "N"), -1)
+    names = "E", "B", "Q", "N*P", "S", "N*R", "N"
+    sizes: dict[str, int] = dict.fromkeys(names, -1)
     if query.dim() == keys.dim() == values.dim() == 4:
         check_heads(op, keys, values, heads)
         found = (*query.shape, keys.shape[2], values.shape[3], heads)
-        sizes = dict(zip(("E", "B", "Q", "N*P", "S", "N*R", "N"), found, strict=True))
+        sizes.update(zip(names, found, strict=True))
     check_dtype(op, "query", query)
     check_shapes(op, _LETTERS, sizes, tensors)
     if weight_score is not None and scale != 1:
@@ -246,14 +247,14 @@ def attention_step(
     """Attend with Q queries of each row to the S places of its source, by N heads.
 
     score_s = scale q . k_s, or with ``weight_score`` v: sum_p v_p tanh(q_p + k_sp);  weights = softmax of the
-    scores over s;  context = sum_s weights_s values_s. Head n has columns nP to (n+1)P of queries and keys and
-    nR to (n+1)R of values.
+    scores over s;  context = sum_s weights_s values_s. Head n has columns nP to (n+1)P of queries and keys
+    and nR to (n+1)R of values.
 
     Args:
         query: (E,B,Q,N*P), float32 or float64.
         keys, values: (E,B,S,N*P) and (E,B,S,N*R), in the dtype and on the device of ``query``, as all floats.
-        mask: (E,B,S), bool: which places take part; all by default. What stands at others is read as 0 and has
-            weight 0; a row without any has context 0 and no gradients.
+        mask: (E,B,S), bool: which places take part; all by default. What stands at others is read as 0 and
+            has weight 0; a row without any has context 0 and no gradients.
         weight_score: (E,N*P), makes the score additive; scale must be 1 then.
         heads: N.
         scale: of dot scores, P**-0.5 for scaled ones.
