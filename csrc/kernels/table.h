@@ -3,11 +3,13 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/attention/shape.h"
 #include "kernels/sequences/shape.h"
 #include "mathkernels.h"
 
 namespace mk {
+
+template <class T>
+struct AttentionKernels;  // kernels/attention/shape.h
 
 // Rows are taken in blocks of block_rows, a multiple of chunk_rows that depends on the batch alone.
 struct LayerShape {
@@ -101,6 +103,9 @@ template <class T>
 void discretisation_backward(int kind, int64_t count, T scale, const T* weight, T* dweight);
 template <class T>
 void elementary(Elementary function, int64_t count, const T* x, const T* w, T* y);
+
+extern const AttentionKernels<float> attention_float;
+extern const AttentionKernels<double> attention_double;
 
 extern const Kernels<float> kernels_float;
 extern const Kernels<double> kernels_double;

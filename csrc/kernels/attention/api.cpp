@@ -1,6 +1,7 @@
 // attention_forward and attention_backward of mathkernels.h: divides the work by shape and hands it to threads.
 #include "common/arena.h"
 #include "common/parallel.h"
+#include "kernels/attention/shape.h"
 #include "kernels/attention/sums.h"
 #include "kernels/call.h"
 #include "mathkernels.h"
@@ -11,9 +12,7 @@ namespace {
 constexpr double worth_threads = 65536;  // multiply-adds; a call with fewer costs less than starting a team
 
 AttentionStepShape shape_of(const AttentionCall& call) {
-  AttentionStepShape s{call.attention, call.models, call.batch, call.queries, call.batch <= 32 ? 16 : 32, 0};
-  s.panels = (call.batch + s.panel_rows - 1) / s.panel_rows;
-  return s;
+  return {call.attention, call.models, call.batch, call.queries};
 }
 
 int team(const AttentionCall& call) {
@@ -24,7 +23,7 @@ int team(const AttentionCall& call) {
   return work < worth_threads || call.threads < 1 ? 1 : call.threads;
 }
 int64_t workers(const AttentionCall& call, const AttentionStepShape& s) {
-  const int64_t items = s.models * s.panels, threads = team(call);
+  const int64_t items = s.models * s.batch, threads = team(call);
   return items < threads ? items : threads;
 }
 
@@ -43,7 +42,7 @@ AttentionStepTensors<T> tensors_of(const AttentionInputs& in) {
 template <class T>
 int64_t partial_bytes(const AttentionStepShape& s) {
   const AttentionShape& a = s.attention;
-  return a.additive ? rounded_up(s.models * s.panels * a.query() * int64_t{sizeof(T)}, alignment) : 0;
+  return a.additive ? rounded_up(s.models * s.batch * a.query() * int64_t{sizeof(T)}, alignment) : 0;
 }
 
 }  // namespace
@@ -68,7 +67,7 @@ void attention_forward(const AttentionCall& call, const AttentionInputs& in, voi
     const int64_t bytes = attention.forward_scratch(shape);
     Arena memory(workspace);
     char* const scratch = memory.take<char>(workers(call, shape) * bytes);
-    parallel_for(shape.models * shape.panels, team(call),
+    parallel_for(shape.models * shape.batch, team(call),
                  [&](int worker, int64_t item) { attention.forward(shape, tensors, item, scratch + worker * bytes); });
   });
 }
@@ -99,10 +98,10 @@ void attention_backward(const AttentionCall& call, const AttentionInputs& in, co
     tensors.attention.score_partial = memory.take<T>(partial_bytes<T>(shape), 1);
     const int64_t bytes = attention.backward_scratch(shape);
     char* const scratch = memory.take<char>(workers(call, shape) * bytes);
-    parallel_for(shape.models * shape.panels, team(call),
+    parallel_for(shape.models * shape.batch, team(call),
                  [&](int worker, int64_t item) { attention.backward(shape, tensors, item, scratch + worker * bytes); });
     if (gradients.dweight_score != nullptr)
-      add_panels(shape.models, shape.panels, shape.attention.query(), tensors.attention.score_partial,
+      add_panels(shape.models, shape.batch, shape.attention.query(), tensors.attention.score_partial,
                  static_cast<T*>(gradients.dweight_score));
   });
 }

@@ -22,7 +22,7 @@ struct AttentionTensors {
   const T *saved_context, *saved_attentional, *saved_kept, *saved_query;
   T *dkeys, *dvalues, *dfeed0, *dweight_score, *dquery, *doutput;
   T* packed;         // projections as the products read them, of each model
-  T* score_partial;  // (E, panels, heads key): sums of each panel
+  T* score_partial;  // (E, panels or rows, heads key): their sums
 };
 
 // Queries apart from a recurrence, of sizes (E,B,Q,…).
@@ -34,10 +34,10 @@ struct AttentionStepTensors {
 };
 struct AttentionStepShape {
   AttentionShape attention;
-  int64_t models, batch, queries, panel_rows, panels;
+  int64_t models, batch, queries;
 };
 
-// An item is a panel of rows of a model, models slowest; scratch in bytes.
+// An item is a row of a model, models slowest; scratch in bytes.
 template <class T>
 using AttentionItem = void(const AttentionStepShape&, const AttentionStepTensors<T>&, int64_t item, void* scratch);
 template <class T>
@@ -46,12 +46,5 @@ struct AttentionKernels {
   int64_t (*forward_scratch)(const AttentionStepShape&);  // of a thread
   int64_t (*backward_scratch)(const AttentionStepShape&);
 };
-
-#ifdef MK_ISA
-namespace MK_ISA {
-extern const AttentionKernels<float> attention_float;
-extern const AttentionKernels<double> attention_double;
-}  // namespace MK_ISA
-#endif
 
 }  // namespace mk

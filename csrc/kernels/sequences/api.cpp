@@ -1,6 +1,7 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
 #include "common/arena.h"
 #include "common/parallel.h"
+#include "kernels/attention/shape.h"
 #include "kernels/attention/sums.h"
 #include "kernels/call.h"
 #include "mathkernels.h"

@@ -1,5 +1,6 @@
 // The products of backward: gradients of h and x from those of the sums, and weight gradients.
 #pragma once
+#include "kernels/attention/shape.h"
 #include "kernels/sequences/layout.h"
 #include "kernels/sequences/token_ids.h"
 

@@ -9,9 +9,12 @@
 #pragma once
 #include <cstdint>
 
-#include "kernels/attention/shape.h"
+#include "mathkernels.h"
 
 namespace mk {
+
+template <class T>
+struct AttentionTensors;  // kernels/attention/shape.h
 
 constexpr int64_t sequence_sums = 4;    // sums of products per unit, in both cells
 constexpr int64_t sum_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
