@@ -56,6 +56,18 @@ int64_t recurrent_backward_workspace(const RecurrentCall& call);
 void recurrent_backward(const RecurrentCall& call, const void* dh, const void* l, const void* weight,
                         const void* initial, const void* h, void* dl, void* dweight, void* dinitial, void* workspace);
 
+// Attention to the S places of a source, by N heads; docs/attention.md has the equations.
+struct AttentionShape {
+  int64_t source, heads, key, value;  // places; key and value of one head
+  int64_t attentional;                // size of the attentional state, 0 for none
+  bool additive, projects, query_before;
+  Feed feed;
+  bool is_there() const { return heads > 0; }
+  int64_t query() const { return heads * key; }
+  int64_t context() const { return heads * value; }
+  int64_t fed() const { return feed == Feed::context ? context() : feed == Feed::attentional ? attentional : 0; }
+};
+
 // Whole sequences of LSTM and GRU cells; G = 4 gates (i, f, g, o) or 3 (r, z, n), D = 1 or 2 directions of which the
 // second runs from the last step to the first.  docs/sequences.md has the equations, the order of sums and the errors.
 struct SequenceCall {
@@ -63,8 +75,9 @@ struct SequenceCall {
   Dtype dtype;
   bool bfloat16;   // weights and what they meet in products are rounded to bfloat16; sums and states stay float32
   bool token_ids;  // x holds int64 in [0, I) in place of one-hot rows
-  int64_t models, directions, steps, batch, inputs, hidden;
+  int64_t models, directions, steps, batch, inputs, hidden;  // inputs: with attention, of x and of what is fed with it
   int threads;
+  AttentionShape attention;  // of a decoder, which has one direction
 };
 
 // x (E,T,B,I), with token ids (E,T,B); weight_ih (E,D,G*H,I), weight_hh (E,D,G*H,H); bias_ih, bias_hh (E,D,G*H), both
@@ -82,8 +95,23 @@ struct SequenceOutputs {
   void *y, *hn, *cn, *gates, *cells;
 };
 
+// Of a decoder; C = N*R, F = what is fed.  keys (E,B,S,N*P), values (E,B,S,C); mask (E,B,S) of bytes, 0 where a place
+// takes no part; weight_query (E,N*P,H), bias_query (E,N*P), weight_score (E,N*P), weight_output (E,A,C+H), bias_output
+// (E,A), feed0 (E,B,F): null where absent.  Outputs: context (E,T,B,C), attentional (E,T,B,A), feed (E,B,F), weights
+// (E,T,B,N,S), query (E,T,B,N*P) of a projection; kept, E*T*B*N*S numbers in an order of the kernel's own.  Gradients
+// of those, null for zeros, and to the inputs, null where they are not wanted; dquery (E,T,B,N*P) and doutput
+// (E,T,B,A) are those before the projection and before tanh, which are needed for the gradients of their weights.
+struct DecoderTensors {
+  const void *keys, *values, *mask, *weight_query, *bias_query, *weight_score, *weight_output, *bias_output, *feed0;
+  double scale;
+  void *context, *attentional, *feed, *weights, *kept, *query;
+  const void *dcontext, *dattentional, *dfeed, *dweights;
+  void *dkeys, *dvalues, *dfeed0, *dweight_score, *dquery, *doutput;
+};
+
 int64_t sequence_forward_workspace(const SequenceCall& call);
-void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace);
+void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace,
+                      const DecoderTensors* decoder = nullptr);
 
 // Gradients of y, hn, cn, cells, each null for zeros.
 struct SequenceGradients {
@@ -99,7 +127,32 @@ struct SequenceInputGradients {
 
 int64_t sequence_backward_workspace(const SequenceCall& call);
 void sequence_backward(const SequenceCall& call, const SequenceGradients& gradients, const SequenceInputs& in,
-                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace);
+                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace,
+                       const DecoderTensors* decoder = nullptr);
+
+// Attention of Q queries of each row: query (E,B,Q,N*P), context (E,B,Q,C), weights (E,B,N,Q,S).  Of the shape only
+// source, heads, key, value and additive are looked at.
+struct AttentionCall {
+  Dtype dtype;
+  int64_t models, batch, queries;
+  AttentionShape attention;
+  int threads;
+};
+struct AttentionInputs {
+  const void *query, *keys, *values, *mask, *weight_score;
+  double scale;
+};
+// weights may be null in forward, dcontext and dweights in backward for zeros, and every gradient that is not wanted.
+struct AttentionGradients {
+  const void *dcontext, *dweights, *weights;
+  void *dquery, *dkeys, *dvalues, *dweight_score;
+};
+int64_t attention_forward_workspace(const AttentionCall& call);
+void attention_forward(const AttentionCall& call, const AttentionInputs& in, void* context, void* weights,
+                       void* workspace);
+int64_t attention_backward_workspace(const AttentionCall& call);
+void attention_backward(const AttentionCall& call, const AttentionInputs& in, const AttentionGradients& gradients,
+                        void* workspace);
 
 // y = 1/x where |x| >= 1/limit, else limit with the sign of x (that of 0 is +); dx = -dy/x^2, else 0.  count numbers
 // each.

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from attention_cases import Case as DecoderCase
 from layer_cases import CASES as LAYERS
 from sequence_op_cases import CASES as SEQUENCES
 from sequence_op_cases import Case as SequenceCase
@@ -79,6 +80,43 @@ def _sequences() -> list[OpCase]:
     return [make(case) for case in (*SEQUENCES, *more)]
 
 
+def _attention() -> list[OpCase]:
+    def step(name: str, additive: bool) -> OpCase:
+        def leaves(dtype: torch.dtype = torch.float64) -> list[Tensor]:
+            shapes = [(2, 3, 2, 4), (2, 3, 5, 4), (2, 3, 5, 6), *([(2, 4)] if additive else [])]
+            return [torch.empty(*shape, dtype=dtype).uniform_(-1, 1) for shape in shapes]
+
+        def function(query: Tensor, keys: Tensor, values: Tensor, score: Tensor | None = None) -> Any:
+            return ops.attention_step(query, keys, values, None, score, heads=2, return_weights=True)
+
+        def meaning(query: Tensor, keys: Tensor, values: Tensor, score: Tensor | None = None) -> Any:
+            return reference.attention_step(query, keys, values, None, score, 2)
+
+        return OpCase(name, "attention_step", leaves, function, meaning, lambda result: result[0])
+
+    def decoder(name: str, kind: str, **options: Any) -> OpCase:
+        sizes = (2, 3, 3, 2, 4, 5, 2, 2, 3, 3)  # E, T, B, I, H, S, N, P, R, A
+
+        case = DecoderCase(kind, sizes, **options)
+        return OpCase(
+            name,
+            f"{kind}_attention",
+            lambda dtype=torch.float64: [leaf.to(dtype) for leaf in case.leaves()],
+            case.function,
+            case.meaning,
+            lambda result: result[0],
+        )
+
+    return [
+        step("attention_step", False),
+        step("attention_step-additive", True),
+        decoder("lstm_attention", "lstm"),
+        decoder("lstm_attention-attentional", "lstm", feed="attentional", projects=True, score="scaled"),
+        decoder("gru_attention", "gru"),
+        decoder("gru_attention-before", "gru", query="before", projects=True, score="additive"),
+    ]
+
+
 def _recurrent() -> list[OpCase]:
     def make(unit: str, count: int) -> OpCase:
         def leaves(dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -125,7 +163,7 @@ def _elementary() -> list[OpCase]:
     ]
 
 
-OPS = [*_layers(), *_sequences(), *_recurrent(), *_elementary()]
+OPS = [*_layers(), *_sequences(), *_attention(), *_recurrent(), *_elementary()]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ SMOOTH = pytest.mark.parametrize("case", SMOOTH_CASES, ids=lambda case: case.id)
 
 
 def test_the_grid_holds_everything_public():
-    assert {case.op for case in OPS} == set(ops.__all__)
+    functions = {name for name in ops.__all__ if not isinstance(getattr(ops, name), type)}
+    assert {case.op for case in OPS} == functions
     modules = {name for name in mathkernels.nn.__all__ if isinstance(getattr(mathkernels.nn, name), type)}
     assert {case.name for case in MODULES} == modules
 

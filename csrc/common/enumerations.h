@@ -54,6 +54,10 @@ enum class RecurrentKind : int { MK_RECURRENT_KINDS(MK_ENUMERATOR) };
 #define MK_SEQUENCE_KINDS(kind) kind(lstm) kind(gru)
 enum class SequenceKind : int { MK_SEQUENCE_KINDS(MK_ENUMERATOR) };
 
+// What a decoder with attention adds to the input of the next step: nothing, the context, the attentional state.
+#define MK_FEEDS(feed) feed(none) feed(context) feed(attentional)
+enum class Feed : int { MK_FEEDS(MK_ENUMERATOR) };
+
 // Functions of csrc/common/math.h and csrc/cells/gates.h.
 #define MK_ELEMENTARY_FUNCTIONS(function)                                                                 \
   function(exp) function(log) function(log_normal) function(pow_positive) function(sinpi) function(cospi) \

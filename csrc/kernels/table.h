@@ -8,6 +8,9 @@
 
 namespace mk {
 
+template <class T>
+struct AttentionKernels;  // kernels/attention/shape.h
+
 // Rows are taken in blocks of block_rows, a multiple of chunk_rows that depends on the batch alone.
 struct LayerShape {
   int64_t models, batch, in, out;
@@ -69,6 +72,7 @@ struct Kernels {
   const LayerKernels<T>* layer[layer_kinds];              // by LayerKind
   const RecurrentKernels<T>* recurrent[recurrent_kinds];  // by RecurrentKind
   const SequenceKernels<T>* sequence[sequence_kinds];     // by SequenceKind
+  const AttentionKernels<T>* attention;
   void (*clipped_reciprocal_forward)(int64_t count, T limit, T bound, const T* x, T* y);
   void (*clipped_reciprocal_backward)(int64_t count, T bound, const T* dy, const T* x, T* dx);
   T (*discretisation_sum)(int kind, int64_t count, const T* weight);
@@ -99,6 +103,9 @@ template <class T>
 void discretisation_backward(int kind, int64_t count, T scale, const T* weight, T* dweight);
 template <class T>
 void elementary(Elementary function, int64_t count, const T* x, const T* w, T* y);
+
+extern const AttentionKernels<float> attention_float;
+extern const AttentionKernels<double> attention_double;
 
 extern const Kernels<float> kernels_float;
 extern const Kernels<double> kernels_double;

@@ -15,6 +15,7 @@ namespace py = pybind11;
     return names;         \
   }()
 
+void bind_attention(py::module_& m);
 void bind_ensemble(py::module_& m);
 void bind_layers(py::module_& m);
 void bind_memory(py::module_& m);

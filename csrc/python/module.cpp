@@ -32,5 +32,6 @@ PYBIND11_MODULE(_C, m) {
   bind_layers(m);
   bind_memory(m);
   bind_seq2seq(m);
+  bind_attention(m);
   bind_sequences(m);
 }

@@ -6,6 +6,8 @@ is registered with the ops, so the bare ones can be as well. Second order comes 
 refused by name: ``torch.func.jacrev`` twice replaces ``hessian``.
 """
 
+from mathkernels.ops.attention import AttentionOutput, gru_attention, lstm_attention
+from mathkernels.ops.attention_step import attention_step
 from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
 from mathkernels.ops.discretisation import discretisation
 from mathkernels.ops.gru import gru
@@ -23,12 +25,16 @@ from mathkernels.ops.real_npu import real_npu
 from mathkernels.ops.recurrent import recurrent_unit
 
 __all__ = [
+    "AttentionOutput",
+    "attention_step",
     "clipped_reciprocal",
     "discretisation",
     "gnalu",
     "gru",
+    "gru_attention",
     "inalu",
     "lstm",
+    "lstm_attention",
     "nac",
     "nac_mul",
     "nac_nmu",

@@ -197,14 +197,17 @@ def empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
 
 
 def scratch(nbytes: int) -> Tensor:
-    """Bytes for the time of a call, at least `nbytes`: their storage may be half as large again.
+    """Bytes for the time of a call, at least `nbytes`: their storage may be four times as large.
+
+    A forward pass so takes what the backward pass before it has left. A storage of its own would be more than
+    was ever in use, and drive out another that the backward pass needs again.
 
     Raises:
         MemoryError: the system has no such memory.
     """
     if nbytes < LARGE or not _sees_holders():
         return torch.empty(nbytes, dtype=torch.uint8, device=CPU)
-    return _pool.take(nbytes, nbytes + nbytes // 2, (nbytes,), torch.uint8)
+    return _pool.take(nbytes, 4 * nbytes, (nbytes,), torch.uint8)
 
 
 def maker(most: int, dtype: torch.dtype) -> Callable[[tuple[int, ...]], Tensor]:

@@ -138,12 +138,12 @@ def check_values(kind: str, given: Given, sizes: Sizes) -> None:
     """Raise where a token id or a length is out of its range; the message names the first value that is."""
     x, lengths = given.x, given.lengths
     if x.dtype == torch.int64:
-        _check_range(kind, "x", x, 0, sizes.I - 1, f"token ids from 0 to {sizes.I - 1}")
+        check_range(kind, "x", x, 0, sizes.I - 1, f"token ids from 0 to {sizes.I - 1}")
     if lengths is not None:
-        _check_range(kind, "lengths", lengths, 0, sizes.T, f"steps from 0 to {sizes.T}")
+        check_range(kind, "lengths", lengths, 0, sizes.T, f"steps from 0 to {sizes.T}")
 
 
-def _check_range(kind: str, name: str, values: Tensor, low: int, high: int, right: str) -> None:
+def check_range(kind: str, name: str, values: Tensor, low: int, high: int, right: str) -> None:
     if values.numel() == 0:
         return
     least, most = (int(end) for end in torch.aminmax(values))

@@ -1,5 +1,6 @@
 """The executable specification: every op in plain torch, written for reading and never tuned."""
 
+from mathkernels.reference.attention import attention_step, gru_attention, lstm_attention
 from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
 from mathkernels.reference.discretisation import discretisation
 from mathkernels.reference.gru import gru, gru_backward
@@ -17,13 +18,16 @@ from mathkernels.reference.real_npu import real_npu
 from mathkernels.reference.recurrent import recurrent_unit
 
 __all__ = [
+    "attention_step",
     "clipped_reciprocal",
     "discretisation",
     "gnalu",
     "gru",
+    "gru_attention",
     "gru_backward",
     "inalu",
     "lstm",
+    "lstm_attention",
     "lstm_backward",
     "nac",
     "nac_mul",

@@ -1,6 +1,8 @@
 // The sequences of mathkernels.h: divides the work by shape, hands it to threads and to the instruction set in use.
 #include "common/arena.h"
 #include "common/parallel.h"
+#include "kernels/attention/shape.h"
+#include "kernels/attention/sums.h"
 #include "kernels/call.h"
 #include "mathkernels.h"
 
@@ -14,6 +16,7 @@ constexpr int64_t usual_small_batch = 8;       // rows up to which lanes are uni
 constexpr int64_t short_steps = 2;             // steps up to which they are with up to most_small_batch
 constexpr int64_t input_rows = 16;             // rows whose products with x are made together, where they are few
 constexpr int64_t worth_waiting = 65536;       // multiply-adds of a step; fewer cost less than members who wait
+constexpr int64_t panel_bytes = 1 << 23;       // of keys and values that a thread's panels of a block take
 constexpr int64_t worth_packing = 2;           // times that weights are read; laying them out anew costs less up to it
 
 int64_t at_least_1(int64_t value) { return value < 1 ? 1 : value; }
@@ -48,7 +51,11 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   s.hidden = call.hidden;
   s.token_ids = call.token_ids;
   s.bfloat16 = call.bfloat16;
-  s.columns = call.token_ids ? 0 : call.inputs;
+  s.attention = call.attention;
+  s.fed = call.attention.fed();
+  s.x_inputs = call.inputs - s.fed;
+  s.x_columns = call.token_ids ? 0 : s.x_inputs;
+  s.columns = s.x_columns + s.fed;
   const int64_t unit = call.bfloat16 ? 2 : 1;
   s.depth_x = rounded_up(s.columns, unit);
   s.depth_h = rounded_up(call.hidden, unit);
@@ -62,6 +69,12 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   const int64_t panels = pass == Pass::forward ? s.panels * call.models * call.directions : s.panels;
   const int64_t shared = weights > weights_of_cache ? at_least_1(panels / 2) : 1;
   s.block_panels = shared < most_block_panels ? shared : most_block_panels;
+  if (call.attention.is_there()) {
+    const AttentionShape& a = call.attention;
+    const int64_t fit =
+        at_least_1(panel_bytes / at_least_1(a.source * (a.query() + a.context()) * s.panel_rows * size));
+    if (fit < s.block_panels) s.block_panels = fit;
+  }
   s.blocks = parts(s.panels, s.block_panels);
   s.group_blocks = at_least_1(parts(s.blocks, most_groups));
   s.groups = parts(s.blocks, s.group_blocks);
@@ -69,7 +82,8 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   s.tile = tile_of(call);
   s.tiles = parts(call.hidden, s.tile);
   s.item_directions = dx ? call.directions : 1;
-  s.small_batch = call.batch <= (call.steps <= short_steps ? most_small_batch : usual_small_batch);
+  const int64_t most = call.steps <= short_steps ? most_small_batch : usual_small_batch;
+  s.small_batch = !call.attention.is_there() && call.batch <= most;
   if (s.small_batch) {
     s.unit_tiles = parts(call.hidden, 16);
     s.input_steps = steps_of(call, input_rows);
@@ -83,8 +97,10 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
 int team(const SequenceCall& call) {
   const auto product = [](double a, int64_t b) { return a * static_cast<double>(b); };  // of integers it may overflow
   const double rows = product(product(static_cast<double>(call.models * call.directions), call.steps), call.batch);
+  const AttentionShape& a = call.attention;
+  const double attended = product(rows, a.source * (a.query() + a.context()));
   const double work =
-      product(product(rows, call.hidden), gates(call) * (call.hidden + (call.token_ids ? 0 : call.inputs)));
+      attended + product(product(rows, call.hidden), gates(call) * (call.hidden + (call.token_ids ? 0 : call.inputs)));
   return work < worth_threads || call.threads < 1 ? 1 : call.threads;
 }
 // How many of them get an item.
@@ -100,12 +116,14 @@ const SequenceKernels<T>& sequence_of(const SequenceCall& call, const Instructio
 
 template <class T>
 struct ForwardSizes {
-  int64_t packed, scratch;  // bytes, `scratch` of a thread
+  int64_t packed, attention, scratch;  // bytes, `scratch` of a thread
   ForwardSizes(const SequenceKernels<T>& kernels, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_forward(s) * int64_t{sizeof(T)}),
+        attention(s.models * kernels.packed_attention(s) * int64_t{sizeof(T)}),
         scratch(kernels.forward_scratch(s)) {}
   int64_t total(const SequenceCall& call, const SequenceShape& s) const {
-    return alignment + rounded_up(packed, alignment) + workers(call, s.models * s.directions * s.blocks) * scratch;
+    return alignment + rounded_up(packed, alignment) + rounded_up(attention, alignment) +
+           workers(call, s.models * s.directions * s.blocks) * scratch;
   }
 };
 
@@ -114,12 +132,15 @@ struct ForwardSizes {
 template <class T>
 struct BackwardSizes {
   int64_t packed, partial, scratch;  // bytes, `partial` of one
-  int64_t slots;                     // partial sums in memory, a whole number of items with one direction or two
+  int64_t attention, score_partial;
+  int64_t slots;  // partial sums in memory, a whole number of items with one direction or two
   int64_t threads;
   BackwardSizes(const SequenceKernels<T>& kernels, const SequenceCall& call, const SequenceShape& s)
       : packed(s.models * s.directions * kernels.packed_backward(s) * int64_t{sizeof(T)}),
         partial(kernels.partial(s) * int64_t{sizeof(T)}),
         scratch(kernels.backward_scratch(s)),
+        attention(s.models * kernels.packed_attention(s) * int64_t{sizeof(T)}),
+        score_partial(s.attention.additive ? s.models * s.panels * s.attention.query() * int64_t{sizeof(T)} : 0),
         slots(s.models * s.directions * s.groups),
         threads(workers(call, slots)) {
     const int64_t needed = threads * s.directions,
@@ -128,7 +149,8 @@ struct BackwardSizes {
     if (wanted < slots) slots = wanted;
   }
   int64_t total() const {
-    return alignment + rounded_up(packed, alignment) + rounded_up(slots * partial, alignment) + threads * scratch;
+    return alignment + rounded_up(packed, alignment) + rounded_up(slots * partial, alignment) +
+           rounded_up(attention, alignment) + rounded_up(score_partial, alignment) + threads * scratch;
   }
 };
 
@@ -180,6 +202,29 @@ void set_inputs(SequenceTensors<T>& t, const SequenceCall& call, const SequenceI
   t.lengths = in.lengths;
 }
 
+template <class T>
+AttentionTensors<T> attention_of(const DecoderTensors& d) {
+  const auto in = [](const void* p) { return static_cast<const T*>(p); };
+  const auto out = [](void* p) { return static_cast<T*>(p); };
+  AttentionTensors<T> t{};
+  t.keys = in(d.keys), t.values = in(d.values), t.feed0 = in(d.feed0);
+  t.weight_query = in(d.weight_query), t.bias_query = in(d.bias_query), t.weight_score = in(d.weight_score);
+  t.weight_output = in(d.weight_output), t.bias_output = in(d.bias_output);
+  t.mask = static_cast<const uint8_t*>(d.mask);
+  t.scale = static_cast<T>(d.scale);
+  t.context = out(d.context), t.attentional = out(d.attentional), t.feed = out(d.feed), t.weights = out(d.weights);
+  t.kept = out(d.kept), t.query = out(d.query);
+  t.dcontext = in(d.dcontext), t.dattentional = in(d.dattentional), t.dfeed = in(d.dfeed), t.dweights = in(d.dweights);
+  t.dkeys = out(d.dkeys), t.dvalues = out(d.dvalues), t.dfeed0 = out(d.dfeed0);
+  t.dquery = out(d.dquery), t.doutput = out(d.doutput), t.dweight_score = out(d.dweight_score);
+  return t;
+}
+// In backward what forward has returned is read.
+template <class T>
+void read_saved(AttentionTensors<T>& t) {
+  t.saved_context = t.context, t.saved_attentional = t.attentional, t.saved_kept = t.kept, t.saved_query = t.query;
+}
+
 }  // namespace
 
 int64_t sequence_forward_workspace(const SequenceCall& call) {
@@ -194,7 +239,8 @@ int64_t sequence_forward_workspace(const SequenceCall& call) {
   });
 }
 
-void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace) {
+void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const SequenceOutputs& out, void* workspace,
+                      const DecoderTensors* decoder) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const InstructionSet& set = instruction_set();
@@ -213,6 +259,10 @@ void sequence_forward(const SequenceCall& call, const SequenceInputs& in, const 
     const ForwardSizes<T> sizes(sequence, shape);
     Arena memory(workspace);
     tensors.packed = memory.take<T>(sizes.packed, 1);
+    AttentionTensors<T> attention{};
+    if (decoder != nullptr) attention = attention_of<T>(*decoder);
+    attention.packed = memory.take<T>(sizes.attention, 1);
+    tensors.attention = &attention;
     const int threads = team(call);
     const int64_t sequences = shape.models * shape.directions;
     char* const scratch = memory.take<char>(workers(call, sequences * shape.blocks) * sizes.scratch);
@@ -237,7 +287,8 @@ int64_t sequence_backward_workspace(const SequenceCall& call) {
 }
 
 void sequence_backward(const SequenceCall& call, const SequenceGradients& gradients, const SequenceInputs& in,
-                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace) {
+                       const SequenceSaved& saved, const SequenceInputGradients& out, void* workspace,
+                       const DecoderTensors* decoder) {
   with_type(call.dtype, [&](auto zero) {
     using T = decltype(zero);
     const InstructionSet& set = instruction_set();
@@ -266,6 +317,12 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
     Arena memory(workspace);
     tensors.packed = memory.take<T>(sizes.packed, 1);
     tensors.partial = memory.take<T>(sizes.slots * sizes.partial, 1);
+    AttentionTensors<T> attention{};
+    if (decoder != nullptr) attention = attention_of<T>(*decoder);
+    read_saved(attention);
+    attention.packed = memory.take<T>(sizes.attention, 1);
+    attention.score_partial = memory.take<T>(sizes.score_partial, 1);
+    tensors.attention = &attention;
     char* const scratch = memory.take<char>(sizes.threads * sizes.scratch);
     const int threads = team(call);
     const bool finishes = out.dweight_ih != nullptr || out.dweight_hh != nullptr || out.dbias_ih != nullptr;
@@ -286,6 +343,8 @@ void sequence_backward(const SequenceCall& call, const SequenceGradients& gradie
         parallel_for(pairs * shape.item_directions * pack_pieces, threads,
                      [&](int, int64_t item) { sequence.finish(shape, tensors, item, nullptr); });
     }
+    if (attention.dweight_score != nullptr)
+      add_panels(shape.models, shape.panels, shape.attention.query(), attention.score_partial, attention.dweight_score);
   });
 }
 

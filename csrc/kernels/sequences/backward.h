@@ -1,5 +1,6 @@
 // A sequence backward: an item takes a group of rows through all steps of its directions, the last step first.
 #pragma once
+#include "kernels/attention/decoder_backward.h"
 #include "kernels/sequences/gradients.h"
 
 namespace mk::MK_ISA {
@@ -24,6 +25,7 @@ struct SequenceBackward {
     RowMask<T>* valid;  // [rows]: which rows have not ended at the step
     bool ended;         // whether one has
     bool fresh;         // no step has been taken yet
+    DecoderBackward<T, rows> attention;
 
     void take(const SequenceShape& s, Arena& m) {
       outputs = m.take<T>(Back::padded_outputs(s) * rows);
@@ -31,6 +33,7 @@ struct SequenceBackward {
       for (T** state : states) *state = m.take<T>(s.hidden * rows);
       valid = m.take<RowMask<T>>(rows);
       factors = m.take<T>(Back::factor_numbers(s));
+      if (s.attention.is_there()) attention.take(s, m);
     }
   };
 
@@ -60,7 +63,7 @@ struct SequenceBackward {
       : s(shape),
         t(tensors),
         at(shape, tensors, index / shape.directions, index % shape.directions),
-        products(shape, tensors.packed + at.index * Back::packed_numbers(shape), tensors.dx != nullptr),
+        products(shape, tensors.packed + at.index * Back::packed_numbers(shape), Back::takes_inputs(shape, tensors)),
         gradients(at, slot, memory.gradients),
         panels(memory.panels) {}
 
@@ -82,7 +85,10 @@ struct SequenceBackward {
       const T* factors[most_block_panels];
       for (int64_t p = 0; p < count; ++p) {
         factors[p] = nullptr;
-        if (step >= panels[p].longest) continue;
+        if (step >= panels[p].longest) {
+          if (s.attention.is_there()) panels[p].attention.skip(step);
+          continue;
+        }
         T* const entry = gradients.entry(step, panels[p].number);
         take_step(panels[p], step, entry);
         factors[p] = products.factors(entry, panels[p].factors);
@@ -90,6 +96,10 @@ struct SequenceBackward {
       products.take(factors, count, [&](int64_t p) { return panels[p].outputs; });
       for (int64_t p = 0; p < count; ++p)
         if (factors[p] != nullptr && panels[p].ended) keep_ended(panels[p]);
+      if (s.attention.is_there())
+        for (int64_t p = 0; p < count; ++p)
+          if (factors[p] != nullptr)
+            panels[p].attention.after_products(step, panels[p].outputs, fed(panels[p]), ended_rows(panels[p]));
       for (int64_t p = 0; p < count; ++p) write_dx(panels[p], step, factors[p] != nullptr);
       if (gradients.full(count)) gradients.flush();
     }
@@ -98,6 +108,8 @@ struct SequenceBackward {
   }
 
   int64_t row(const Panel& p) const { return p.number * rows; }
+  T* fed(const Panel& p) const { return p.outputs + (Back::input_output(s) + s.x_columns) * rows; }
+  const RowMask<T>* ended_rows(const Panel& p) const { return p.ended ? p.valid : nullptr; }
   const T* initial() const { return Cell::carries_h ? t.h0 : t.c0; }
   const T* carried() const { return Cell::carries_h ? t.saved_y : t.saved_cells; }
 
@@ -111,6 +123,7 @@ struct SequenceBackward {
     fill(p.outputs, Back::padded_outputs(s) * rows, T(0));
     to_panel(t.dhn == nullptr ? nullptr : t.dhn + offset, s.hidden, p.rows_used, s.hidden, p.outputs, rows);
     to_panel(t.dcn == nullptr ? nullptr : t.dcn + offset, s.hidden, p.rows_used, s.hidden, p.dcarried, rows);
+    if (s.attention.is_there()) p.attention.start(s, t, at.model, number, fed(p));
   }
 
   // The carried state before a step; rows whose first step it is, in their direction, begin at the initial state.
@@ -134,6 +147,7 @@ struct SequenceBackward {
     if (!Cell::carries_h && p.fresh) to_panel(t.saved_cells + place, at.y_step(), p.rows_used, s.hidden, p.after, rows);
     to_panel(t.dy == nullptr ? nullptr : t.dy + place, at.y_step(), p.rows_used, s.hidden, p.dy, rows);
     if (t.dcells != nullptr) to_panel(t.dcells + place, at.y_step(), p.rows_used, s.hidden, p.dcells, rows);
+    if (s.attention.is_there()) p.attention.before_cell(step, p.dy, fed(p), ended_rows(p));
     if (t.lengths == nullptr && p.rows_used == rows && !s.bfloat16)
       take_units<true>(p, step, entry);
     else
@@ -161,7 +175,7 @@ struct SequenceBackward {
           rows_used(p.rows_used),
           row_step(b.at.y_step()),
           hidden(b.s.hidden),
-          x_numbers(p.rows_used * b.s.columns) {
+          x_numbers(p.rows_used * b.s.x_columns) {
       if (b.at.first(step)) return;
       const int64_t next = b.at.before(step), place = b.at.y_row(next, b.row(p));
       saved = b.t.saved_gates + b.at.gates_at(next, p.number, rows_used);
@@ -240,7 +254,7 @@ struct SequenceBackward {
   // Rows that have ended keep the gradient of h, and have none of x: 0 times a weight is not 0 for every weight.
   void keep_ended(Panel& p) const {
     T* const dx = p.outputs + Back::input_output(s) * rows;
-    const int64_t h_numbers = s.hidden * rows, x_numbers = t.dx == nullptr ? 0 : s.columns * rows;
+    const int64_t h_numbers = s.hidden * rows, x_numbers = t.dx == nullptr ? 0 : s.x_columns * rows;
     for (int r = 0; r < rows; r += width) {
       const auto valid = load_mask<V>(p.valid + r);
       for (int64_t place = r; place < h_numbers; place += rows)
@@ -251,24 +265,28 @@ struct SequenceBackward {
   }
 
   void write_dx(Panel& p, int64_t step, bool taken) const {
-    if (t.dx == nullptr) return;
+    if (t.dx == nullptr) {
+      if (taken && s.fed > 0) fill(p.outputs + Back::input_output(s) * rows, s.x_columns * rows, T(0));
+      return;
+    }
     T* out = t.dx + at.x_row(step, row(p));
     const bool add = at.direction > 0;  // the same item has written the other direction's
     T* in = p.outputs + Back::input_output(s) * rows;
     if (!taken) {
       if (!add)
-        for (int64_t r = 0; r < p.rows_used; ++r) fill(out + r * s.inputs, s.inputs, T(0));
+        for (int64_t r = 0; r < p.rows_used; ++r) fill(out + r * s.x_inputs, s.x_inputs, T(0));
       return;
     }
     if (add)
-      from_panel<true>(in, rows, p.rows_used, s.inputs, out, s.inputs);
+      from_panel<true>(in, rows, p.rows_used, s.x_inputs, out, s.x_inputs);
     else
-      from_panel(in, rows, p.rows_used, s.inputs, out, s.inputs);
-    fill(in, s.inputs * rows, T(0));
+      from_panel(in, rows, p.rows_used, s.x_inputs, out, s.x_inputs);
+    fill(in, s.x_inputs * rows, T(0));
   }
 
-  void finish(const Panel& p) const {
+  void finish(Panel& p) const {
     const int64_t offset = at.state_row(row(p));
+    if (s.attention.is_there()) p.attention.finish(fed(p));
     if (t.dh0 != nullptr) from_panel(p.outputs, rows, p.rows_used, s.hidden, t.dh0 + offset, s.hidden);
     if (t.dc0 != nullptr) from_panel(p.dcarried, rows, p.rows_used, s.hidden, t.dc0 + offset, s.hidden);
   }

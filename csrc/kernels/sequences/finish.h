@@ -48,14 +48,14 @@ struct SequenceFinish {
       const int64_t place = (slot * s.hidden + unit) * G::h_columns(s);
       if (t.dweight_hh != nullptr) add_groups(place, s.hidden, t.dweight_hh + row_h * s.hidden);
       if (t.dbias_hh != nullptr) add_bias(slot * s.hidden + unit, t.dbias_hh + row_h);
-      if (t.dweight_ih != nullptr && G::together && !s.token_ids)
-        add_groups(place + s.hidden, s.inputs, t.dweight_ih + row_x * s.inputs);
+      if (t.dweight_ih != nullptr && G::together)
+        add_groups(place + s.hidden, s.columns, t.dweight_ih + (row_x + 1) * s.inputs - s.columns);
     }
     if (gate_x >= 0) {
       const int64_t sum = (slot - G::first_input) * s.hidden + unit;
       if (t.dbias_ih != nullptr) add_bias(slot * s.hidden + unit, t.dbias_ih + row_x);
-      if (t.dweight_ih != nullptr && !G::together && !s.token_ids)
-        add_groups(G::x_begin(s) + sum * G::x_columns(s), s.inputs, t.dweight_ih + row_x * s.inputs);
+      if (t.dweight_ih != nullptr && !G::together)
+        add_groups(G::x_begin(s) + sum * G::x_columns(s), s.columns, t.dweight_ih + (row_x + 1) * s.inputs - s.columns);
     }
   }
 
@@ -81,7 +81,8 @@ struct SequenceFinish {
   static constexpr int64_t token_units = 16;
   void finish_tokens(int64_t slot, int64_t first, int64_t units) const {
     T* const out = t.dweight_ih + row_of(Cell::input_sums[slot], first) * s.inputs;
-    if (begin == 0) fill(out, units * s.inputs, T(0));
+    if (begin == 0)
+      for (int64_t k = 0; k < units; ++k) fill(out + k * s.inputs, s.x_inputs, T(0));
     for (int64_t group = begin; group < end; ++group) {
       const TokenSums<T> token_ids(partial(group) + G::tokens_begin(s), G::most_tokens(s), G::token_sums(s));
       const T* sums = token_ids.sums + (slot - G::first_input) * s.hidden + first;

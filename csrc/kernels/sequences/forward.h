@@ -1,5 +1,6 @@
 // A sequence forward: an item takes a block of rows of one direction through all its steps.
 #pragma once
+#include "kernels/attention/decoder.h"
 #include "kernels/sequences/layout.h"
 
 namespace mk::MK_ISA {
@@ -19,6 +20,7 @@ struct SequenceForward {
     RowMask<T>* valid;   // [rows]: which rows have not ended at the step
     int32_t* token_ids;  // [rows]: of the step
     int64_t* far;        // [rows]: the same where ids are too large for token_ids
+    DecoderForward<T, rows> attention;
 
     void take(const SequenceShape& s, Arena& m) {
       x_h = m.take<T>((s.columns + s.hidden) * rows);
@@ -28,6 +30,7 @@ struct SequenceForward {
       valid = m.take<RowMask<T>>(rows);
       token_ids = m.take<int32_t>(rows);
       factors = m.take<T>(s.bfloat16 ? (s.depth_x + s.depth_h) * rows : 0);
+      if (s.attention.is_there()) attention.take(s, m);
     }
   };
   // Of a thread.
@@ -82,6 +85,7 @@ struct SequenceForward {
   int64_t row(const Panel& p) const { return p.number * rows; }
   T* h_before(const Panel& p) const { return p.x_h + s.columns * rows; }
   T* h_after(const Panel& p) const { return p.x_h_next + s.columns * rows; }
+  T* fed(T* x_h) const { return x_h + s.x_columns * rows; }
   const T* x_factors(const Panel& p) const { return s.bfloat16 ? p.factors : p.x_h; }
   const T* h_factors(const Panel& p) const { return x_factors(p) + depth_rows(s, s.depth_x) * rows; }
 
@@ -93,6 +97,7 @@ struct SequenceForward {
     const T* carried = Cell::carries_h ? t.h0 : t.c0;
     to_panel(t.h0 == nullptr ? nullptr : t.h0 + offset, s.hidden, p.rows_used, s.hidden, h_before(p), rows);
     to_panel(carried == nullptr ? nullptr : carried + offset, s.hidden, p.rows_used, s.hidden, p.carried, rows);
+    if (s.attention.is_there()) p.attention.start(s, t, at.model, number, fed(p.x_h));
   }
 
   void load_step(Panel& p, int64_t step) const {
@@ -103,11 +108,14 @@ struct SequenceForward {
         p.far[r] = is_there ? t.token_ids[at.token_row(step, row(p) + r)] : 0;
         p.token_ids[r] = static_cast<int32_t>(p.far[r]);
       }
-    if (s.columns > 0) to_panel(t.x + at.x_row(step, row(p)), s.inputs, p.rows_used, s.inputs, p.x_h, rows);
+    if (s.x_columns > 0) to_panel(t.x + at.x_row(step, row(p)), s.x_inputs, p.rows_used, s.x_inputs, p.x_h, rows);
+    if (s.attention.is_there()) p.attention.before_step(step, h_before(p), fed(p.x_h), ended_rows(p));
     if (!s.bfloat16) return;
     to_pairs(s.pairs, s.columns, rows, p.x_h, p.factors);
     to_pairs(s.pairs, s.hidden, rows, h_before(p), p.factors + depth_rows(s, s.depth_x) * rows);
   }
+
+  const RowMask<T>* ended_rows(const Panel& p) const { return t.lengths == nullptr ? nullptr : p.valid; }
 
   // The sums' start where products do not begin with x: the bias, and with token ids the weights of the row's token.
   void start_sums(const Panel& p, int64_t tile, int first_slot, int end_slot) {
@@ -134,8 +142,9 @@ struct SequenceForward {
     const int64_t x_rows = depth_rows(s, s.depth_x), h_rows = depth_rows(s, s.depth_h);
     const T* weights = packed + tile * Z::parts * depth * outputs;
     const T* bias = biases + tile * sequence_sums * s.tile;
-    const bool together = Z::first_input == 0 && s.columns > 0;  // of x and h
-    if (!together) start_sums(p, tile, 0, s.columns > 0 ? Z::first_input : int{sequence_sums});
+    const bool starts = s.columns > 0 && !s.token_ids;    // a product's chain, with the bias
+    const bool together = Z::first_input == 0 && starts;  // of x and h
+    if (!together) start_sums(p, tile, 0, starts ? Z::first_input : int{sequence_sums});
     const FlushedDenormals scope(s.bfloat16);
     if (together) {
       for (int part = 0; part < Z::parts; ++part)
@@ -146,7 +155,7 @@ struct SequenceForward {
     for (int part = 0; part < Z::parts; ++part) {
       const T* a = weights + part * depth * outputs;
       const int64_t slot = Z::first_input * s.tile + part * outputs;
-      if (s.columns > 0) product_of_part(x_rows, a, x_factors(p), bias + slot, sums + slot * rows);
+      if (s.columns > 0) product_of_part(x_rows, a, x_factors(p), starts ? bias + slot : nullptr, sums + slot * rows);
     }
     for (int part = 0; part < Z::parts; ++part) {
       const T* a = weights + part * depth * outputs + x_rows * outputs;
@@ -210,6 +219,8 @@ struct SequenceForward {
         for (int64_t r = 0; r < p.rows_used; ++r)
           if (!any || p.valid[r] == 0) fill(out + r * at.y_step(), s.hidden, T(0));
     }
+    if (s.attention.is_there())
+      p.attention.after_step(step, any ? h_after(p) : nullptr, fed(p.x_h), fed(p.x_h_next), ended_rows(p));
     if (!any) return;
     T* used = p.x_h;
     p.x_h = p.x_h_next;
@@ -218,6 +229,7 @@ struct SequenceForward {
 
   void finish(const Panel& p) const {
     const int64_t offset = at.state_row(row(p));
+    if (s.attention.is_there()) p.attention.finish(fed(p.x_h));
     if (t.hn != nullptr) from_panel(h_before(p), rows, p.rows_used, s.hidden, t.hn + offset, s.hidden);
     if (t.cn != nullptr) from_panel(p.carried, rows, p.rows_used, s.hidden, t.cn + offset, s.hidden);
   }

@@ -1,5 +1,6 @@
 // The products of backward: gradients of h and x from those of the sums, and weight gradients.
 #pragma once
+#include "kernels/attention/shape.h"
 #include "kernels/sequences/layout.h"
 #include "kernels/sequences/token_ids.h"
 
@@ -20,6 +21,9 @@ struct BackwardProducts {
   static int64_t packed_numbers(const SequenceShape& s) {
     return rounded_up((s.hidden + s.columns + 2 * padding) * depth(s), 16);
   }
+
+  // Whether gradients of x, or of what was fed with it, are among the outputs.
+  static bool takes_inputs(const SequenceShape& s, const SequenceTensors<T>& t) { return t.dx != nullptr || s.fed > 0; }
 
   struct Range {
     int64_t outputs, first_output, first_slot;
@@ -71,7 +75,7 @@ struct BackwardProducts {
   static void pack(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void*) {
     const Direction<Cell, T> at(s, t, item / pack_pieces / s.directions, item / pack_pieces % s.directions);
     T* const all = t.packed + at.index * packed_numbers(s);
-    const BackwardProducts products(s, all, t.dx != nullptr);
+    const BackwardProducts products(s, all, takes_inputs(s, t));
     const int64_t piece = item % pack_pieces, sums = Cell::gates * s.hidden;
     for (int k = 0; k < products.count; ++k) {
       const Range& r = products.ranges[k];
@@ -82,7 +86,8 @@ struct BackwardProducts {
         const int64_t h_outputs = k == 0 ? s.hidden : 0, x_outputs = r.outputs - h_outputs;
         PackedRow out(s, all + r.packed, r.block.outputs, place);
         out.put(at.weight_hh() + (gate_h * s.hidden + unit) * s.hidden, h_outputs);
-        out.put(x_outputs == 0 ? nullptr : at.weight_ih() + (gate_x * s.hidden + unit) * s.inputs, x_outputs);
+        out.put(x_outputs == 0 ? nullptr : at.weight_ih() + (gate_x * s.hidden + unit + 1) * s.inputs - s.columns,
+                x_outputs);
         out.put(nullptr, all_outputs - r.outputs);
         if (unit + 1 == s.hidden && s.hidden < s.depth_h)
           PackedRow(s, all + r.packed, r.block.outputs, place + 1).put(nullptr, all_outputs);
@@ -147,7 +152,7 @@ struct WeightGradients {
   static int64_t tokens_begin(const SequenceShape& s) { return bias_begin(s) + 2 * bias_numbers(s); }
   static int64_t token_sums(const SequenceShape& s) { return (sequence_sums - first_input) * s.hidden; }
   static int64_t most_tokens(const SequenceShape& s) {  // that a group can meet
-    return smaller(s.inputs, s.steps * smaller(s.batch, s.group_blocks * s.block_panels * s.panel_rows));
+    return smaller(s.x_inputs, s.steps * smaller(s.batch, s.group_blocks * s.block_panels * s.panel_rows));
   }
   static int64_t partial(const SequenceShape& s) {
     return rounded_up(tokens_begin(s) + (s.token_ids ? TokenSums<T>::numbers(most_tokens(s), token_sums(s)) : 0), 16);
@@ -233,7 +238,7 @@ struct WeightGradients {
     count = 0;
   }
 
-  // `with_h`: the columns are h, then x; else x alone.
+  // `with_h`: the columns are h, then x and what was fed with it; else without h.
   void add_columns(int64_t all, bool with_h, int64_t first_sum, T* out, int64_t out_step) {
     const int64_t segment = depth_rows(s, rows), halves = (all + width / 2 - 1) / (width / 2);
     const int64_t packs = (all + width - 1) / width, blocks = (packs + Chosen::most - 1) / Chosen::most;
@@ -249,7 +254,7 @@ struct WeightGradients {
     }
   }
 
-  // Row r of out: columns [first, first + wide) of [h before the step, x], zeros where there is nothing.
+  // Row r of out: columns [first, first + wide) of [h before the step, x, what was fed], zeros where there is nothing.
   void lay_out(Entry e, int64_t first, int64_t wide, int64_t all, bool with_h, T* const columns_of_entry) const {
     const int64_t h_wide = with_h ? s.hidden : 0;
     T* out = columns_of_entry;
@@ -263,15 +268,26 @@ struct WeightGradients {
       const bool starts = at.first(e.step) || at.before(e.step) >= length;
       const T* h = starts ? (t.h0 == nullptr ? nullptr : t.h0 + at.state_row(row))
                           : t.saved_y + at.y_row(at.before(e.step), row);
-      const T* x = s.columns > 0 ? t.x + at.x_row(e.step, row) : nullptr;
+      const T* x = s.x_columns > 0 ? t.x + at.x_row(e.step, row) : nullptr;
       copy(h, first, smaller(first + wide, h_wide), out);
-      if (first + wide > h_wide) {
-        const int64_t begin = first > h_wide ? first : h_wide;
-        copy(x, begin - h_wide, smaller(first + wide, all) - h_wide, out + begin - first);
-      }
+      copy_columns(x, h_wide, h_wide + s.x_columns, first, wide, out);
+      if (s.fed > 0) copy_columns(fed(e.step, row), h_wide + s.x_columns, all, first, wide, out);
       if (first + wide > all) fill(out + all - first, first + wide - all, T(0));
     }
     if (s.bfloat16) to_pairs(s.pairs, rows, wide, columns_of_entry, columns_of_entry);
+  }
+  // What attention fed into the step: the context of this step or, if it asks after the cell, of the step before.
+  const T* fed(int64_t step, int64_t row) const {
+    const AttentionTensors<T>& a = *t.attention;
+    const T* const of_all = s.attention.feed == Feed::context ? a.saved_context : a.saved_attentional;
+    if (s.attention.query_before) return of_all + at.step_row(step, row) * s.fed;
+    if (step > 0) return of_all + at.step_row(step - 1, row) * s.fed;
+    return a.feed0 == nullptr ? nullptr : a.feed0 + (at.model * s.batch + row) * s.fed;
+  }
+  // Columns [begin, end) are the numbers of `in`.
+  static void copy_columns(const T* in, int64_t begin, int64_t end, int64_t first, int64_t wide, T* out) {
+    const int64_t from = first > begin ? first : begin, to = smaller(first + wide, end);
+    if (from < to) copy(in, from - begin, to - begin, out + from - first);
   }
   static void copy(const T* in, int64_t begin, int64_t end, T* out) {
     if (in == nullptr) return fill(out, end - begin, T(0));

@@ -18,12 +18,21 @@ struct Sequence {
       Loop<Cell, T, 32>::run(s, t, item, scratch);
   }
   static void pack_forward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
+    pack_attention(s, t, item, false);
     if (s.panel_rows == 16)
       pack_forward<Cell, T, 16>(s, t, item, scratch);
     else
       pack_forward<Cell, T, 32>(s, t, item, scratch);
   }
+  static void pack_attention(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, bool backward) {
+    if (!s.attention.is_there() || item % pack_pieces != 0) return;
+    if (s.panel_rows == 16)
+      DecoderProjections<T, 16>(s.attention, s.hidden).pack(*t.attention, item / pack_pieces, backward);
+    else
+      DecoderProjections<T, 32>(s.attention, s.hidden).pack(*t.attention, item / pack_pieces, backward);
+  }
   static void pack_backward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
+    pack_attention(s, t, item, true);
     if (s.panel_rows == 16)
       BackwardProducts<Cell, T, 16>::pack(s, t, item, scratch);
     else
@@ -31,6 +40,9 @@ struct Sequence {
   }
   static int64_t packed_forward(const SequenceShape& s) { return packed_forward_numbers<Cell>(s); }
   static int64_t packed_backward(const SequenceShape& s) { return BackwardProducts<Cell, T, 16>::packed_numbers(s); }
+  static int64_t packed_attention(const SequenceShape& s) {
+    return s.attention.is_there() ? DecoderProjections<T, 16>::packed_numbers(s.attention, s.hidden) : 0;
+  }
   static int64_t partial(const SequenceShape& s) { return WeightGradients<Cell, T, 16>::partial(s); }
   static int64_t forward_scratch(const SequenceShape& s) {
     return s.panel_rows == 16 ? SequenceForward<Cell, T, 16>::scratch(s) : SequenceForward<Cell, T, 32>::scratch(s);
@@ -50,6 +62,7 @@ struct Sequence {
                                                  SequenceFinish<Cell, T>::run,
                                                  packed_forward,
                                                  packed_backward,
+                                                 packed_attention,
                                                  partial,
                                                  forward_scratch,
                                                  backward_scratch,

@@ -42,8 +42,9 @@ struct Direction {
   }
 
   // offsets of row `row` at step `at`
-  int64_t x_row(int64_t at, int64_t row) const { return ((model * s.steps + at) * s.batch + row) * s.inputs; }
-  int64_t token_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
+  int64_t step_row(int64_t at, int64_t row) const { return (model * s.steps + at) * s.batch + row; }
+  int64_t x_row(int64_t at, int64_t row) const { return step_row(at, row) * s.x_inputs; }
+  int64_t token_row(int64_t at, int64_t row) const { return step_row(at, row); }
   int64_t y_step() const { return s.directions * s.hidden; }
   int64_t y_row(int64_t at, int64_t row) const {
     return ((model * s.steps + at) * s.batch + row) * y_step() + direction * s.hidden;
@@ -150,7 +151,7 @@ void pack_forward(const SequenceShape& s, const SequenceTensors<T>& t, int64_t i
       T* const out = weights + slot / Z::gates * depth * outputs + slot % Z::gates * s.tile;
       const int64_t x_row = Cell::input_sums[Z::first_input + slot] * s.hidden + first;
       const int64_t h_row = Cell::recurrent_sums[slot] * s.hidden + first;
-      transpose(at.weight_ih() + x_row * s.inputs, s.inputs, units, s.columns, out, outputs);
+      transpose(at.weight_ih() + x_row * s.inputs + s.inputs - s.columns, s.inputs, units, s.columns, out, outputs);
       transpose(at.weight_hh() + h_row * s.hidden, s.hidden, units, s.hidden, out + s.depth_x * outputs, outputs);
     }
     if (s.bfloat16)

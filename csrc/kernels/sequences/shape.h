@@ -13,6 +13,9 @@
 
 namespace mk {
 
+template <class T>
+struct AttentionTensors;  // kernels/attention/shape.h
+
 constexpr int64_t sequence_sums = 4;    // sums of products per unit, in both cells
 constexpr int64_t sum_columns = 16;     // sums over rows (bias gradients) go through 16 columns, then a balanced tree
 constexpr int64_t gradient_rows = 128;  // rows whose products are added up before they go into a weight gradient
@@ -23,7 +26,10 @@ constexpr int64_t most_small_batch = gradient_rows;
 struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;
   bool token_ids, bfloat16;
-  int64_t columns;               // of x in products: inputs, 0 with token ids
+  AttentionShape attention;      // of a decoder; no heads where there is none
+  int64_t fed;                   // last columns of weight_ih, which meet what attention feeds back
+  int64_t x_inputs, x_columns;   // of x: inputs without what is fed; 0 columns with token ids
+  int64_t columns;               // of x and of what is fed in products
   int64_t depth_x, depth_h;      // of the reduction dimension: x and h, with bfloat16 padded by a zero to be even
   bool pairs;                    // whether products of bfloat16 read two numbers as one word
   int64_t panel_rows, panels;    // 16 or 32; panels that the batch takes
@@ -60,6 +66,7 @@ struct SequenceTensors {
   const T *dy, *dhn, *dcn, *dcells, *saved_y, *saved_gates, *saved_cells;
   T *dx, *dweight_ih, *dweight_hh, *dbias_ih, *dbias_hh, *dh0, *dc0;
   // the caller's scratch
+  const AttentionTensors<T>* attention;
   T* packed;                  // weights as the products read them: (E,D,packed numbers)
   T* partial;                 // (items, directions of an item, partial numbers) of some items of backward:
   int64_t first_item, items;  // which ones,
@@ -83,8 +90,9 @@ struct SequenceKernels {
   SequenceItem<T>*pack_forward, *forward, *pack_backward, *backward, *finish;
   int64_t (*packed_forward)(const SequenceShape&);  // of a model and direction
   int64_t (*packed_backward)(const SequenceShape&);
-  int64_t (*partial)(const SequenceShape&);          // of a group
-  int64_t (*forward_scratch)(const SequenceShape&);  // of a thread, bytes
+  int64_t (*packed_attention)(const SequenceShape&);  // of a model
+  int64_t (*partial)(const SequenceShape&);           // of a group
+  int64_t (*forward_scratch)(const SequenceShape&);   // of a thread, bytes
   int64_t (*backward_scratch)(const SequenceShape&);
   SequenceTeam<T>*small_batch_forward, *small_batch_backward;
   SequenceMemory (*small_batch_forward_memory)(const SequenceShape&);

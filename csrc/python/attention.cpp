@@ -1,0 +1,72 @@
+// Binds attention, apart and within decoders, of mathkernels.h.  Addresses arrive as integers, 0 for what is absent;
+// the callers in mathkernels/ops check them.
+#include "mathkernels.h"
+
+#include "python/bind.h"
+
+namespace {
+
+mk::AttentionShape shape(int64_t source, int64_t heads, int64_t key, int64_t value, bool additive) {
+  return {source, heads, key, value, 0, additive, false, false, mk::Feed::none};
+}
+
+mk::AttentionCall attention_call(int dtype, int64_t models, int64_t batch, int64_t queries, int64_t source,
+                                 int64_t heads, int64_t key, int64_t value, bool additive, int threads) {
+  return {static_cast<mk::Dtype>(dtype), models, batch, queries, shape(source, heads, key, value, additive), threads};
+}
+
+void attend(mk::SequenceCall& call, int64_t source, int64_t heads, int64_t key, int64_t value, int64_t attentional,
+            bool additive, bool projects, bool query_before, int feed) {
+  call.attention = {
+      source, heads, key, value, attentional, additive, projects, query_before, static_cast<mk::Feed>(feed)};
+}
+
+void bind_decoder(py::module_& m) {
+  using D = mk::DecoderTensors;
+  py::class_<D> c(m, "DecoderTensors");
+  c.def(py::init<>());
+  c.def_readwrite("scale", &D::scale);
+#define MK_FIELD(name) pointer_field<&D::name>(c, #name);
+  MK_FIELD(keys)
+  MK_FIELD(values)
+  MK_FIELD(mask) MK_FIELD(weight_query) MK_FIELD(bias_query) MK_FIELD(weight_score) MK_FIELD(weight_output)
+      MK_FIELD(bias_output) MK_FIELD(feed0) MK_FIELD(context) MK_FIELD(attentional) MK_FIELD(feed) MK_FIELD(weights)
+          MK_FIELD(kept) MK_FIELD(query) MK_FIELD(dcontext) MK_FIELD(dattentional) MK_FIELD(dfeed) MK_FIELD(dweights)
+              MK_FIELD(dkeys) MK_FIELD(dvalues) MK_FIELD(dfeed0) MK_FIELD(dweight_score) MK_FIELD(dquery)
+                  MK_FIELD(doutput)
+#undef MK_FIELD
+}
+
+}  // namespace
+
+void bind_attention(py::module_& m) {
+  const auto released = py::call_guard<py::gil_scoped_release>();
+  m.attr("feeds") = MK_NAMES_OF(MK_FEEDS);
+  bind_decoder(m);
+  m.def("attend", &attend);
+  m.def("attention_call", &attention_call);
+  py::class_<mk::AttentionCall>(m, "AttentionCall");
+  m.def("attention_forward_workspace", &mk::attention_forward_workspace);
+  m.def("attention_backward_workspace", &mk::attention_backward_workspace);
+  m.def(
+      "attention_forward",
+      [](const mk::AttentionCall& call, Address query, Address keys, Address values, Address mask, Address weight_score,
+         double scale, Address context, Address weights, Address workspace) {
+        mk::attention_forward(
+            call, {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score), scale},
+            pointer(context), pointer(weights), pointer(workspace));
+      },
+      released);
+  m.def(
+      "attention_backward",
+      [](const mk::AttentionCall& call, Address query, Address keys, Address values, Address mask, Address weight_score,
+         double scale, Address dcontext, Address dweights, Address weights, Address dquery, Address dkeys,
+         Address dvalues, Address dweight_score, Address workspace) {
+        mk::attention_backward(
+            call, {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score), scale},
+            {pointer(dcontext), pointer(dweights), pointer(weights), pointer(dquery), pointer(dkeys), pointer(dvalues),
+             pointer(dweight_score)},
+            pointer(workspace));
+      },
+      released);
+}
