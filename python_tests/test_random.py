@@ -160,7 +160,7 @@ def test_wrong_generators_and_ranges_are_named():
 
 
 def quick(generator):
-    return neighbours.findings(generator, shape=(4, 32, 128, 16), lags=(1, 8), flipped=2**14, groups=16)
+    return neighbours.findings(generator, shape=(2, 16, 128, 16), lags=(1, 8), flipped=2**13, groups=16)
 
 
 @pytest.mark.parametrize("generator", list(GENERATORS))
