@@ -252,4 +252,5 @@ def test_sparsity_error_is_measured_on_the_weights(together):
     for i in range(2):
         weight = results.best_weights(i)["weight"].astype(np.float64)
         expected = np.minimum(abs(weight), abs(1 - abs(weight))).max()
+        # 1 - |w| of the same float32 weights, in float64 on both sides
         assert results.sparsity[i] == pytest.approx(expected, rel=1e-12)
