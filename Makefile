@@ -11,7 +11,7 @@ SOURCES := setup.py pyproject.toml MANIFEST.in CMakeLists.txt $(shell find cmake
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test package reliability results tables bench bench-short report lint lint-format lint-types format clean
+.PHONY: help demo test mutants sanitizers package reliability results tables bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
@@ -23,6 +23,12 @@ demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division pa
 # Two tests at a time share the cores: threads that wait must sleep.
 test: $(VENV)/with-test ## install and run the tests
 	OMP_WAIT_POLICY=passive $(BIN)/pytest python_tests -n auto --dist worksteal
+
+mutants: $(VENV)/with-test ## plant defects into copies of the kernels; the tests must find each (2 minutes)
+	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2 $(BIN)/python python_tests/check_mutants.py
+
+sanitizers: $(VENV)/with-test ## make random calls of the kernels under sanitizers (2 minutes)
+	OMP_WAIT_POLICY=passive $(BIN)/python python_tests/check_sanitizers.py
 
 package: $(VENV)/with-torch ## build the sdist and, from it alone, the wheel (into build/dist); check both
 	rm -rf build/dist
@@ -74,7 +80,7 @@ format: $(VENV)/with-lint ## format everything
 	$(BIN)/clang-format -i $(CPP)
 
 clean: ## remove the environment, builds and caches; keeps runs and results
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Empty files in VENV note what it holds, so that a second call does nothing.

@@ -1,3 +1,4 @@
+import gc
 import signal
 
 import pytest
@@ -23,6 +24,15 @@ def isa(request):
     """Every instruction set of this machine in turn."""
     backends.force(request.param)
     return request.param
+
+
+@pytest.fixture(scope="module")
+def quick_collections():
+    """Leaves what is there when a module begins out of collections: torch alone takes half a second."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def pytest_sessionstart():

@@ -52,7 +52,9 @@ RUNS = {
     "nmu-mul": run(NMU(), task=task("mul")),
     "nmu-mul-10": run(NMU(), task=task("mul", inputs=10)),
     "nmu-squared": run(NMU(), task=task("squared", inputs=3)),
-    "nmu-sgd-momentum": run(NMU(), SGD(lr=1e-2, momentum=0.9), task=task("mul")),
+    "nmu-sgd-momentum": run(  # ends before it has arrived, where all momenta are alike
+        NMU(), SGD(lr=1e-2, momentum=0.9), task=task("mul"), iterations=40, evaluate_every=4
+    ),
     "nmu-no-ramp": run(NMU(penalty=0.1), task=task("mul"), ramp=None),
     "npu-baseline": run(RealNPU()),
     "npu-no-norm": run(RealNPU(norm=None)),

@@ -255,7 +255,7 @@ def test_saved_tensors_may_be_kept_elsewhere(case):
 
 
 @EVERY
-def test_a_graph_whose_saved_tensors_are_elsewhere_keeps_no_output_alive(case):
+def test_a_graph_whose_saved_tensors_are_elsewhere_keeps_no_output_alive(case, quick_collections):
     leaves = leaves_of(case)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
         result = case.function(*leaves)

@@ -198,7 +198,7 @@ def test_a_planted_defect_is_caught(mutants, isa, mutant):
 
 
 def run_under_address_sanitizer(folder, source, cases):
-    library = cuda_cases.build(folder, "-O1", "-fsanitize=address", source=source)
+    library = cuda_cases.build(folder, "-O0", "-fsanitize=address", source=source)
     find = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True)
     environment = os.environ | {"LD_PRELOAD": find.stdout.strip(), "ASAN_OPTIONS": "detect_leaks=0"}
     script = [sys.executable, str(Path(cuda_cases.__file__)), str(library), *cases]

@@ -79,6 +79,7 @@ def test_training_stream_seeds_equal_the_published_ones(task, seed, stream):
 
 def test_the_first_training_sample_equals_the_published_one():
     x = TWO.samples(np.random.RandomState(TWO.training_stream_seed(0)), 128)
+    # the digits that were printed
     np.testing.assert_allclose(x[0], [1.7941599629, 1.1598246241], rtol=0, atol=1e-9)
 
 
@@ -96,6 +97,7 @@ def test_evaluation_sets_start_with_the_published_samples():
 def test_a_test_set_of_two_intervals_starts_with_the_published_samples():
     task = Task(interpolation=RANGES["U[-2,2]"][0], extrapolation=RANGES["U[-2,2]"][1])
     x, _ = task.evaluation_set("test", 0)
+    # sets are float32, of which seven digits are given
     np.testing.assert_allclose(
         x[:2], [[-3.8669543210, -4.7357949308], [-4.1211438688, 5.0854861183]], rtol=1e-7
     )
@@ -105,6 +107,7 @@ def test_evaluation_inputs_are_shared_by_all_seeds_and_targets_follow_the_offset
     x0, t0 = TEN.evaluation_set("test", 0, n=50)
     x3, t3 = TEN.evaluation_set("test", 3, n=50)
     np.testing.assert_array_equal(x0, x3)
+    # targets are rounded to float32
     np.testing.assert_allclose(t0, x0[:, 5] / x0[:, 6], rtol=1e-6)
     np.testing.assert_allclose(t3, x3[:, 8] / x3[:, 9], rtol=1e-6)
 
@@ -158,6 +161,7 @@ def test_targets_sum_over_the_subsets(operation):
         "squared": a**2,
         "root": a**0.5,
     }
+    # float64, sums of a few numbers in another order
     np.testing.assert_allclose(task.target(x, 7), right[operation], rtol=1e-12)
 
 

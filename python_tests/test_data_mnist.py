@@ -75,6 +75,7 @@ def test_mnist_is_split_and_normalised_as_published(tmp_path, monkeypatch):
     assert digits.source.startswith("MNIST")
     assert digits.images["train"].dtype == np.float32
     black, white = -0.1307 / 0.3081, (1 - 0.1307) / 0.3081
+    # float32, two roundings after an exact number
     np.testing.assert_allclose(digits.images["train"][0], black, rtol=1e-6)
     np.testing.assert_allclose(digits.images["validation"][-1], white, rtol=1e-6)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(np.zeros(9, np.uint8)))

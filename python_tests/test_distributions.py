@@ -77,6 +77,7 @@ def test_the_quantile_of_benford_gives_every_integer_its_chance():
     values, counts = np.unique(x, return_counts=True)
     assert len(values) == 81
     wanted = [FIRST_DIGITS[int(v) // 10 - 1] / 9 for v in values]
+    # each end of an interval of the quantile lies within one step of the grid
     np.testing.assert_allclose(counts / 90_000, wanted, atol=2 / 90_000)
     assert (np.diff(x) >= 0).all()
 

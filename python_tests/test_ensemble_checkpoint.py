@@ -209,6 +209,7 @@ def test_a_finished_fit_is_read_back_without_training(whole, path):
     again = fit(RUNS, checkpoint=path, progress=calls.append)
     assert calls == []
     assert contents(again) == contents(first) == whole
+    # the file is written a moment before the first fit returns
     assert again.seconds == pytest.approx(first.seconds, abs=1e-3)
 
 

@@ -246,6 +246,7 @@ def test_scores_are_those_of_the_answers(sets, engine):
     scores = own.evaluate(sets.test.inputs, sets.test.targets)
     assert predicted.shape == (2, *sets.test.targets.shape)
     right = predicted == sets.test.targets
+    # quotients of whole numbers, rounded once or twice
     np.testing.assert_allclose(scores.character_accuracy, right.mean((1, 2)), rtol=1e-12)
     np.testing.assert_allclose(scores.exact_match, right.all(2).mean(1), rtol=1e-12)
 
@@ -365,6 +366,7 @@ def test_activations_are_those_of_every_layer(sets):
     assert layers["input"].shape == (2, length, 13)
     assert layers["encoder.0.lstm"].shape == (2, length, 12)
     assert layers["encoder.0.norm"].shape == (2, 12)
+    # float32 probabilities, each off by up to some ULP of exp
     np.testing.assert_allclose(layers["output"].sum(2), 1, rtol=1e-5)
     text = inside.greyscale({name: layer[0] for name, layer in layers.items()})
     lines = text.split("\n")

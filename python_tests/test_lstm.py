@@ -33,6 +33,7 @@ def test_the_references_backward_is_what_autograd_says(case):
     expected = torch.autograd.grad([y, hn, cn, cells], leaves, arrived)
     found = reference.lstm_backward(*arrived, *given, y, cells, gates)
     for ours, exact in zip(found, expected, strict=True):
+        # float64: some tens of roundings in another order, carried through a few steps
         torch.testing.assert_close(ours, exact, rtol=1e-12, atol=1e-12)
     absent = reference.lstm_backward(None, None, None, None, *given, y, cells, gates)
     assert not any(gradient.any() for gradient in absent)
@@ -48,6 +49,7 @@ def test_each_result_alone_gives_the_references_gradients(index):
         gradients.append(torch.autograd.grad(result.sin().sum(), leaves, allow_unused=True))
     for ours, exact in zip(*gradients, strict=True):
         expected = torch.zeros_like(ours) if exact is None else exact
+        # float64: some tens of roundings in another order, carried through a few steps
         torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
 
 

@@ -18,7 +18,7 @@ PAGE = 2 * MEGABYTE
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept():
+def _nothing_kept(quick_collections):
     gc.collect()
     backends.release_memory()
     yield

@@ -21,7 +21,7 @@ COUNT = LARGE  # floats: 4 MB
 
 
 @pytest.fixture(autouse=True)
-def _nothing_kept():
+def _nothing_kept(quick_collections):
     gc.collect()
     backends.release_memory()
     yield

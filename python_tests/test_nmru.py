@@ -17,6 +17,7 @@ def test_whole_weights_multiply_and_divide_with_their_signs(sign_retrieval, isa)
     weight = torch.tensor([[[1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 0]]], dtype=torch.float64)
     expected = torch.tensor([[[0.375, 24, 1 / 3], [-0.5, -8, -0.5], [1.5, 6, -1 / 3]]], dtype=torch.float64)
     found = nmru(x, weight, EPSILON, False, sign_retrieval)
+    # a product of some factors, each off by an ULP or two of 2.2e-16
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
 
 

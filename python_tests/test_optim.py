@@ -66,6 +66,7 @@ def test_torchs_adam_steps_in_keras_form():
         p.grad = gradient.clone()
         step_in_keras_form(optimizer, 0.01, 1e-3)
         adam_(expected, gradient, first, second, adam_rate(0.01, t), 1e-3)
+        # float64: a few roundings in each of the steps
         torch.testing.assert_close(p.detach(), expected, rtol=1e-12, atol=0)
 
 

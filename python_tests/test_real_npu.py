@@ -15,6 +15,7 @@ def test_whole_weights_behind_open_gates_multiply_and_divide_with_their_signs(is
     weight = torch.tensor([[[1.0, -1.0], [1.0, 1.0], [2.0, 0.0]]], dtype=torch.float64)
     expected = torch.tensor([[[0.375, 24, 9], [-0.5, -8, 4], [1.5, 6, 9]]], dtype=torch.float64)
     found = real_npu(x, weight, torch.ones(1, 2, dtype=torch.float64), 0.0)
+    # exp of a sum of logarithms: some ULP of it, 2.2e-16 each
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=0)
 
 
@@ -33,6 +34,7 @@ def test_gates_beyond_their_range_act_as_its_ends_and_get_no_gradient(isa):
     assert torch.equal(real_npu(x, weight, gate), real_npu(x, weight, gate.clamp(0, 1)))
     assert (ours[3] == 0).tolist() == [[True, False, False, True]]
     for mine, true in zip(ours, exact, strict=True):
+        # float64: functions of libm, and sums over 40 rows in another order
         torch.testing.assert_close(mine, true, rtol=1e-11, atol=1e-11)
 
 

@@ -45,6 +45,7 @@ def test_one_step_of_an_nmu_equals_the_formulas():
     others = f[:, ::-1]
     gradient = (2 * error[:, None] * (x - 1) * others).mean(axis=0) + 0.25 * np.where(w < 0.5, 1, -1)
     found = train(given, dtype=torch.float64, samples=lambda t: x)
+    # float64, means over 32 samples in another order
     np.testing.assert_allclose(
         found.parameters["weight"].numpy(), np.clip(w - 0.1 * gradient, 0, 1), rtol=1e-12
     )
@@ -60,6 +61,7 @@ def test_a_gradient_longer_than_the_limit_is_scaled_to_it():
     length = np.linalg.norm(step) / 1e-3
     limited = run(NMU(penalty=0.0), optimizer=SGD(lr=1e-3), clip_norm=length / 10, **options)
     shorter = w - train(limited, dtype=torch.float64, samples=lambda t: x).parameters["weight"].numpy()
+    # torch adds 1e-6 to the norm that it divides by
     np.testing.assert_allclose(shorter, step / 10, rtol=1e-6)
 
 

@@ -89,6 +89,7 @@ def test_evaluation_is_the_references(isa, case, dtype):
     for model in range(2):
         stock = reference.Seq2Seq(of_one(trained.parameters(), model, EXACT))
         logits = stock.logits(inputs, case.steps_out)
+        # float64: sums in another order; float32: some 30 ULP of the largest logit, through ten steps
         tolerance = 1e-12 if dtype == EXACT else 2e-6 * (1 + logits.abs().max().item())
         assert abs(loss[model].item() - reference.cross_entropy(logits, targets).item()) < tolerance
         chosen = logits.gather(-1, predicted[model, ..., None].long())[..., 0]
@@ -249,6 +250,7 @@ def test_first_values_are_those_of_keras():
     bias, unit = values["decoder.bias_ih_l0_reverse"][0], torch.eye(20, dtype=EXACT)
     assert torch.equal(bias, torch.cat([torch.zeros(20), torch.ones(20), torch.zeros(40)]).double())
     recurrent = values["encoder.weight_hh_l0"][0]
+    # a float64 factorisation
     assert torch.allclose(recurrent.T @ recurrent, unit, atol=1e-12)
     for name, bound in (("encoder.weight_ih_l0", 6 / 93), ("output.weight", 6 / 53)):
         largest = values[name].abs().max().item()
@@ -301,6 +303,7 @@ def test_a_second_bias_is_added_to_the_first():
         moved[other] = start[other] - 0.25
     one = ensemble(EQUATIONS, dtype=EXACT, parameters=start).evaluate(inputs, targets)
     same = ensemble(EQUATIONS, dtype=EXACT, parameters=moved).evaluate(inputs, targets)
+    # float64: 0.25 is taken away and added, which rounds twice
     assert torch.allclose(one[0], same[0], rtol=0, atol=1e-12)
 
 

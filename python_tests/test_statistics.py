@@ -42,6 +42,7 @@ def test_wilson_intervals_equal_those_of_statsmodels(n):
     for successes in range(n + 1):
         right = proportion.proportion_confint(successes, n, method="wilson")
         estimate = wilson(successes, n)
+        # float64, the same formula written otherwise
         np.testing.assert_allclose((estimate.low, estimate.high), right, atol=1e-12)
         assert estimate.low <= estimate.value <= estimate.high
 
@@ -74,6 +75,7 @@ def test_the_t_interval_equals_scipys():
     values = sample(lambda random, n: random.normal(3, 2, n))
     right = stats.t.interval(0.95, 24, values.mean(), stats.sem(values))
     estimate = student_mean(values)
+    # float64, the same formula written otherwise
     np.testing.assert_allclose((estimate.low, estimate.high), right, rtol=1e-12)
 
 
@@ -103,6 +105,7 @@ def test_the_gamma_mean_and_its_interval_satisfy_their_definition(name):
             bounds=(-10, 15),
             method="bounded",
         )
+        # the minimum over the shape is searched, and flat: its place is known to 1e-5, its value much better
         assert 2 * (top + best.fun) == pytest.approx(CHI_SQUARE, abs=1e-3)
     assert estimate.low < estimate.value < estimate.high
 
@@ -110,6 +113,7 @@ def test_the_gamma_mean_and_its_interval_satisfy_their_definition(name):
 def test_the_gamma_interval_scales_with_its_values():
     values = sample(GAMMA_SAMPLES["wide"])
     one, thousand = gamma_mean(values), gamma_mean(1000 * values)
+    # both ends are zeros that are searched for, each time from other numbers
     np.testing.assert_allclose((1000 * one.low, 1000 * one.high), (thousand.low, thousand.high), rtol=1e-6)
 
 
@@ -165,6 +169,7 @@ def test_the_beta_mean_and_its_interval_satisfy_their_definition(name):
 
 def test_the_published_convention_halves_the_mean_of_sparsity_errors():
     values = sample(BETA_SAMPLES["middle"])
+    # the fitted mean is not the samples' own, but must be told from half of it
     assert beta_mean(values).value == pytest.approx(values.mean(), rel=0.05)
     assert beta_mean(values, published=True).value == pytest.approx(values.mean() / 2, rel=0.05)
 

@@ -133,6 +133,7 @@ def test_the_summary_counts_failures_and_averages_solved_runs(known):
         assert set(row) == set(report.SUMMARY_COLUMNS)
         assert (row["n"], row["successes"], row["rate"], row["non_finite"]) == (4, 3, 0.75, 1)
         assert row["solved_at"] == pytest.approx(2000)
+        # the weights are float32
         assert row["sparsity_sample_mean"] == pytest.approx(0.002, rel=1e-6)
         assert row["sparsity"] == pytest.approx(0.002, rel=1e-2)
         assert row["solved_at_low"] < 2000 < row["solved_at_high"]

@@ -1,10 +1,16 @@
 #include "common/parallel.h"
 
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <atomic>
+
+#ifdef MK_PLAIN_THREADS  // for ThreadSanitizer, which takes what OpenMP's library does between threads for races
+#include <thread>
+#include <vector>
+#else
+#include <omp.h>
+#endif
 
 namespace mk {
 namespace {
@@ -23,6 +29,16 @@ void pause() {
 #endif
 }
 
+#ifdef MK_PLAIN_THREADS
+template <class F>
+void on_threads(int threads, F f) {
+  std::vector<std::thread> others;
+  for (int member = 1; member < threads; ++member) others.emplace_back(f, member);
+  f(0);
+  for (std::thread& other : others) other.join();
+}
+#endif
+
 }  // namespace
 
 void parallel_for(int64_t items, int threads, void (*work)(void*, int, int64_t), void* context) {
@@ -32,8 +48,15 @@ void parallel_for(int64_t items, int threads, void (*work)(void*, int, int64_t),
     for (int64_t item = 0; item < items; ++item) work(context, 0, item);
     return;
   }
+#ifdef MK_PLAIN_THREADS
+  std::atomic<int64_t> next{0};
+  on_threads(threads, [&](int member) {
+    for (int64_t item = next.fetch_add(1); item < items; item = next.fetch_add(1)) work(context, member, item);
+  });
+#else
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int64_t item = 0; item < items; ++item) work(context, omp_get_thread_num(), item);
+#endif
 }
 
 void Barrier::wait(int members) {
@@ -54,8 +77,12 @@ void Barrier::wait(int members) {
 
 void parallel_team(int threads, void (*work)(void*, int, int), void* context) {
   if (threads <= 1 || forked.load(std::memory_order_relaxed)) return work(context, 0, 1);
+#ifdef MK_PLAIN_THREADS
+  on_threads(threads, [&](int member) { work(context, member, threads); });
+#else
 #pragma omp parallel num_threads(threads)
   work(context, omp_get_thread_num(), omp_get_num_threads());
+#endif
 }
 
 }  // namespace mk
