@@ -1,6 +1,8 @@
 """Arithmetic layers under their papers' names, LSTM and GRU as in torch.nn; ``models=E`` makes E of each."""
 
 from mathkernels.nn.accumulators import NAC, NACNMU, NACMul, NACSigma
+from mathkernels.nn.attention import Attention
+from mathkernels.nn.attention_decoders import AttentionGRU, AttentionLSTM
 from mathkernels.nn.cells import GRUCell, LSTMCell
 from mathkernels.nn.convert import RECURRENT, convert
 from mathkernels.nn.gru import GRU
@@ -25,6 +27,9 @@ __all__ = [
     "NPU",
     "NRU",
     "RECURRENT",
+    "Attention",
+    "AttentionGRU",
+    "AttentionLSTM",
     "GRUCell",
     "LSTMCell",
     "NACMul",
