@@ -5,12 +5,14 @@ from mathkernels.nn.attention import Attention
 from mathkernels.nn.attention_decoders import AttentionGRU, AttentionLSTM
 from mathkernels.nn.cells import GRUCell, LSTMCell
 from mathkernels.nn.convert import RECURRENT, convert
+from mathkernels.nn.decoding import beam_search, greedy
 from mathkernels.nn.gru import GRU
 from mathkernels.nn.lstm import LSTM
 from mathkernels.nn.nalu import GNALU, INALU, NALU
 from mathkernels.nn.npu import NPU
 from mathkernels.nn.real_npu import RealNPU
 from mathkernels.nn.recurrent import RecurrentUnit
+from mathkernels.nn.seq2seq import Seq2Seq
 from mathkernels.nn.units import NAU, NMRU, NMU, NRU
 
 __all__ = [
@@ -36,5 +38,8 @@ __all__ = [
     "NACSigma",
     "RealNPU",
     "RecurrentUnit",
+    "Seq2Seq",
+    "beam_search",
     "convert",
+    "greedy",
 ]
