@@ -101,7 +101,7 @@ def search_block(model: StepModel, state: Any, sentences: Tensor, rules: Rules) 
         if rules.coverage > 0:
             if out.weights is None or out.source is None:
                 raise ValueError("model: its steps return no weights of attention, which coverage needs")
-            now = out.weights.reshape(n, w, -1)
+            now = out.weights.reshape(n, w, out.weights.shape[1])
             coverage = now if coverage is None else coverage + now
             places = out.source.reshape(n, -1, now.shape[2])
             gathered = covered(coverage, places)

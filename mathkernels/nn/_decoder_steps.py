@@ -225,8 +225,9 @@ class DecoderSteps(Parameters):
         attentional = None
         w_out, b_out = self._wide("weight_output", "bias_output")
         if w_out is not None:
-            rows = torch.cat([context, y], -1).reshape(E, T * R, -1)
-            attentional = torch.tanh(linear(rows, w_out, b_out, bfloat16)).reshape(E, T, R, -1)
+            both = torch.cat([context, y], -1)
+            rows = both.reshape(E, T * R, both.shape[3])
+            attentional = torch.tanh(linear(rows, w_out, b_out, bfloat16)).reshape(E, T, R, w_out.shape[1])
         if lengths is not None:
             valid = self._valid(lengths, T)
             context = torch.where(valid, context, 0)
@@ -253,7 +254,8 @@ class DecoderSteps(Parameters):
         context, alpha = self.attention.attend(
             self.attention.queries(queries, bfloat16), source, return_weights
         )
-        context = context.reshape(E, n, T, k, -1).permute(0, 2, 1, 3, 4).reshape(E, T, R, -1)
+        columns = context.shape[3]
+        context = context.reshape(E, n, T, k, columns).permute(0, 2, 1, 3, 4).reshape(E, T, R, columns)
         if alpha is not None:
             N, S = alpha.shape[2], alpha.shape[4]
             alpha = alpha.reshape(E, n, N, T, k, S).permute(0, 3, 1, 4, 2, 5).reshape(E, T, R, N, S)

@@ -194,7 +194,9 @@ class Attention(Parameters):
     def queries(self, query: Tensor, bfloat16: bool) -> Tensor:
         """(E,B,Q,C) -> (E,B,Q,N*P)."""
         E, B, Q, C = query.shape
-        return self.project("q_proj_weight", 0, query.reshape(E, B * Q, C), bfloat16).reshape(E, B, Q, -1)
+        columns = self.heads * self.key_size
+        found = self.project("q_proj_weight", 0, query.reshape(E, B * Q, C), bfloat16)
+        return found.reshape(E, B, Q, columns)
 
     def attend(self, query: Tensor, memory: Memory, return_weights: bool) -> tuple[Tensor, Tensor | None]:
         """Contexts (E,B,Q,N*R) of projected queries (E,B,Q,N*P), and their weights (E,B,N,Q,S)."""
@@ -256,7 +258,7 @@ class Attention(Parameters):
             self.project("k_proj_weight", 1, rows, bfloat16),
             self.project("v_proj_weight", 2, rows, bfloat16),
         )
-        return Memory(keys.reshape(E, B, S, -1), values.reshape(E, B, S, -1), allowed)
+        return Memory(keys.reshape(E, B, S, keys.shape[2]), values.reshape(E, B, S, values.shape[2]), allowed)
 
     def forward(
         self,

@@ -152,7 +152,7 @@ class Seq2Seq(Parameters):
         stored, bfloat16, _ = widening(False, weight)
         wide = [None if t is None else t.float() if t.dtype in LOW else t for t in (weight, bias)]
         E, shape = self.models or 1, outputs.shape
-        rows = outputs.to(wide[0].dtype).reshape(E, -1, self.columns)  # pyright: ignore[reportOptionalMemberAccess]
+        rows = outputs.to(wide[0].dtype).reshape(E, outputs[..., 0].numel() // E, self.columns)  # pyright: ignore[reportOptionalMemberAccess]
         found = linear(rows, wide[0], wide[1], bfloat16)  # pyright: ignore[reportArgumentType]
         return own(found, (*shape[:-1], self.vocabulary), None, stored)
 
