@@ -15,14 +15,14 @@ SIZES = {"models": None, "dtype": torch.float64}
 
 
 class OfItself(nn.Module):
-    """What attends to a memory, given its input as the memory."""
+    """What attends to a memory, which is made of its input."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, x: Tensor) -> Any:
-        return self.inner(x, x)
+        return self.inner(x, memory(x))
 
 
 class OfItsSigns(nn.Module):
@@ -36,6 +36,10 @@ class OfItsSigns(nn.Module):
         return self.inner(x, targets(x))
 
 
+def memory(x: Tensor) -> Tensor:
+    return 2 - x
+
+
 def targets(x: Tensor) -> Tensor:
     return (x.detach() > 1).sum(-1)
 
@@ -43,11 +47,11 @@ def targets(x: Tensor) -> Tensor:
 Case = tuple[str, str, Callable[..., nn.Module], Callable[[dict[str, Tensor], Tensor], Tensor]]
 
 
-def step(p: dict[str, Tensor], query: Tensor, memory: Tensor, heads: int, scale: float) -> Tensor:
+def step(p: dict[str, Tensor], query: Tensor, source: Tensor, heads: int, scale: float) -> Tensor:
     """(B,Q,C) and (B,S,M) -> (B,Q,NR), with the projections that are there."""
     q = query @ p["q_proj_weight"].mT if "q_proj_weight" in p else query
-    k = memory @ p["k_proj_weight"].mT if "k_proj_weight" in p else memory
-    v = memory @ p["v_proj_weight"].mT if "v_proj_weight" in p else memory
+    k = source @ p["k_proj_weight"].mT if "k_proj_weight" in p else source
+    v = source @ p["v_proj_weight"].mT if "v_proj_weight" in p else source
     score = p["score_weight"][None] if "score_weight" in p else None
     return reference.attention_step(q[None], k[None], v[None], None, score, heads, scale)[0][0]
 
@@ -64,7 +68,7 @@ def _attention() -> list[Case]:
 
         def meaning(p: dict[str, Tensor], x: Tensor) -> Tensor:
             p, rows = inner(p), x.transpose(0, 1)
-            context = step(p, rows, rows, heads, scale).transpose(0, 1)
+            context = step(p, rows, memory(rows), heads, scale).transpose(0, 1)
             return context @ p["out_proj_weight"].mT if "out_proj_weight" in p else context
 
         return f"Attention-{id}", "Attention", module, meaning
@@ -90,7 +94,7 @@ def _decoders() -> list[Case]:
 
         def meaning(p: dict[str, Tensor], x: Tensor) -> Tensor:
             p = inner(p)
-            a, rows = inner(p, "attention."), x.transpose(0, 1)
+            a, rows = inner(p, "attention."), memory(x).transpose(0, 1)
             k = rows @ a["k_proj_weight"].mT if "k_proj_weight" in a else rows
             v = rows @ a["v_proj_weight"].mT if "v_proj_weight" in a else rows
             names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -151,11 +155,11 @@ def _seq2seq() -> list[Case]:
             torch.tanh(torch.cat([*end], -1) @ p[f"bridge.weight_{i}"].mT + p[f"bridge.bias_{i}"])
             for i, end in enumerate(ends)
         ]
-        d, memory = inner(p, "decoder."), y.transpose(0, 1)
+        d, source = inner(p, "decoder."), y.transpose(0, 1)
         names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         target = p["embedding"][targets(x)]
-        k = memory @ d["attention.k_proj_weight"].mT
-        given = [target, *(d[name] for name in names), k, memory]
+        k = source @ d["attention.k_proj_weight"].mT
+        given = [target, *(d[name] for name in names), k, source]
         output = [None, None, None, d["weight_output"][None], d["bias_output"][None]]
         given = [t[None] for t in given] + [None, *(t[None] for t in first), None, None, *output]
         attentional = reference.lstm_attention(*given, 1, 1.0, False, 2)[2]

@@ -291,6 +291,8 @@ class Attention(Parameters):
             raise ValueError(
                 f"{name}: memory has {source.keys.shape[1]} rows; needs the {query.shape[1]} of query"
             )
+        if source.mask is not None:  # what stands in a row that sees nothing reaches no weight's gradient
+            query = torch.where(source.mask.any(-1)[..., None, None], query, 0)
         context, weights = self.attend(self.queries(query, bfloat16), source, return_weights)
         E, B, Q, columns = context.shape
         context = self.project("out_proj_weight", None, context.reshape(E, B * Q, columns), bfloat16)
