@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from attention_cases import Case as DecoderCase
+from attention_module_cases import CASES as ATTENTION
 from layer_cases import CASES as LAYERS
 from sequence_op_cases import CASES as SEQUENCES
 from sequence_op_cases import Case as SequenceCase
@@ -319,7 +320,11 @@ def _recurrent_nets() -> list[ModuleCase]:
     ]
 
 
-MODULES = [*_arithmetic(), *_recurrent_units(), *_recurrent_nets()]
+def _attending() -> list[ModuleCase]:
+    return [ModuleCase(id, name, make, (5, 4, 3), meaning) for id, name, make, meaning in ATTENTION]
+
+
+MODULES = [*_arithmetic(), *_recurrent_units(), *_recurrent_nets(), *_attending()]
 
 
 def leaves_of(case, dtype=None):
