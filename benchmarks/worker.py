@@ -43,8 +43,13 @@ def participants(case: str, threads: int) -> tuple[str, ...]:
 @lru_cache(maxsize=16)  # more than one case has; those of earlier cases give their memory back
 def participant(case_name: str, name: str, threads: int) -> Any:
     """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
+    from attention_cases import ATTENTION_CASES
     from sequence_cases import SEQUENCE_CASES
 
+    if case_name in ATTENTION_CASES:
+        import attention_participants
+
+        return attention_participants.participant_of(ATTENTION_CASES[case_name], name)
     if case_name in SEQUENCE_CASES:
         from sequence_participants import participant_of
 
