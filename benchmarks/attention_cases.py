@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -87,12 +88,10 @@ class AttentionCase:
         return 3 * forward if training else forward
 
 
-def _at(
-    hidden: int, batch: int, source: int, steps: int, inputs: int, **options: int | bool
-) -> AttentionCase:
+def _at(hidden: int, batch: int, source: int, steps: int, inputs: int, **options: Any) -> AttentionCase:
     """Return a case that is named by its sizes."""
     name = f"H{hidden} B{batch} S{source} T{steps} I{inputs}"
-    case = AttentionCase(name, hidden, batch, source, steps, inputs, **options)  # type: ignore[arg-type]
+    case = AttentionCase(name, hidden, batch, source, steps, inputs, **options)
     if case.heads > 1:
         name = f"{name}, {case.heads} heads"
     if case.models > 1:

@@ -1,7 +1,7 @@
 """Who runs the attention cases, and in which kind of process.
 
-Rivals have the malloc that keeps what it has (see sequence_participants.py), which serves them best; ours runs
-with the default. Every group of rivals has a process of its own.
+Rivals have the malloc that keeps what it has (see sequence_participants.py), which serves them best; ours
+runs with the default. Every group of rivals has a process of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Decoders with attention: the fused op beside loops, JAX and gradients by hand; report_attention.py has ratios."""
+"""Decoders with attention: the fused op beside loops, JAX and gradients by hand, as in report_attention.py."""
 
 import os
 

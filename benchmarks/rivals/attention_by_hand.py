@@ -43,7 +43,7 @@ class Buffers:
         rows: of the batch in a block.
         workers: let two Python threads, each with one of torch's, share the blocks; else they run one after
             another on all threads.
-        pack: multiply through oneDNN with weights laid out once a pass, twice as fast as torch.mm for 32 rows.
+        pack: multiply through oneDNN with weights laid out once a pass, which is faster for few rows.
         compiled: fuse the gates' arithmetic by torch.compile.
     """
 
