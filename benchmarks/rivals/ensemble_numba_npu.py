@@ -1,10 +1,10 @@
 """Sums over a batch of the Real NPU's gradients in Numba.
 
 z = exp(sum_i w_i l_i) times the cosine of an angle, with l_i = log(r_i) and r_i = g_i (|x_i| + eps - 1) + 1;
-let e be the error times that exponential. Parameters p are (rows, n), flat: I weights, then I gates, n models;
-sums g have I rows more. They are of e l_i for weights, of e (|x_i| + eps - 1) / r_i for gates, both times the
-cosine where it differs by sample; and for the angle of e itself where inputs have one sign (in one row), else of
-e times the sine where x_i < 0.
+let e be the error times that exponential. Parameters p are (rows, n), flat: I weights, then I gates, of n
+models; sums g have I rows more. They are of e l_i for weights, of e (|x_i| + eps - 1) / r_i for gates, both
+times the cosine where it differs by sample; and for the angle of e itself where inputs have one sign (in one
+row), else of e times the sine where x_i < 0.
 
 With two inputs one loop over samples does everything, and the inputs' signs select among four cosines. With
 more, its sums would not fit into the registers: then there is a short loop for each input, with arrays in the
