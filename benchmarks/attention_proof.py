@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from attention_cases import Arrays, AttentionCase
+from sequence_proof import assert_equal_answers as assert_equal_answers
 
 
 def reference(case: AttentionCase) -> Arrays:
-    """Return what sequence_proof.assert_equal_answers compares with: stock torch in float64."""
+    """Return what answers are compared with: stock torch in float64."""
     if case.fed:
         from rivals.attention_loops import CellLoop
 

@@ -62,7 +62,7 @@ def arguments() -> argparse.Namespace:
 def measure(chosen: argparse.Namespace, peaks: Peaks) -> Iterator[list[Entry]]:
     """Prove and time everyone, case by case."""
     most = max(chosen.threads)
-    with Pool(participants=PARTICIPANTS, reference=attention_proof.reference) as pool:
+    with Pool(participants=PARTICIPANTS, proof=attention_proof) as pool:
         for case in (ATTENTION_CASES[name] for name in chosen.case):
             turns = [
                 (name, threads)

@@ -1,19 +1,21 @@
-"""The processes of the sequence and attention benchmarks: by threads, malloc and group of participants."""
+"""The processes of sequence, attention and decoding benchmarks: by threads, malloc and group."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import sequence_proof
 from attention_cases import AttentionCase
+from decoding_cases import DecodingCase
 from sequence_cases import Arrays, SequenceCase
 from sequence_participants import PARTICIPANTS, Participant
 from worker import Worker
 
-Case = SequenceCase | AttentionCase
+Case = SequenceCase | AttentionCase | DecodingCase
 PASSES = ("forward", "training")  # inference; forward and backward
 
 
@@ -30,7 +32,7 @@ class Pool:
             figures to keep.
         packages: folder in which the processes look for packages first.
         participants: how everyone runs.
-        reference: returns the answers of a case in float64.
+        proof: has ``reference``, the answers of a case in float64, and ``assert_equal_answers``.
     """
 
     def __init__(
@@ -38,10 +40,10 @@ class Pool:
         shared: bool = False,
         packages: Path | None = None,
         participants: Mapping[str, Participant] = PARTICIPANTS,
-        reference: Callable[..., Arrays] = sequence_proof.reference,
+        proof: Any = sequence_proof,
     ) -> None:
         self._participants = participants
-        self._reference = reference
+        self._proof = proof
         self._shared = shared
         self._packages = packages
         self._stack = ExitStack()
@@ -69,9 +71,9 @@ class Pool:
     def prove(self, case: Case, name: str, threads: int) -> float:
         """Run both passes and return the largest error beside float64; raises if it is too large."""
         if self._exact is None or self._exact[0] != case.name:
-            self._exact = case.name, self._reference(case)
+            self._exact = case.name, self._proof.reference(case)
         found = self.worker(name, threads).ask("prove", case.name, name, 1)
-        return sequence_proof.assert_equal_answers(case, name, self._exact[1], found)
+        return self._proof.assert_equal_answers(case, name, self._exact[1], found)
 
     def time(self, case: Case, name: str, threads: int, verb: str, count: int) -> float:
         """Return the seconds of ``count`` passes; ``verb`` is one of PASSES."""

@@ -14,7 +14,7 @@ pytest.importorskip("jax", reason="a rival: pip install mathkernels[bench]")
 
 @pytest.fixture(scope="module")
 def pool():
-    with Pool(participants=PARTICIPANTS, reference=attention_proof.reference) as processes:
+    with Pool(participants=PARTICIPANTS, proof=attention_proof) as processes:
         yield processes
 
 

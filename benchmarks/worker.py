@@ -47,6 +47,7 @@ def participants(case: str, threads: int) -> tuple[str, ...]:
 def participant(case_name: str, name: str, threads: int) -> Any:
     """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
     from attention_cases import ATTENTION_CASES
+    from decoding_cases import DECODING_CASES
     from sequence_cases import SEQUENCE_CASES
 
     if case_name in ATTENTION_CASES:
@@ -57,6 +58,10 @@ def participant(case_name: str, name: str, threads: int) -> Any:
         from sequence_participants import participant_of
 
         return participant_of(SEQUENCE_CASES[case_name], name)
+    if case_name in DECODING_CASES:
+        import decoding_participants
+
+        return decoding_participants.participant_of(DECODING_CASES[case_name], name)
     from cases import CASES
     from module_cases import MODULE_CASES
 
