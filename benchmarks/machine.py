@@ -35,6 +35,7 @@ def fingerprint() -> dict[str, Any]:
         "usable processors": len(os.sched_getaffinity(0)),
         "numpy": _version("numpy"),
         "jax": _version("jax"),
+        "numba": _version("numba"),
         "load before": [round(value, 2) for value in os.getloadavg()],
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }

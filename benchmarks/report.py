@@ -25,7 +25,7 @@ from typing import Any
 import machine
 from cases import CASES
 from proof import ITERATIONS, assert_equal_answers
-from worker import ALONE, AUTOMATIC, BY_HAND, COMPILED, OURS, PLAIN, Worker, participants
+from worker import ALONE, AUTOMATIC, BY_HAND, COMPILED, MOMENTS, NUMBA, OURS, PLAIN, Worker, participants
 
 from mathkernels.experiment.terminal import run_script
 
@@ -118,13 +118,17 @@ def fastest(entries: list[Entry], names: tuple[str, ...], threads: int | None) -
 
 
 def ratios(entries: list[Entry]) -> dict[str, float]:
-    """Return ours over the plain loop, over the best of autograd and JAX, and by hand core for core."""
+    """Return ours over the plain loop, over the best of autograd and JAX, and by hand core for core.
+
+    By hand: in torch, in Numba, and in Numba by moments.
+    """
     most = max(entry["threads"] for entry in entries)
     found: dict[str, float] = {}
     for label, ours_threads, rivals, threads in (
         (f"{most} thread(s) / plain loop, 1 thread", most, (PLAIN,), 1),
         (f"{most} thread(s) / best of autograd and JAX", most, AUTOMATIC, None),
         ("1 thread / best by hand, 1 thread", 1, BY_HAND, 1),
+        *((f"{most} thread(s) / {who}", most, (who,), most) for who in (NUMBA, MOMENTS)),
     ):
         ours, rival = fastest(entries, (OURS,), ours_threads), fastest(entries, rivals, threads)
         if ours and rival:

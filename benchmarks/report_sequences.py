@@ -28,7 +28,7 @@ from report import HERE
 from sequence_cases import GRID, SEQUENCE_CASES, SHORT, TABLE, SequenceCase
 from sequence_memory import measured_apart
 from sequence_participants import OURS, PARTICIPANTS, STOCK, STOCK_TUNED, participants
-from sequence_pool import PASSES, Pool, thread_counts
+from sequence_pool import PASSES, Case, Pool, thread_counts
 from sequence_tables import better_stock, markdown, ratios, times
 
 from mathkernels.experiment.terminal import run_script
@@ -110,7 +110,7 @@ def measure(chosen: argparse.Namespace, part: str, peaks: Peaks) -> Iterator[lis
 
 
 def entry(
-    case: SequenceCase,
+    case: Case,
     name: str,
     threads: int,
     verb: str,
@@ -142,13 +142,13 @@ def memory(chosen: argparse.Namespace) -> Iterator[dict[str, dict[str, float]]]:
         yield {case.name: {name: measured_apart(case.name, name, most) for name in (OURS, STOCK)}}
 
 
-def with_entries(old: list[Entry], new: list[Entry]) -> list[Entry]:
+def with_entries(old: list[Entry], new: list[Entry], order: list[str]) -> list[Entry]:
     """Return the new entries and those of the old that they do not replace, in the order of the cases."""
 
     def who(one: Entry) -> tuple[str, str, int]:
         return one["case"], one["participant"], one["threads"]
 
-    anew, order = set(map(who, new)), list(SEQUENCE_CASES)
+    anew = set(map(who, new))
     kept = [one for one in old if who(one) not in anew]
     return sorted([*kept, *new], key=lambda one: order.index(one["case"]))
 
@@ -179,7 +179,7 @@ def main() -> None:
 
     for part in ("table", "grid") if not chosen.short else ("table",):
         for entries in measure(chosen, part, peaks):
-            result[part] = with_entries(result[part], entries)
+            result[part] = with_entries(result[part], entries, list(SEQUENCE_CASES))
             save()  # a run that is stopped keeps its finished cases
     for found in memory(chosen):
         result["memory MB"] |= found

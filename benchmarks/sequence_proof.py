@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from attention_cases import AttentionCase
 from sequence_cases import Arrays, SequenceCase
 from sequence_participants import AUTOCAST, OURS_BF16
 
@@ -26,7 +27,9 @@ def reference(case: SequenceCase) -> Arrays:
     return StockLayer(case, dtype=torch.float64).prove(1)
 
 
-def assert_equal_answers(case: SequenceCase, name: str, exact: Arrays, found: Arrays) -> float:
+def assert_equal_answers(
+    case: SequenceCase | AttentionCase, name: str, exact: Arrays, found: Arrays
+) -> float:
     """Compare outputs of both passes and all gradients.
 
     Returns:

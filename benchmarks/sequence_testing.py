@@ -1,4 +1,4 @@
-"""What test_bench_lstm.py and test_bench_gru.py share."""
+"""What test_bench_lstm.py, test_bench_gru.py and test_bench_attention.py share."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 from typing import Any
 
 import pytest
-from sequence_cases import SEQUENCE_CASES, SHORT, TABLE
+from sequence_cases import SHORT, TABLE
 from sequence_participants import participants
-from sequence_pool import PASSES, Pool, thread_counts
+from sequence_pool import PASSES, Case, Pool, thread_counts
 
 
 def parametrize(metafunc: pytest.Metafunc, kind: str) -> None:
@@ -24,12 +24,12 @@ def parametrize(metafunc: pytest.Metafunc, kind: str) -> None:
     metafunc.parametrize(("case", "name", "verb"), given)
 
 
-def run(benchmark: Any, pool: Pool, case_name: str, name: str, verb: str, short: bool) -> None:
+def run(benchmark: Any, pool: Pool, case: Case, name: str, verb: str, short: bool) -> None:
     """Prove a participant's answers and time one kind of pass on all threads."""
-    case, threads = SEQUENCE_CASES[case_name], thread_counts(short)[-1]
+    threads = thread_counts(short)[-1]
     pool.prove(case, name, threads)
     count = 1 if short else pool.passes(case, name, threads, verb, seconds=0.2)
-    benchmark.group = f"{case_name}, {verb}"
+    benchmark.group = f"{case.name}, {verb}"
     benchmark.extra_info["passes"] = count
     benchmark.pedantic(
         pool.time, args=(case, name, threads, verb, count), rounds=1 if short else 5, warmup_rounds=1

@@ -3,7 +3,7 @@
 import pytest
 from cases import CASES
 from proof import ITERATIONS, assert_equal_answers
-from worker import COMPILED, OURS, Worker, participants
+from worker import COMPILED, NUMBA, OURS, Worker, participants
 
 pytest.importorskip("jax", reason="a rival: pip install mathkernels[bench]")
 
@@ -16,7 +16,7 @@ def worker():
 
 @pytest.mark.parametrize(("case", "name"), [(case, name) for case in CASES for name in participants(case, 1)])
 def test_training(benchmark, worker, short, case, name):
-    if short and (case.endswith("-10") or name == COMPILED):
+    if short and (name == COMPILED or (case.endswith("-10") and name != NUMBA)):
         pytest.skip("too long for the short mode")
     found = worker.prove(case, name, ITERATIONS)
     assert_equal_answers(case, name, worker.prove(case, OURS, ITERATIONS), found)

@@ -1,6 +1,7 @@
 """GRU sequences: the fused layer beside torch.nn, loops and JAX; report_sequences.py gives the ratios."""
 
 import pytest
+from sequence_cases import SEQUENCE_CASES
 from sequence_pool import Pool
 from sequence_testing import parametrize, run
 
@@ -18,4 +19,4 @@ def pytest_generate_tests(metafunc):
 
 
 def test_sequence(benchmark, pool, short, case, name, verb):
-    run(benchmark, pool, case, name, verb, short)
+    run(benchmark, pool, SEQUENCE_CASES[case], name, verb, short)

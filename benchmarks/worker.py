@@ -25,7 +25,8 @@ OURS, ALONE, PLAIN = "mathkernels", "mathkernels, one model", "plain loop, one m
 EAGER, COMPILED = "torch batched, autograd", "torch batched, torch.compile"
 JAX, JAX_RBG = "JAX vmap + scan, threefry", "JAX vmap + scan, unsafe_rbg"
 MANUAL, SPLIT = "torch by hand", "torch by hand, split by sign"
-NAMES = (OURS, ALONE, PLAIN, EAGER, COMPILED, JAX, JAX_RBG, MANUAL, SPLIT)
+NUMBA, MOMENTS = "Numba by hand", "Numba by hand, moments"
+NAMES = (OURS, ALONE, PLAIN, EAGER, COMPILED, JAX, JAX_RBG, MANUAL, SPLIT, NUMBA, MOMENTS)
 AUTOMATIC = (EAGER, COMPILED, JAX, JAX_RBG)  # gradients by autograd or JAX
 BY_HAND = (MANUAL, SPLIT)
 SINGLE = (ALONE, PLAIN)  # participants that train one model, on one thread
@@ -37,18 +38,30 @@ JAX_MODULES = "JAX vmap + loop"
 def participants(case: str, threads: int) -> tuple[str, ...]:
     """Return the names that make sense for a case."""
     skipped = {SPLIT} if case.startswith("NMU") else set()
+    if case != "NMU-2":
+        skipped.add(MOMENTS)
     return tuple(name for name in NAMES if name not in skipped and (threads == 1 or name not in SINGLE))
 
 
 @lru_cache(maxsize=16)  # more than one case has; those of earlier cases give their memory back
 def participant(case_name: str, name: str, threads: int) -> Any:
     """Return a participant; imports happen here, because JAX and inductor take seconds to load."""
+    from attention_cases import ATTENTION_CASES
+    from decoding_cases import DECODING_CASES
     from sequence_cases import SEQUENCE_CASES
 
+    if case_name in ATTENTION_CASES:
+        import attention_participants
+
+        return attention_participants.participant_of(ATTENTION_CASES[case_name], name)
     if case_name in SEQUENCE_CASES:
         from sequence_participants import participant_of
 
         return participant_of(SEQUENCE_CASES[case_name], name)
+    if case_name in DECODING_CASES:
+        import decoding_participants
+
+        return decoding_participants.participant_of(DECODING_CASES[case_name], name)
     from cases import CASES
     from module_cases import MODULE_CASES
 
@@ -71,6 +84,10 @@ def participant(case_name: str, name: str, threads: int) -> Any:
         from rivals.jax_scan import JaxScan
 
         return JaxScan(case, "threefry2x32" if name == JAX else "unsafe_rbg", common=True)
+    if name in (NUMBA, MOMENTS):
+        from rivals.ensemble_numba import NumbaEnsemble
+
+        return NumbaEnsemble(case, threads, moments=name == MOMENTS)
     from rivals.manual_torch import ManualTorch
 
     return ManualTorch(case, common=True, split=name == SPLIT)

@@ -118,6 +118,11 @@ def plain_number(value: float) -> str:
     return f"{value / size:.{digits}f} {unit}".strip()
 
 
+def _times(ratio: float) -> str:
+    """Return a ratio in whole numbers, and with two digits where they would hide who is faster."""
+    return f"{ratio:,.0f}" if ratio >= 3 else f"{ratio:.2f}"
+
+
 def ensemble() -> str:
     """Return our rate and the ratios to the rivals, case by case."""
     result = json.loads(read(BENCHMARKS / "ensemble.json", "make report"))
@@ -132,7 +137,7 @@ def ensemble() -> str:
         for label, ratio in ratios.items():
             comparison, _, rival = label.rstrip(")").partition(" (")
             name, _, threads = rival.rpartition(", ")
-            cells[f"ratio: {comparison}"] = f"{ratio:,.0f} × ({name}; {threads})"
+            cells[f"ratio: {comparison}"] = f"{_times(ratio)} × ({name}; {threads})"
         heads |= dict.fromkeys(cells)
     rows = [["case", *heads], *([case, *(c.get(head, "") for head in heads)] for case, c in found.items())]
     return f"{table(rows)}\n\nIn brackets: the rival and its threads. {machine(result)}"
