@@ -24,7 +24,7 @@ from mathkernels.studies.mathematics.config import Clip, Config
 from mathkernels.studies.mathematics.encoding import Encoding
 from mathkernels.studies.mathematics.models import Batch, Model
 
-SUMS = ("sum_of_losses", "characters", "right", "questions")  # of training since the last evaluation
+SUMS = ("sum_of_losses", "characters", "right", "questions")  # trained since the last evaluation, by all processes
 _EXTRAPOLATION = "extrapolation."
 
 
@@ -98,7 +98,8 @@ class Learner:
         self.optimizer.zero_grad()
         right = evaluation.exact(scores.detach(), batch).sum()
         counted = torch.stack([losses.double(), right.new_tensor(len(batch.targets)).double(), right.double()])
-        self.sums += torch.cat([counted.cpu(), torch.tensor([float(len(batch.lengths))])])
+        counted = torch.cat([counted, counted.new_tensor([float(len(batch.lengths))])])
+        self.sums += self.own.total(counted).cpu()
         return self.config.batch_size
 
     def _autocast(self) -> Any:
@@ -111,7 +112,7 @@ class Learner:
         with self._autocast():
             found = evaluation.measured(self.model, self.sets, self.encoding, self.device, self.own)
         self.model.train()
-        sums = dict(zip(SUMS, self.own.total(self.sums.to(self.device)).tolist(), strict=True))
+        sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
         self.sums = torch.zeros_like(self.sums)
         if self.extrapolates and found[f"{EXTRAPOLATE}_error"] < self.lowest:
             self.lowest = found[f"{EXTRAPOLATE}_error"]
@@ -127,7 +128,6 @@ class Learner:
             raise ValueError(f"places: got {places}, needs the only model")
 
     def state(self) -> dict[str, Tensor]:
-        """Sums are this process's own: a training goes on with as many processes as it began with."""
         net = prefixed("net.", self.model.state_dict())
         moments = prefixed("moments.", torch_state.of([self.optimizer]))
         own = {"sums": self.sums, "lowest": torch.tensor(self.lowest, dtype=torch.float64)}
