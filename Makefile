@@ -11,14 +11,32 @@ SOURCES := setup.py pyproject.toml MANIFEST.in CMakeLists.txt $(shell find cmake
 CPP := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh')
 BIN := $(VENV)/bin
 
-.PHONY: help demo test mutants sanitizers package reliability results tables bench bench-short report lint lint-format lint-types format clean
+.PHONY: help demo dataset sequence_data gradient_job download_models test mutants sanitizers package reliability results tables bench bench-short report lint lint-format lint-types format clean
 
 help: ## list the targets
-	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
-	  printf '  make %-13s %s\n' "$$name" "$$text"; done
+	@sed -nE 's/^([a-z_-]+):.*## (.*)/\1|\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS='|' read -r name text; do \
+	  printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division paper (into runs/figure-3)
 	$(BIN)/python examples/train_nalm.py --figure 3
+
+# Deep Math, under the names of its own targets; PRESET is one of smoke, cpu, linear-1d, gpu, paper.
+PRESET ?= cpu
+MODEL ?= attentional
+DEEPMATH = $(BIN)/python examples/train_deepmath.py --preset $(PRESET)
+
+dataset: $(VENV)/with-deepmath ## Deep Math: generate the questions of PRESET (nothing is downloaded)
+	$(DEEPMATH) --generate --no-train
+
+sequence_data: $(VENV)/with-deepmath ## Deep Math: index the questions of PRESET and count what trains and tests
+	$(DEEPMATH) --no-train
+
+gradient_job: $(VENV)/with-deepmath ## Deep Math: train MODEL by PRESET on this machine (no cloud is asked)
+	$(DEEPMATH) --generate --model $(MODEL) --out runs/deepmath-$(PRESET)-$(MODEL)
+
+download_models: ## Deep Math: say where trained weights come from
+	@echo "No trained weights of the project were found for download. make gradient_job trains them:"
+	@echo "runs/deepmath-$(PRESET)-$(MODEL)/best-interpolate.safetensors, best-extrapolate.safetensors."
 
 # Two tests at a time share the cores: threads that wait must sleep.
 test: $(VENV)/with-test ## install and run the tests
@@ -99,6 +117,10 @@ $(VENV)/with-mathkernels: $(VENV)/with-torch $(SOURCES)
 	rm -rf build/lib*
 	$(BIN)/pip uninstall --yes mathkernels
 	$(BIN)/pip install $(FROM)
+	@touch $@
+
+$(VENV)/with-deepmath: $(VENV)/with-examples
+	$(BIN)/pip install 'mathkernels[mathematics]'
 	@touch $@
 
 # The package is installed already, so this adds the libraries of an extra and builds nothing.

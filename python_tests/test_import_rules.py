@@ -21,7 +21,7 @@ ALLOWED = {
     "triton": ("triton",),
     "ops": ("_C", "backends", "ops", "reference"),
     "nn": ("initial", "nn", "ops"),
-    "data": ("data",),
+    "data": ("data", "files"),
     "initial": ("initial",),
     "optim": ("data", "optim"),  # of data the checks of numbers
     "experiment": ("__version__", "data", "experiment", "files", "initial", "optim"),

@@ -26,6 +26,11 @@ EQUATIONS = (
     *("accuracy.png", "loss.png", "errors.png", "error_sizes.png", "neurons.png", "neuron.png"),
 )
 SEQUENTIAL = ("runs.csv", "curves.csv", "summary.csv", "figure.png", "weights/<name>-seed<n>.safetensors")
+MATHEMATICS = (
+    *("config.yaml", "log.jsonl", "curves.csv", "samples.csv", "table.md", "curves.png", "attention.png"),
+    *("bars-epoch<n>.png", "bars.gif", "last.safetensors"),
+    *("best-interpolate.safetensors", "best-extrapolate.safetensors"),
+)
 ARITHMETIC = (
     *(
         "runs.csv",
@@ -39,7 +44,7 @@ ARITHMETIC = (
     ),
     *("report.md", "exact.csv", "landscape.csv", "checkpoint-<name>"),
 )
-EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *ARITHMETIC, LIST, CHECKPOINT)))
+EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *MATHEMATICS, *ARITHMETIC, LIST, CHECKPOINT)))
 _PLACEHOLDERS = {"<n>": r"\d+", "<name>": r"[\w.+-]+"}
 
 
