@@ -95,7 +95,8 @@ void attention_backward(const AttentionCall& call, const AttentionInputs& in, co
     tensors.attention.dkeys = static_cast<T*>(gradients.dkeys);
     tensors.attention.dvalues = static_cast<T*>(gradients.dvalues);
     Arena memory(workspace);
-    tensors.attention.score_partial = memory.take<T>(partial_bytes<T>(shape), 1);
+    T* const partial = memory.take<T>(partial_bytes<T>(shape), 1);
+    tensors.attention.score_partial = shape.attention.additive ? partial : nullptr;  // no bytes have an address, too
     const int64_t bytes = attention.backward_scratch(shape);
     char* const scratch = memory.take<char>(workers(call, shape) * bytes);
     parallel_for(shape.models * shape.batch, team(call),
