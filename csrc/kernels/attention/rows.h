@@ -4,6 +4,8 @@
 // A product of two rows of numbers goes through sum_columns columns, which are added as a balanced tree; all other sums
 // are chains of multiply-adds over places or queries in their order.  So bits do not depend on the width of packs.
 #pragma once
+#include <utility>
+
 #include "cells/attention.h"
 #include "cells/gates.h"
 #include "common/arena.h"
@@ -51,19 +53,46 @@ struct Columns {
     for (int k = 0; k < P; ++k) c.packs[k] = f(k);
     return c;
   }
-  MK_INLINE T sum() const {
+  // Halves are added until one pack is left.
+  MK_INLINE V folded() const {
     V halves[P];
     for (int k = 0; k < P; ++k) halves[k] = packs[k];
     for (int half = P / 2; half > 0; half /= 2)
       for (int k = 0; k < half; ++k) halves[k] = halves[k] + halves[k + half];
-    return lane_sum(halves[0]);
+    return halves[0];
   }
+  MK_INLINE T sum() const { return lane_sum(folded()); }
 };
+
+// Lanes of one and then of the other, each with its segments of `size` lanes folded: their halves are added.
+template <class V, int size, int... lane>
+MK_INLINE V fold_segments(V one, V other, std::integer_sequence<int, lane...>) {
+  constexpr int half = size / 2;
+  return {__builtin_shufflevector(one.raw, other.raw, (lane / half * size + lane % half)...) +
+          __builtin_shufflevector(one.raw, other.raw, (lane / half * size + lane % half + half)...)};
+}
+// The sums of n packs, partly folded: n segments.  With as many packs as one has lanes, lane k is the sum of packs[k],
+// as lane_sum adds it.
+template <int n, class V>
+MK_INLINE V sums_of(const V* packs) {
+  if constexpr (n == 1) {
+    return packs[0];
+  } else {
+    constexpr int width = Number<V>::width;
+    return fold_segments<V, 2 * width / n>(sums_of<n / 2>(packs), sums_of<n / 2>(packs + n / 2),
+                                           std::make_integer_sequence<int, width>{});
+  }
+}
+
+// Queries, places and columns of one register block.  Scratch has room for the most queries on every machine.
+constexpr int64_t queries_together = 4;
+constexpr int block_queries = many_registers ? 4 : 2, block_places = block_queries;
 
 template <class T>
 struct AttentionRow {
   using C = Columns<T>;
   using V = typename C::V;
+  static constexpr int block_columns = many_registers && C::P == 1 ? 4 : 1;
 
   // The places that take part, and of one head (Q,S): scores, then probabilities, and their gradients.
   struct Memory {
@@ -75,7 +104,7 @@ struct AttentionRow {
       const AttentionShape& a = s.attention;
       places = m.take<int64_t>(a.source);
       probabilities = m.take<T>(s.queries * a.source + sum_columns);
-      query = m.take<T>(a.key);
+      query = m.take<T>(queries_together * a.key);
       dscores = m.take<T>(backward ? s.queries * a.source + sum_columns : 0);
       bytes = m.used();
     }
@@ -112,95 +141,134 @@ struct AttentionRow {
                       void* scratch) {
     AttentionRow r(shape, tensors, item, false, scratch);
     for (int64_t head = 0; head < r.a.heads; ++head)
-      for (int64_t q = 0; q < r.s.queries; ++q) {
-        r.attend(head, q);
-        if (tensors.weights != nullptr) r.write_weights(head, q);
-      }
+      for (int64_t q = 0; q < r.s.queries; q += block_queries) r.attend(head, q);
   }
 
-  // out[n] = q . m[places[n]]
-  MK_NOINLINE void dots(const T* q, const T* m, int64_t numbers, int64_t size, T* out) const {
-    constexpr int together = 4;
-    int64_t n = 0;
-    for (; n + together <= count; n += together) {
-      C sums[together];
-      const T* rows[together];
-      for (int j = 0; j < together; ++j) sums[j] = C::zeros(), rows[j] = m + memory.places[n + j] * numbers;
+  // out[u][n] = q[u] . m[places[n]] for `used` queries; rows of q and out are their steps apart.
+  MK_NOINLINE void dots(int64_t used, const T* q, int64_t q_step, const T* m, int64_t numbers, int64_t size, T* out,
+                        int64_t out_step) const {
+    if (used == 1) return dots_of<1>(1, q, q_step, m, numbers, size, out, out_step);
+    dots_of<block_queries>(used, q, q_step, m, numbers, size, out, out_step);
+  }
+  template <int Q>
+  MK_INLINE void dots_of(int64_t used, const T* q, int64_t q_step, const T* m, int64_t numbers, int64_t size, T* out,
+                         int64_t out_step) const {
+    constexpr int N = block_places;
+    const T* queries[Q];  // the last one again and again where there are fewer
+    for (int u = 0; u < Q; ++u) queries[u] = q + (u < used ? u : used - 1) * q_step;
+    for (int64_t n = 0; n < count; n += N) {
+      const T* rows[N];
+      for (int j = 0; j < N; ++j) rows[j] = m + memory.places[n + j < count ? n + j : count - 1] * numbers;
+      C sums[Q * N];
+      MK_UNROLL_ALL
+      for (int k = 0; k < Q * N; ++k) sums[k] = C::zeros();
       for (int64_t k = 0; k < size; k += sum_columns) {
-        const C factor = C::load(q + k, size - k);
+        C factors[Q];
         MK_UNROLL_ALL
-        for (int j = 0; j < together; ++j) {
+        for (int u = 0; u < Q; ++u) factors[u] = C::load(queries[u] + k, size - k);
+        MK_UNROLL_ALL
+        for (int j = 0; j < N; ++j) {
           const C value = C::load(rows[j] + k, size - k);
           MK_UNROLL_ALL
-          for (int p = 0; p < C::P; ++p) sums[j].packs[p] = fma(value.packs[p], factor.packs[p], sums[j].packs[p]);
+          for (int u = 0; u < Q; ++u) {
+            C& sum = sums[u * N + j];
+            MK_UNROLL_ALL
+            for (int p = 0; p < C::P; ++p) sum.packs[p] = fma(value.packs[p], factors[u].packs[p], sum.packs[p]);
+          }
         }
       }
-      for (int j = 0; j < together; ++j) out[n + j] = sums[j].sum();
+      T found[Q * N];
+      add_up<Q * N>(sums, found);
+      for (int u = 0; u < Q && u < used; ++u)
+        for (int j = 0; j < N && n + j < count; ++j) out[u * out_step + n + j] = found[u * N + j];
     }
-    for (; n < count; ++n) {
-      C sum = C::zeros();
-      for (int64_t k = 0; k < size; k += sum_columns) {
-        const C value = C::load(m + memory.places[n] * numbers + k, size - k), factor = C::load(q + k, size - k);
-        for (int p = 0; p < C::P; ++p) sum.packs[p] = fma(value.packs[p], factor.packs[p], sum.packs[p]);
-      }
-      out[n] = sum.sum();
+  }
+  template <int n>
+  static MK_INLINE void add_up(const C* sums, T* found) {
+    constexpr int together = n < C::width ? n : C::width;
+    for (int first = 0; first < n; first += together) {
+      V packs[C::width];
+      MK_UNROLL_ALL
+      for (int k = 0; k < C::width; ++k) packs[k] = sums[first + (k < together ? k : 0)].folded();
+      const V all = sums_of<C::width>(packs);
+      T lanes[C::width];
+      all.store(lanes);
+      for (int k = 0; k < together; ++k) found[first + k] = lanes[k];
     }
   }
 
-  // out[k] = sum over n of f[n] m[places[n]][k]
-  MK_NOINLINE void mix(const T* f, const T* m, int64_t numbers, int64_t size, T* out) const {
-    constexpr int together = 4;
+  // out[u][k] = sum over n of f[u][n] m[places[n]][k] for `used` queries.
+  MK_NOINLINE void mix(int64_t used, const T* f, int64_t f_step, const T* m, int64_t numbers, int64_t size, T* out,
+                       int64_t out_step) const {
     int64_t k = 0;
-    for (; k + together * sum_columns <= size; k += together * sum_columns) {
-      C sums[together];
-      for (int j = 0; j < together; ++j) sums[j] = C::zeros();
-      for (int64_t n = 0; n < count; ++n) {
-        const V factor = splat<V>(f[n]);
-        const T* const in = m + memory.places[n] * numbers + k;
+    for (; k + block_columns * sum_columns <= size; k += block_columns * sum_columns)
+      if (used == 1)
+        mix_block<1, block_columns>(1, f, f_step, m + k, numbers, size - k, out + k, out_step);
+      else
+        mix_block<block_queries, block_columns>(used, f, f_step, m + k, numbers, size - k, out + k, out_step);
+    for (; k < size; k += sum_columns)
+      mix_block<block_queries, 1>(used, f, f_step, m + k, numbers, size - k, out + k, out_step);
+  }
+  template <int Q, int K>
+  MK_INLINE void mix_block(int64_t used, const T* f, int64_t f_step, const T* m, int64_t numbers, int64_t left, T* out,
+                           int64_t out_step) const {
+    const T* factors[Q];
+    for (int u = 0; u < Q; ++u) factors[u] = f + (u < used ? u : used - 1) * f_step;
+    C sums[Q * K];
+    MK_UNROLL_ALL
+    for (int k = 0; k < Q * K; ++k) sums[k] = C::zeros();
+    for (int64_t n = 0; n < count; ++n) {
+      const T* const in = m + memory.places[n] * numbers;
+      C values[K];
+      MK_UNROLL_ALL
+      for (int k = 0; k < K; ++k) values[k] = C::load(in + k * sum_columns, left - k * sum_columns);
+      MK_UNROLL_ALL
+      for (int u = 0; u < Q; ++u) {
+        const V factor = splat<V>(factors[u][n]);
         MK_UNROLL_ALL
-        for (int j = 0; j < together; ++j) {
+        for (int k = 0; k < K; ++k) {
           MK_UNROLL_ALL
           for (int p = 0; p < C::P; ++p)
-            sums[j].packs[p] = fma(V::load(in + j * sum_columns + p * C::width), factor, sums[j].packs[p]);
+            sums[u * K + k].packs[p] = fma(values[k].packs[p], factor, sums[u * K + k].packs[p]);
         }
       }
-      for (int j = 0; j < together; ++j) sums[j].store(out + k + j * sum_columns, sum_columns);
     }
-    for (; k < size; k += sum_columns) {
-      C sum = C::zeros();
-      for (int64_t n = 0; n < count; ++n) {
-        const C value = C::load(m + memory.places[n] * numbers + k, size - k);
-        for (int p = 0; p < C::P; ++p) sum.packs[p] = fma(value.packs[p], splat<V>(f[n]), sum.packs[p]);
-      }
-      sum.store(out + k, size - k);
+    for (int u = 0; u < Q && u < used; ++u)
+      for (int k = 0; k < K; ++k) sums[u * K + k].store(out + u * out_step + k * sum_columns, left - k * sum_columns);
+  }
+
+  int64_t taken(int64_t first) const { return s.queries - first < block_queries ? s.queries - first : block_queries; }
+
+  // A block of queries, scaled as the scores are.
+  void load_queries(int64_t head, int64_t first) const {
+    for (int64_t u = 0; u < taken(first); ++u) {
+      const T* const in = at(t.query, row * s.queries + first + u, a.query(), head, a.key);
+      for (int64_t k = 0; k < a.key; ++k) memory.query[u * a.key + k] = in[k] * t.attention.scale;
     }
   }
 
-  // The query, scaled as the scores are.
-  void load_query(int64_t head, int64_t q) const {
-    const T* const in = at(t.query, row * s.queries + q, a.query(), head, a.key);
-    for (int64_t k = 0; k < a.key; ++k) memory.query[k] = in[k] * t.attention.scale;
-  }
-
-  void attend(int64_t head, int64_t q) const {
-    T* const scores = memory.probabilities + q * a.source;
+  void attend(int64_t head, int64_t first) const {
+    const int64_t used = taken(first);
+    T* const scores = memory.probabilities + first * a.source;
     const T* const keys = at(t.attention.keys, row * a.source, a.query(), head, a.key);
     const T* const values = at(t.attention.values, row * a.source, a.context(), head, a.value);
-    load_query(head, q);
-    if (a.additive)
-      additive(score_weight(head), keys, scores);
-    else
-      dots(memory.query, keys, a.query(), a.key, scores);
-    normalise(scores);
-    mix(scores, values, a.context(), a.value, at(t.context, row * s.queries + q, a.context(), head, a.value));
+    load_queries(head, first);
+    if (!a.additive) dots(used, memory.query, a.key, keys, a.query(), a.key, scores, a.source);
+    for (int64_t u = 0; u < used; ++u) {
+      if (a.additive) additive(score_weight(head), memory.query + u * a.key, keys, scores + u * a.source);
+      normalise(scores + u * a.source);
+      if (t.weights != nullptr) write_weights(head, first + u);
+    }
+    mix(used, scores, a.source, values, a.context(), a.value,
+        at(t.context, row * s.queries + first, a.context(), head, a.value), a.context());
   }
 
-  MK_NOINLINE void additive(const T* v, const T* keys, T* out) const {
+  MK_NOINLINE void additive(const T* v, const T* asked, const T* keys, T* out) const {
     for (int64_t n = 0; n < count; ++n) {
       C sum = C::zeros();
       for (int64_t k = 0; k < a.key; k += sum_columns) {
         const C key = C::load(keys + memory.places[n] * a.query() + k, a.key - k);
-        const C query = C::load(memory.query + k, a.key - k), factor = C::load(v + k, a.key - k);
+        const C query = C::load(asked + k, a.key - k), factor = C::load(v + k, a.key - k);
         for (int p = 0; p < C::P; ++p)
           sum.packs[p] = fma(factor.packs[p], gate_tanh(key.packs[p] + query.packs[p]), sum.packs[p]);
       }

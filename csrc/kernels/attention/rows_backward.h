@@ -39,20 +39,23 @@ struct AttentionRowBackward : AttentionRow<T> {
     T* const dkeys = of.dkeys == nullptr ? nullptr : at(of.dkeys, row * a.source, a.query(), head, a.key);
     if (a.additive && dkeys != nullptr)
       for (int64_t n = 0; n < count; ++n) fill(dkeys + memory.places[n] * a.query(), a.key, T(0));
-    for (int64_t q = 0; q < s.queries; ++q) {
-      T *const p = memory.probabilities + q * a.source, *const ds = memory.dscores + q * a.source;
-      gather(t.saved_weights, head, q, p);
-      if (t.dcontext == nullptr)
-        fill(ds, count, T(0));
+    for (int64_t first = 0; first < s.queries; first += block_queries) {
+      const int64_t used = this->taken(first);
+      T* const ds = memory.dscores + first * a.source;
+      if (t.dcontext != nullptr)
+        this->dots(used, arriving(head, first), a.context(), values, a.context(), a.value, ds, a.source);
       else
-        this->dots(arriving(head, q), values, a.context(), a.value, ds);
-      if (t.dweights != nullptr) add_gathered(t.dweights, head, q, ds);
-      to_scores(p, ds);
-      T* const dquery = t.dquery == nullptr ? nullptr : at(t.dquery, row * s.queries + q, a.query(), head, a.key);
-      if (a.additive)
-        through_additive(head, q, keys, ds, dquery, dkeys);
-      else if (dquery != nullptr)
-        through_dot(keys, ds, dquery);
+        fill(ds, used * a.source, T(0));
+      if (a.additive) this->load_queries(head, first);
+      for (int64_t u = 0; u < used; ++u) {
+        T* const p = memory.probabilities + (first + u) * a.source;
+        gather(t.saved_weights, head, first + u, p);
+        if (t.dweights != nullptr) add_gathered(t.dweights, head, first + u, ds + u * a.source);
+        to_scores(p, ds + u * a.source);
+        if (a.additive)
+          through_additive(head, memory.query + u * a.key, keys, ds + u * a.source, dquery_at(head, first + u), dkeys);
+      }
+      if (!a.additive && t.dquery != nullptr) through_dots(used, keys, ds, dquery_at(head, first));
     }
     if (of.dvalues != nullptr && t.dcontext == nullptr)
       for (int64_t n = 0; n < count; ++n)
@@ -86,21 +89,25 @@ struct AttentionRowBackward : AttentionRow<T> {
     }
   }
 
-  void through_dot(const T* keys, const T* ds, T* dquery) const {
-    this->mix(ds, keys, a.query(), a.key, dquery);
-    for (int64_t k = 0; k < a.key; ++k) dquery[k] = dquery[k] * t.attention.scale;
+  T* dquery_at(int64_t head, int64_t q) const {
+    return t.dquery == nullptr ? nullptr : at(t.dquery, row * s.queries + q, a.query(), head, a.key);
+  }
+  void through_dots(int64_t used, const T* keys, const T* ds, T* dquery) const {
+    this->mix(used, ds, a.source, keys, a.query(), a.key, dquery, a.query());
+    for (int64_t u = 0; u < used; ++u)
+      for (int64_t k = 0; k < a.key; ++k) dquery[u * a.query() + k] = dquery[u * a.query() + k] * t.attention.scale;
   }
 
   // Adds to dkeys and to the row's gradient of the score's weights.
-  MK_NOINLINE void through_additive(int64_t head, int64_t q, const T* keys, const T* ds, T* dquery, T* dkeys) const {
-    this->load_query(head, q);
+  MK_NOINLINE void through_additive(int64_t head, const T* asked, const T* keys, const T* ds, T* dquery,
+                                    T* dkeys) const {
     const T* const v = this->score_weight(head);
     T* const dv =
         t.attention.score_partial == nullptr ? nullptr : t.attention.score_partial + row * a.query() + head * a.key;
     const V one = splat<V>(1);
     for (int64_t k = 0; k < a.key; k += sum_columns) {
       const int64_t left = a.key - k;
-      const C query = C::load(memory.query + k, left), factor = C::load(v + k, left);
+      const C query = C::load(asked + k, left), factor = C::load(v + k, left);
       C sum_q = C::zeros(), sum_v = dv == nullptr ? C::zeros() : C::load(dv + k, left);
       for (int64_t n = 0; n < count; ++n) {
         const int64_t place = memory.places[n] * a.query() + k;
@@ -124,29 +131,40 @@ struct AttentionRowBackward : AttentionRow<T> {
 
   // out[places[n]][k] = factor * sum over q of f[q][n] m[q][k]
   MK_NOINLINE void outer(const T* f, const T* m, int64_t numbers, T factor, int64_t size, T* out) const {
-    constexpr int together = 4;
+    constexpr int K = Row::block_columns;
+    int64_t k = 0;
+    for (; k + K * sum_columns <= size; k += K * sum_columns)
+      outer_block<K>(f, m + k, numbers, factor, size - k, out + k);
+    for (; k < size; k += sum_columns) outer_block<1>(f, m + k, numbers, factor, size - k, out + k);
+  }
+  template <int K>
+  MK_INLINE void outer_block(const T* f, const T* m, int64_t numbers, T factor, int64_t left, T* out) const {
+    constexpr int N = block_places;
     const V scale = splat<V>(factor);
-    for (int64_t k = 0; k < size; k += sum_columns) {
-      const int64_t left = size - k;
-      int64_t n = 0;
-      for (; n < count; n += together) {
-        const int used = static_cast<int>(count - n < together ? count - n : together);
-        C sums[together];
-        for (int j = 0; j < together; ++j) sums[j] = C::zeros();
-        for (int64_t q = 0; q < s.queries; ++q) {
-          const C value = C::load(m + q * numbers + k, left);
+    for (int64_t n = 0; n < count; n += N) {
+      C sums[N * K];
+      MK_UNROLL_ALL
+      for (int j = 0; j < N * K; ++j) sums[j] = C::zeros();
+      for (int64_t q = 0; q < s.queries; ++q) {
+        C values[K];
+        MK_UNROLL_ALL
+        for (int k = 0; k < K; ++k) values[k] = C::load(m + q * numbers + k * sum_columns, left - k * sum_columns);
+        MK_UNROLL_ALL
+        for (int j = 0; j < N; ++j) {  // behind the last place stands something that goes nowhere
+          const V weight = splat<V>(f[q * a.source + n + j]);
           MK_UNROLL_ALL
-          for (int j = 0; j < together; ++j) {  // behind the last place stands something that goes nowhere
-            const V weight = splat<V>(f[q * a.source + n + j]);
+          for (int k = 0; k < K; ++k) {
             MK_UNROLL_ALL
-            for (int p = 0; p < C::P; ++p) sums[j].packs[p] = fma(value.packs[p], weight, sums[j].packs[p]);
+            for (int p = 0; p < C::P; ++p)
+              sums[j * K + k].packs[p] = fma(values[k].packs[p], weight, sums[j * K + k].packs[p]);
           }
         }
-        for (int j = 0; j < used; ++j)
-          C::each([&](int p) {
-            return sums[j].packs[p] * scale;
-          }).store(out + memory.places[n + j] * numbers + k, left);
       }
+      for (int j = 0; j < N && n + j < count; ++j)
+        for (int k = 0; k < K; ++k)
+          C::each([&](int p) {
+            return sums[j * K + k].packs[p] * scale;
+          }).store(out + memory.places[n + j] * numbers + k * sum_columns, left - k * sum_columns);
     }
   }
 };
