@@ -179,13 +179,19 @@ struct AttentionRow {
       }
       T found[Q * N];
       add_up<Q * N>(sums, found);
-      for (int u = 0; u < Q && u < used; ++u)
-        for (int j = 0; j < N && n + j < count; ++j) out[u * out_step + n + j] = found[u * N + j];
+      for (int u = 0; u < Q && u < used; ++u) {
+        T* const place = out + u * out_step + n;
+        if (n + N <= count)
+          __builtin_memcpy(place, found + u * N, N * sizeof(T));
+        else
+          for (int j = 0; n + j < count; ++j) place[j] = found[u * N + j];
+      }
     }
   }
   template <int n>
   static MK_INLINE void add_up(const C* sums, T* found) {
     constexpr int together = n < C::width ? n : C::width;
+    MK_UNROLL_ALL
     for (int first = 0; first < n; first += together) {
       V packs[C::width];
       MK_UNROLL_ALL
@@ -200,14 +206,28 @@ struct AttentionRow {
   // out[u][k] = sum over n of f[u][n] m[places[n]][k] for `used` queries.
   MK_NOINLINE void mix(int64_t used, const T* f, int64_t f_step, const T* m, int64_t numbers, int64_t size, T* out,
                        int64_t out_step) const {
-    int64_t k = 0;
-    for (; k + block_columns * sum_columns <= size; k += block_columns * sum_columns)
+    const auto some = [&](auto block, int64_t k) {
+      constexpr int K = decltype(block)::value;
       if (used == 1)
-        mix_block<1, block_columns>(1, f, f_step, m + k, numbers, size - k, out + k, out_step);
+        mix_block<1, K>(1, f, f_step, m + k, numbers, size - k, out + k, out_step);
       else
-        mix_block<block_queries, block_columns>(used, f, f_step, m + k, numbers, size - k, out + k, out_step);
-    for (; k < size; k += sum_columns)
-      mix_block<block_queries, 1>(used, f, f_step, m + k, numbers, size - k, out + k, out_step);
+        mix_block<block_queries, K>(used, f, f_step, m + k, numbers, size - k, out + k, out_step);
+    };
+    by_columns(size, some);
+  }
+  // Calls some(K, k) for blocks of K times sum_columns numbers that begin at k, the largest blocks first.
+  template <int K>
+  struct Count {
+    static constexpr int value = K;
+  };
+  template <class Some>
+  static MK_INLINE void by_columns(int64_t size, const Some& some) {
+    int64_t k = 0;
+    if constexpr (block_columns > 1) {
+      for (; k + block_columns * sum_columns <= size; k += block_columns * sum_columns) some(Count<block_columns>{}, k);
+      if (k + 2 * sum_columns <= size) some(Count<2>{}, k), k += 2 * sum_columns;
+    }
+    for (; k < size; k += sum_columns) some(Count<1>{}, k);
   }
   template <int Q, int K>
   MK_INLINE void mix_block(int64_t used, const T* f, int64_t f_step, const T* m, int64_t numbers, int64_t left, T* out,
@@ -233,8 +253,12 @@ struct AttentionRow {
         }
       }
     }
-    for (int u = 0; u < Q && u < used; ++u)
+    MK_UNROLL_ALL
+    for (int u = 0; u < Q; ++u) {
+      if (u >= used) break;
+      MK_UNROLL_ALL
       for (int k = 0; k < K; ++k) sums[u * K + k].store(out + u * out_step + k * sum_columns, left - k * sum_columns);
+    }
   }
 
   int64_t taken(int64_t first) const { return s.queries - first < block_queries ? s.queries - first : block_queries; }

@@ -131,11 +131,9 @@ struct AttentionRowBackward : AttentionRow<T> {
 
   // out[places[n]][k] = factor * sum over q of f[q][n] m[q][k]
   MK_NOINLINE void outer(const T* f, const T* m, int64_t numbers, T factor, int64_t size, T* out) const {
-    constexpr int K = Row::block_columns;
-    int64_t k = 0;
-    for (; k + K * sum_columns <= size; k += K * sum_columns)
-      outer_block<K>(f, m + k, numbers, factor, size - k, out + k);
-    for (; k < size; k += sum_columns) outer_block<1>(f, m + k, numbers, factor, size - k, out + k);
+    this->by_columns(size, [&](auto block, int64_t k) {
+      outer_block<decltype(block)::value>(f, m + k, numbers, factor, size - k, out + k);
+    });
   }
   template <int K>
   MK_INLINE void outer_block(const T* f, const T* m, int64_t numbers, T factor, int64_t left, T* out) const {
@@ -160,11 +158,15 @@ struct AttentionRowBackward : AttentionRow<T> {
           }
         }
       }
-      for (int j = 0; j < N && n + j < count; ++j)
+      MK_UNROLL_ALL
+      for (int j = 0; j < N; ++j) {
+        if (n + j >= count) break;
+        MK_UNROLL_ALL
         for (int k = 0; k < K; ++k)
           C::each([&](int p) {
             return sums[j * K + k].packs[p] * scale;
           }).store(out + memory.places[n + j] * numbers + k * sum_columns, left - k * sum_columns);
+      }
     }
   }
 };
