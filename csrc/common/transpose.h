@@ -113,9 +113,11 @@ constexpr int64_t transpose_block = 16;
 constexpr int64_t transpose_block = 8;
 #endif
 
-// out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < wide, or that much is added to out.
+// out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < wide, or that much is added to out.  Never inlined:
+// it calls itself for what is left over, and copies of it would be the larger part of a layer.
 template <bool add = false, class T>
-inline void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out, int64_t out_step) {
+__attribute__((noinline)) void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out,
+                                         int64_t out_step) {
 #if defined(__AVX2__)
   if constexpr (sizeof(T) == 4) {
     constexpr int64_t block = transpose_block;

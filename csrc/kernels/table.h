@@ -81,6 +81,15 @@ struct Kernels {
 };
 
 #ifdef MK_ISA
+// Calls define(real, ...) for the types that a file is compiled for: both, or MK_REAL alone, so that a build can spend
+// less on double.
+#define MK_CALL(define, ...) define(__VA_ARGS__)
+#ifdef MK_REAL
+#define MK_FOR_EACH_REAL(define, ...) MK_CALL(define, MK_REAL, __VA_ARGS__)
+#else
+#define MK_FOR_EACH_REAL(define, ...) MK_CALL(define, float, __VA_ARGS__) MK_CALL(define, double, __VA_ARGS__)
+#endif
+
 namespace MK_ISA {
 #define MK_DECLARE_LAYER(name)                   \
   extern const LayerKernels<float> name##_float; \

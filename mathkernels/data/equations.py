@@ -89,7 +89,7 @@ class Equations:
             "remainder": of one division, the floored quotient and what is left, written 22r18.
         decimals: places of a number that is an answer; 0 writes whole numbers.
         question_width, answer_width: characters with the end, None for as many as are needed.
-        small_share: fraction of the training set with small operands: every operand's number of digits is drawn
+        small_share: fraction of the training set with small operands. The number of digits of each is drawn
             first, all being equally likely, and one operand at least has fewer digits than the largest.
         shorter_share: fraction of the training set with fewer operators, each number of them from 1 on being
             equally likely; the other sets have no such equations.

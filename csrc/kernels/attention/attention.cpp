@@ -10,16 +10,13 @@ constexpr AttentionKernels<T> attention_kernels = {AttentionRow<T>::forward, Att
 
 }  // namespace
 
-template struct DecoderForward<float, 16>;
-template struct DecoderForward<float, 32>;
-template struct DecoderForward<double, 16>;
-template struct DecoderForward<double, 32>;
-template struct DecoderBackward<float, 16>;
-template struct DecoderBackward<float, 32>;
-template struct DecoderBackward<double, 16>;
-template struct DecoderBackward<double, 32>;
-
-constexpr AttentionKernels<float> attention_float = attention_kernels<float>;
-constexpr AttentionKernels<double> attention_double = attention_kernels<double>;
+#define MK_ATTENTION(real, ...)              \
+  template struct DecoderForward<real, 16>;  \
+  template struct DecoderForward<real, 32>;  \
+  template struct DecoderBackward<real, 16>; \
+  template struct DecoderBackward<real, 32>; \
+  constexpr AttentionKernels<real> attention_##real = attention_kernels<real>;
+MK_FOR_EACH_REAL(MK_ATTENTION, )
+#undef MK_ATTENTION
 
 }  // namespace mk::MK_ISA

@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> inalu_float = layer_kernels<Inalu, float, false>();
-constexpr LayerKernels<double> inalu_double = layer_kernels<Inalu, double, false>();
+MK_LAYER(inalu, false, 0, Inalu)
 
 }  // namespace mk::MK_ISA

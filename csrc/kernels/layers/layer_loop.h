@@ -255,4 +255,9 @@ constexpr LayerKernels<T> layer_kernels() {
           gates};
 }
 
+// The kernels of a layer by its name in MK_LAYER_KINDS; the cell comes last.
+#define MK_DEFINE_LAYER(real, name, modes, gates, ...) \
+  constexpr LayerKernels<real> name##_##real = layer_kernels<__VA_ARGS__, real, modes, gates>();
+#define MK_LAYER(name, modes, gates, ...) MK_FOR_EACH_REAL(MK_DEFINE_LAYER, name, modes, gates, __VA_ARGS__)
+
 }  // namespace mk::MK_ISA

@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nac_float = layer_kernels<Nac, float, false>();
-constexpr LayerKernels<double> nac_double = layer_kernels<Nac, double, false>();
+MK_LAYER(nac, false, 0, Nac)
 
 }  // namespace mk::MK_ISA

@@ -4,11 +4,8 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nac_mul_float = layer_kernels<NacMul<WeightForm::tanh_sigmoid>, float, false>();
-constexpr LayerKernels<double> nac_mul_double = layer_kernels<NacMul<WeightForm::tanh_sigmoid>, double, false>();
-constexpr LayerKernels<float> nac_sigma_float = layer_kernels<NacMul<WeightForm::sigmoid>, float, false>();
-constexpr LayerKernels<double> nac_sigma_double = layer_kernels<NacMul<WeightForm::sigmoid>, double, false>();
-constexpr LayerKernels<float> nac_nmu_float = layer_kernels<NacMul<WeightForm::linear>, float, false>();
-constexpr LayerKernels<double> nac_nmu_double = layer_kernels<NacMul<WeightForm::linear>, double, false>();
+MK_LAYER(nac_mul, false, 0, NacMul<WeightForm::tanh_sigmoid>)
+MK_LAYER(nac_sigma, false, 0, NacMul<WeightForm::sigmoid>)
+MK_LAYER(nac_nmu, false, 0, NacMul<WeightForm::linear>)
 
 }  // namespace mk::MK_ISA

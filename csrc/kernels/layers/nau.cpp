@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nau_float = layer_kernels<Nau, float, false>();
-constexpr LayerKernels<double> nau_double = layer_kernels<Nau, double, false>();
+MK_LAYER(nau, false, 0, Nau)
 
 }  // namespace mk::MK_ISA

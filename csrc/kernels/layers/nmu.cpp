@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nmu_float = layer_kernels<Nmu, float, false>();
-constexpr LayerKernels<double> nmu_double = layer_kernels<Nmu, double, false>();
+MK_LAYER(nmu, false, 0, Nmu)
 
 }  // namespace mk::MK_ISA

@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> npu_float = layer_kernels<Npu<>, float, false, 1>();
-constexpr LayerKernels<double> npu_double = layer_kernels<Npu<>, double, false, 1>();
+MK_LAYER(npu, false, 1, Npu<>)
 
 }  // namespace mk::MK_ISA

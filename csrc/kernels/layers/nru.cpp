@@ -4,9 +4,7 @@
 
 namespace mk::MK_ISA {
 
-constexpr LayerKernels<float> nru_float = layer_kernels<Nru<false>, float, true>();
-constexpr LayerKernels<double> nru_double = layer_kernels<Nru<false>, double, true>();
-constexpr LayerKernels<float> nru_separate_float = layer_kernels<Nru<true>, float, true>();
-constexpr LayerKernels<double> nru_separate_double = layer_kernels<Nru<true>, double, true>();
+MK_LAYER(nru, true, 0, Nru<false>)
+MK_LAYER(nru_separate, true, 0, Nru<true>)
 
 }  // namespace mk::MK_ISA

@@ -139,9 +139,9 @@ struct Recurrent {
   static constexpr RecurrentKernels<T> kernels = {forward, backward, finish, scratch, gradients};
 };
 
-#define MK_RECURRENT(name, ...)                                                                        \
-  constexpr RecurrentKernels<float> recurrent_##name##_float = Recurrent<__VA_ARGS__, float>::kernels; \
-  constexpr RecurrentKernels<double> recurrent_##name##_double = Recurrent<__VA_ARGS__, double>::kernels;
+#define MK_DEFINE_RECURRENT(real, name, ...) \
+  constexpr RecurrentKernels<real> recurrent_##name##_##real = Recurrent<__VA_ARGS__, real>::kernels;
+#define MK_RECURRENT(name, ...) MK_FOR_EACH_REAL(MK_DEFINE_RECURRENT, name, __VA_ARGS__)
 
 MK_RECURRENT(nac, Nac)
 MK_RECURRENT(nac_mul, NacMul<WeightForm::tanh_sigmoid>)
@@ -150,6 +150,7 @@ MK_RECURRENT(nac_nmu, NacMul<WeightForm::linear>)
 MK_RECURRENT(nalu, Nalu<Paths::shared>)
 MK_RECURRENT(nau, Nau)
 MK_RECURRENT(nmu, Nmu)
+#undef MK_DEFINE_RECURRENT
 #undef MK_RECURRENT
 
 }  // namespace mk::MK_ISA

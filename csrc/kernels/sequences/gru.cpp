@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr SequenceKernels<float> gru_float = Sequence<Gru, float>::kernels;
-constexpr SequenceKernels<double> gru_double = Sequence<Gru, double>::kernels;
+MK_SEQUENCE(gru, Gru)
 
 }  // namespace mk::MK_ISA

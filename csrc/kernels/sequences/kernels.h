@@ -5,6 +5,7 @@
 #include "kernels/sequences/forward.h"
 #include "kernels/sequences/small_batch_backward.h"
 #include "kernels/sequences/small_batch_forward.h"
+#include "kernels/table.h"
 
 namespace mk::MK_ISA {
 
@@ -71,5 +72,10 @@ struct Sequence {
                                                  small_batch_memory<SmallBatchForward<Cell, T>>,
                                                  small_batch_memory<SmallBatchBackward<Cell, T>>};
 };
+
+// The kernels of a cell by its name in MK_SEQUENCE_KINDS.
+#define MK_DEFINE_SEQUENCE(real, name, Cell) \
+  constexpr SequenceKernels<real> name##_##real = Sequence<Cell, real>::kernels;
+#define MK_SEQUENCE(name, Cell) MK_FOR_EACH_REAL(MK_DEFINE_SEQUENCE, name, Cell)
 
 }  // namespace mk::MK_ISA

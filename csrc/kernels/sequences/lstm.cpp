@@ -4,7 +4,6 @@
 
 namespace mk::MK_ISA {
 
-constexpr SequenceKernels<float> lstm_float = Sequence<Lstm, float>::kernels;
-constexpr SequenceKernels<double> lstm_double = Sequence<Lstm, double>::kernels;
+MK_SEQUENCE(lstm, Lstm)
 
 }  // namespace mk::MK_ISA
