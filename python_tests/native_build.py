@@ -89,6 +89,8 @@ class Build:
         flags = [*FLAGS, *self.flags, f"-I{self.source}"]
         if unit in kernel_units(self.source) or unit.startswith("tests/"):
             flags += [f"-DMK_ISA={self.isa}", *ARCHITECTURE[self.isa]]
+        elif unit in other_units(self.source):
+            flags.append("-fopenmp")
         elif unit.startswith("python/"):
             import pybind11
 
