@@ -35,8 +35,8 @@ class Sanitizer:
 
 
 BUILDS = {
-    # Without optimisation: of what it takes away nothing can be reported, and it would take most of the time. A null
-    # pointer is no memory either way.
+    # Without optimisation: of what it takes away nothing can be reported, and it would take most of the time.
+    # A null pointer is no memory either way.
     "memory": Sanitizer(
         (
             "-O0",
