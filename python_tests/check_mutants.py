@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 FOLDER = native.ROOT / "build/mutants"
 ISA = "v3"  # has what is worth a defect: packs of eight, products in registers, transposes
 FAILED, PASSED = 1, 0  # of pytest's exit codes
-SECONDS = 120
+SECONDS = 600  # after which a test hangs
 
 
 def _run_tests(library: Path, package: Path | None, arguments: list[str], report: Path) -> None:
@@ -115,6 +115,9 @@ def selected(mutant: Mutant) -> list[str]:
 
 def main() -> int:
     begin = time.monotonic()
+    if native.widest() not in ("v3", "v4"):
+        print("no defect is planted: the tests that find them need a processor with AVX2 and FMA")
+        return 0
     names = [name for name in MUTANTS if not sys.argv[1:] or any(word in name for word in sys.argv[1:])]
     checker = Checker()
     print(f"built without a defect in {time.monotonic() - begin:.0f} s", flush=True)

@@ -35,8 +35,18 @@ class Sanitizer:
 
 
 BUILDS = {
-    # without optimisation: of what it takes away nothing can be reported, and it would take most of the time
-    "memory": Sanitizer(("-O0", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"), 60, True),
+    # Without optimisation: of what it takes away nothing can be reported, and it would take most of the time.
+    # A null pointer is no memory either way.
+    "memory": Sanitizer(
+        (
+            "-O0",
+            "-fsanitize=address,undefined",
+            "-fno-sanitize-recover=all",
+            "-fno-sanitize=null,object-size",
+        ),
+        60,
+        True,
+    ),
     "threads": Sanitizer(("-O0", "-fsanitize=thread", "-DMK_PLAIN_THREADS"), 40, False),
 }
 # What a sanitizer must report: build, file, text, replacement, a word of the report
@@ -65,20 +75,12 @@ PLANTED = {
 }
 
 
-def widest() -> str:
-    with open("/proc/cpuinfo") as file:
-        flags = next((line for line in file if line.startswith("flags")), "").split()
-    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= set(flags):
-        return "v4"
-    return "v3" if {"avx2", "fma", "bmi2"} <= set(flags) else "generic"
-
-
 class Driver:
     """One build of the driver."""
 
     def __init__(self, name: str) -> None:
         kind = BUILDS[name]
-        isa = widest() if kind.widest else "generic"
+        isa = native.widest() if kind.widest else "generic"
         self.source = native.copy_sources(FOLDER / name, isa)
         self.build = native.Build(self.source, FOLDER / name / "objects", isa, kind.flags)
         self.calls, self.program = kind.calls, FOLDER / name / "calls"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import sysconfig
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +88,8 @@ class Build:
         flags = [*FLAGS, *self.flags, f"-I{self.source}"]
         if unit in kernel_units(self.source) or unit.startswith("tests/"):
             flags += [f"-DMK_ISA={self.isa}", *ARCHITECTURE[self.isa]]
+        elif unit in other_units(self.source):
+            flags.append("-fopenmp")
         elif unit.startswith("python/"):
             import pybind11
 
@@ -107,6 +108,15 @@ class Build:
         return output
 
 
+def widest() -> str:
+    """The widest instruction set of those here that this machine has."""
+    with open("/proc/cpuinfo") as file:
+        flags = next((line for line in file if line.startswith("flags")), "").split()
+    if {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"} <= set(flags):
+        return "v4"
+    return "v3" if {"avx2", "fma", "bmi2"} <= set(flags) else "generic"
+
+
 def run(command: Sequence[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -115,7 +125,3 @@ def run(command: Sequence[str]) -> None:
 
 def module_suffix() -> str:
     return sysconfig.get_config_var("EXT_SUFFIX") or ".so"
-
-
-def has_compiler() -> bool:
-    return shutil.which("g++") is not None and sys.platform == "linux"
