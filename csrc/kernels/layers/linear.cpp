@@ -2,7 +2,8 @@
 //
 // Forward and both gradients are the register-blocked product of common/matmul.h over panels of 32 columns: of rows of
 // the batch (y and dx), or of inputs (dw, where the bias has the input 1).  Each sum is one chain in the order of the
-// inputs, of the outputs, or of a chunk's rows, so no result of a row depends on the rows beside it.
+// inputs, of the outputs, or of 32 rows, so no result of a row depends on the rows beside it.  Sums over a batch add
+// the chains in the order of the rows.
 #include "common/arena.h"
 #include "kernels/sequences/products.h"
 #include "kernels/table.h"
@@ -90,7 +91,7 @@ struct LinearLayer {
   }
 
   static void inputs_backward(const LayerShape& s, const LayerTensors<T>& t, const Rows& block, void* memory) {
-    if (s.in == 0) return;
+    if (s.in == 0 || t.dx == nullptr) return;  // null: not asked for
     Scratch m(memory, s, s.out, s.in);
     const BlockWidth width = Product32::block(s.in);
     const T* w = t.weight + block.model * s.out * (s.in + 1);
@@ -130,11 +131,14 @@ struct LinearLayer {
         if (inputs < columns) to[inputs] = T(1);
       }
       for (int64_t first = 0; first < s.out; first += width.outputs) {
-        product(rows, m.weights + first * chunk_rows, m.rows, m.start, m.tile);
         const int64_t some = least(s.out - first, width.outputs);
-        for (int64_t o = 0; o < some; ++o) {
-          T* const to = sums + (first + o) * (s.in + 1) + i;
-          for (int64_t k = 0; k < sums_wide; ++k) to[k] = to[k] + m.tile[o * columns + k];
+        for (int64_t row = 0; row < rows; row += columns) {
+          const T* const gradients_of_rows = m.weights + first * chunk_rows + row * width.outputs;
+          product(least(rows - row, columns), gradients_of_rows, m.rows + row * columns, m.start, m.tile);
+          for (int64_t o = 0; o < some; ++o) {
+            T* const to = sums + (first + o) * (s.in + 1) + i;
+            for (int64_t k = 0; k < sums_wide; ++k) to[k] = to[k] + m.tile[o * columns + k];
+          }
         }
       }
     }
