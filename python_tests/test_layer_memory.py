@@ -49,10 +49,10 @@ def division(E, B, I, O, threads):
 def bounds_of_linear(E, B, I, O, threads, size):
     def scratch(depth, outputs):
         rows = up(min(256, B), 32)
-        return size * (rows * depth + (depth + 1) * (up(outputs, 12) + 12) + 384) + 256
+        return size * (rows * depth + (depth + 1) * (up(outputs, 12) + 12) + 768) + 320
 
     blocks, team = division(E, B, I, O, threads)
-    weights = size * (8192 + 257 * (up(O, 12) + 12) + 384) + 256
+    weights = size * (8192 + 257 * (up(O, 12) + 12) + 768) + 320
     backward = max(scratch(O, I), weights)
     sums = up(size * E * blocks * O * (I + 1), 64)
     return 64 + team * up(scratch(I, O), 64), 64 + team * up(backward, 64) + sums

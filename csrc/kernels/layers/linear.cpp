@@ -17,9 +17,9 @@ struct LinearLayer {
 
   // What one thread needs: the panels of a chunk, weights in the order of the products, and a tile of results.
   struct Scratch {
-    int64_t panels;            // of 32 rows, in a chunk
-    T *rows, *weights, *tile;  // panels x depth x 32; blocks x depth x outputs; outputs x 32
-    T* start;                  // where the chains of a block begin
+    int64_t panels;                    // of 32 rows, in a chunk
+    T *rows, *weights, *tile, *total;  // panels x depth x 32; blocks x depth x outputs; outputs x 32
+    T* start;                          // where the chains of a block begin
     Scratch(void* memory, const LayerShape& s, int64_t depth, int64_t outputs, int64_t* bytes = nullptr) {
       const int64_t batch = s.batch < chunk_rows ? s.batch : chunk_rows;
       panels = (batch + columns - 1) / columns;
@@ -27,6 +27,7 @@ struct LinearLayer {
       rows = m.take<T>(panels * depth * columns);
       weights = m.take<T>(depth * rounded_up(outputs, most) + depth * most);
       tile = m.take<T>(most * columns);
+      total = m.take<T>(most * columns);
       start = m.take<T>(rounded_up(outputs, most) + most);
       if (bytes != nullptr) *bytes = m.used();
     }
@@ -131,14 +132,16 @@ struct LinearLayer {
         if (inputs < columns) to[inputs] = T(1);
       }
       for (int64_t first = 0; first < s.out; first += width.outputs) {
-        const int64_t some = least(s.out - first, width.outputs);
+        fill(m.total, most * columns, T(0));
         for (int64_t row = 0; row < rows; row += columns) {
           const T* const gradients_of_rows = m.weights + first * chunk_rows + row * width.outputs;
           product(least(rows - row, columns), gradients_of_rows, m.rows + row * columns, m.start, m.tile);
-          for (int64_t o = 0; o < some; ++o) {
-            T* const to = sums + (first + o) * (s.in + 1) + i;
-            for (int64_t k = 0; k < sums_wide; ++k) to[k] = to[k] + m.tile[o * columns + k];
-          }
+          for (int64_t k = 0; k < most * columns; ++k) m.total[k] = m.total[k] + m.tile[k];
+        }
+        const int64_t some = least(s.out - first, width.outputs);
+        for (int64_t o = 0; o < some; ++o) {
+          T* const to = sums + (first + o) * (s.in + 1) + i;
+          for (int64_t k = 0; k < sums_wide; ++k) to[k] = to[k] + m.total[o * columns + k];
         }
       }
     }
