@@ -77,6 +77,7 @@ CASES = [
     Case("nalu_separate", "nalu_separate", (1e-7,), columns=5, low=-1.5, high=1.5),
     Case("nalu_nau_nmu", "nalu_nau_nmu", columns=3),
     Case("gnalu", "gnalu", (1e-7,), columns=3, low=-1.5, high=1.5),
+    Case("linear", "linear", more=1, low=-1.5, high=1.5),
     Case("inalu", "inalu", (1e-7,), columns=4, more=1, low=-1.5, high=1.5),
 ]
 

@@ -39,13 +39,32 @@ def up(value, unit):
     return -(-value // unit) * unit
 
 
-def bounds(kind, E, B, I, O, threads, size):
-    """Bytes of forward and backward by the document's formula."""
-    p, d, s, g = counts(I)[kind]
-    rows, outputs = min(256, up(B, 64 // size)), min(16, O)
+def division(E, B, I, O, threads):
+    """Blocks of rows of a model, and threads at work."""
     block = up(up(up(B, 256) // 64 + (up(B, 256) % 64 > 0), 1), 256)
     blocks = -(-B // block) if B else 1
-    team = 1 if E * B * I * O < 8192 else min(threads, E * blocks)
+    return blocks, 1 if E * B * I * O < 8192 else min(threads, E * blocks)
+
+
+def bounds_of_linear(E, B, I, O, threads, size):
+    def scratch(depth, outputs):
+        rows = up(min(256, B), 32)
+        return size * (rows * depth + (depth + 1) * (up(outputs, 12) + 12) + 768) + 320
+
+    blocks, team = division(E, B, I, O, threads)
+    weights = size * (8192 + 257 * (up(O, 12) + 12) + 768) + 320
+    backward = max(scratch(O, I), weights)
+    sums = up(size * E * blocks * O * (I + 1), 64)
+    return 64 + team * up(scratch(I, O), 64), 64 + team * up(backward, 64) + sums
+
+
+def bounds(kind, E, B, I, O, threads, size):
+    """Bytes of forward and backward by the document's formula."""
+    if kind == "linear":
+        return bounds_of_linear(E, B, I, O, threads, size)
+    p, d, s, g = counts(I)[kind]
+    rows, outputs = min(256, up(B, 64 // size)), min(16, O)
+    blocks, team = division(E, B, I, O, threads)
     saved = size * rows * s if kind in SHARED else 64 * s
     forward = size * (rows * (I + outputs) + p + d) + 64 * d + saved
     backward = forward + size * (rows * I + 33 * g) + 64 * (I + g)
@@ -54,7 +73,7 @@ def bounds(kind, E, B, I, O, threads, size):
 
 
 def test_the_document_counts_every_layer():
-    assert set(counts(3)) == set(_C.layer_kinds)
+    assert {*counts(3), "linear"} == set(_C.layer_kinds)
 
 
 @pytest.mark.parametrize("kind", _C.layer_kinds)

@@ -44,7 +44,7 @@ enum class Dtype : int { MK_DTYPES(MK_ENUMERATOR) };
 #define MK_LAYER_KINDS(kind)                                                                                \
   kind(nau) kind(nmu) kind(real_npu) kind(npu) kind(nru) kind(nru_separate) kind(nmru) kind(nmru_unsigned)  \
       kind(nmru_gated) kind(nac) kind(nac_mul) kind(nac_sigma) kind(nac_nmu) kind(nalu) kind(nalu_separate) \
-          kind(nalu_nau_nmu) kind(gnalu) kind(inalu)
+          kind(nalu_nau_nmu) kind(gnalu) kind(inalu) kind(linear)
 enum class LayerKind : int { MK_LAYER_KINDS(MK_ENUMERATOR) };
 
 // Units of two inputs and one output that run along a sequence, each under its cell's name.

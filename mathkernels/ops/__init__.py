@@ -12,6 +12,7 @@ from mathkernels.ops.clipped_reciprocal import clipped_reciprocal
 from mathkernels.ops.discretisation import discretisation
 from mathkernels.ops.gru import gru
 from mathkernels.ops.inalu import inalu
+from mathkernels.ops.linear import linear
 from mathkernels.ops.lstm import lstm
 from mathkernels.ops.nac import nac
 from mathkernels.ops.nac_mul import nac_mul, nac_nmu, nac_sigma
@@ -33,6 +34,7 @@ __all__ = [
     "gru",
     "gru_attention",
     "inalu",
+    "linear",
     "lstm",
     "lstm_attention",
     "nac",

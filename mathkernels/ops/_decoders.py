@@ -17,6 +17,7 @@ from mathkernels import _C
 from mathkernels.ops._attention import new_gradients, only_wanted, own, vjp
 from mathkernels.ops._decoder_checks import Given, Options, Sizes, check_decoder, check_values
 from mathkernels.ops._dispatch import Kernels
+from mathkernels.ops._layers import linear_weight_gradient
 from mathkernels.ops._library import DTYPES
 from mathkernels.ops._memory import maker, scratch
 from mathkernels.ops._sequence_checks import address, dense
@@ -288,14 +289,11 @@ def _projection_gradients(
 ) -> None:
     """Gradients of a projection's weight (E,O,K) and bias from those of its results (E,T,B,O).
 
-    Sums over all rows are those of the addition unit's weights: their bits do not depend on threads, as those
+    Sums over all rows are those of the linear layer's weights: their bits do not depend on threads, as those
     of torch's products do.
     """
-    ones = () if dbias is None else (dz.new_ones(*dz.shape[:3], 1),)
-    x = torch.cat([*inputs, *ones], -1).flatten(1, 2)
-    none = dz.new_zeros(dz.shape[0], dz.shape[3], x.shape[2])
-    found = torch.ops.mathkernels.nau_backward(dz.flatten(1, 2), x, none)[1]
-    dweight.copy_(found[..., : dweight.shape[2]])
+    found = linear_weight_gradient(dz.flatten(1, 2), torch.cat(inputs, -1).flatten(1, 2))
+    dweight.copy_(found[..., :-1])
     if dbias is not None:
         dbias.copy_(found[..., -1])
 

@@ -61,3 +61,14 @@ def layer_backward(
     tensors = (dy, x, weight, gate, gradients[0], gradients[1], gradients[-1], workspace)
     _C.layer_backward(call, *(tensor.data_ptr() for tensor in tensors))
     return gradients
+
+
+def linear_weight_gradient(dy: Tensor, x: Tensor) -> Tensor:
+    """The gradient of a linear layer's weights and bias, (E,O,I+1), from dy (E,B,O) and x (E,B,I)."""
+    weight = x.new_empty(x.shape[0], dy.shape[2], x.shape[2] + 1)
+    call = _call("linear", x, weight, True, 0.0)
+    dy, x = dy.contiguous(), x.contiguous()
+    workspace = torch.empty(_C.layer_backward_workspace(call), dtype=torch.uint8, device="cpu")
+    at = weight.data_ptr()
+    _C.layer_backward(call, dy.data_ptr(), x.data_ptr(), at, at, 0, at, at, workspace.data_ptr())
+    return weight

@@ -5,6 +5,7 @@ from mathkernels.reference.clipped_reciprocal import clipped_reciprocal
 from mathkernels.reference.discretisation import discretisation
 from mathkernels.reference.gru import gru, gru_backward
 from mathkernels.reference.inalu import inalu
+from mathkernels.reference.linear import linear
 from mathkernels.reference.lstm import lstm, lstm_backward
 from mathkernels.reference.nac import nac
 from mathkernels.reference.nac_mul import nac_mul, nac_nmu, nac_sigma
@@ -26,6 +27,7 @@ __all__ = [
     "gru_attention",
     "gru_backward",
     "inalu",
+    "linear",
     "lstm",
     "lstm_attention",
     "lstm_backward",

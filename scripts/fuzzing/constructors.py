@@ -15,8 +15,16 @@ from fuzzing.compare import tensors
 from fuzzing.hostile import Given
 
 # what is a size, by name; a constructor's other arguments are told apart by their defaults
-SIZES = ("in_features", "out_features", "input_size", "hidden_size", "num_layers", "models")
-CLASSES = {name: getattr(fused, name) for name in fused.__all__ if isinstance(getattr(fused, name), type)}
+SIZES = (
+    *("in_features", "out_features", "input_size", "hidden_size", "num_layers", "models"),
+    *("query_size", "memory_size"),
+)
+PARTS = ("Seq2Seq",)  # is made of modules and takes them
+CLASSES = {
+    name: getattr(fused, name)
+    for name in fused.__all__
+    if isinstance(getattr(fused, name), type) and name not in PARTS
+}
 
 
 def parameters(kind: type) -> dict[str, inspect.Parameter]:
@@ -94,16 +102,20 @@ def _is_large(value: Any) -> bool:
 def _use(module: Any) -> None:
     """Call the module forward and backward, as anybody would after it was made."""
     repr(module)
-    parameter = next(module.parameters())
+    parameter = next(module.parameters(), None)
+    if parameter is None:  # attention without projections
+        return
     if parameter.device.type != "cpu" or parameter.dtype not in (torch.float32, torch.float64):
         return
-    inputs = getattr(module, "in_features", getattr(module, "input_size", None))
+    names = ("in_features", "input_size", "query_size")
+    inputs = next((getattr(module, name) for name in names if hasattr(module, name)), None)
     lead = () if module.models is None else (int(module.models),)
     shape = (*lead, 3, 2) if inputs is None else (*lead, 3, 2, int(inputs))
     if type(module).__name__.endswith("Cell"):
         shape = (*lead, 3, int(inputs))
     x = torch.ones(shape, dtype=parameter.dtype)
-    total = sum(result.sum() for result in tensors(module(x)))
+    memory = [x.new_ones(*lead, 3, 2, int(module.memory_size))] if hasattr(module, "memory_size") else []
+    total = sum(result.sum() for result in tensors(module(x, *memory)))
     typing.cast(torch.Tensor, total).backward()
 
 
