@@ -1,6 +1,6 @@
 """Time LSTM decoders with attention beside their rivals in one interleaved run and print the ratios.
 
-    python benchmarks/report_attention.py                    everything, about half an hour
+    python benchmarks/report_attention.py                    everything, about an hour
     python benchmarks/report_attention.py --short            tiny cases: proves answers, judges no time
     python benchmarks/report_attention.py --case "H64 B32 S40 T20 I64" --skip "whole loop compiled" --keep
 
