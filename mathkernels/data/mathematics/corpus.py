@@ -213,7 +213,7 @@ def _records(paths: Sequence[Path], module: str, level: str, index: Path) -> Dat
         raise ValueError(f"train_level: {what}; needs *")
     named = {records.module_of(path) for path in paths}
     # a file may be named after anything; only where modules can be told is one asked for
-    names = modules.chosen(module, named) if any("__" in name for name in named) else sorted(named)
+    names = modules.chosen(module, named) if any(map(records.is_module, named)) else sorted(named)
     parts: dict[bool, list[Part]] = {False: [], True: []}
     for path in paths:
         if (name := records.module_of(path)) not in names:

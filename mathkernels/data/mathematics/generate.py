@@ -126,12 +126,12 @@ def generate(
         ImportError: mathematics_dataset is not installed.
         ValueError: the folder holds files of another request or another process writes it; an unknown module.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = files.FolderLock.take(folder, "data folder")
-    _claim(folder, request)
     wanted = {
         where: request.names(where, sorted(samplers(where, request.difficulty))) for where in request.folders
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = files.FolderLock.take(folder, "data folder")
+    _claim(folder, request)
     chunks = [
         chunk
         for where, names in wanted.items()

@@ -7,7 +7,7 @@ import numpy as np
 from mathkernels.data.mathematics.corpus import Corpus
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
-_AT_ONCE = 50_000  # questions
+_AT_ONCE = 20_000  # questions
 
 
 def fingerprints(corpus: Corpus, rows: np.ndarray | None = None) -> np.ndarray:

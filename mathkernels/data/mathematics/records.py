@@ -16,6 +16,7 @@ from typing import Any
 
 from mathkernels import files
 from mathkernels.data import ranges
+from mathkernels.data.mathematics.modules import AREAS
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 COLUMNS = ("question", "answer")
@@ -30,9 +31,12 @@ def is_records(path: Path) -> bool:
 
 def module_of(path: Path) -> str:
     """Return the module that a file is of: its folder if that is named like a module, else its own name."""
-    if "__" in path.parent.name:
-        return path.parent.name
-    return path.name.partition(".")[0]
+    return path.parent.name if is_module(path.parent.name) else path.name.partition(".")[0]
+
+
+def is_module(name: str) -> bool:
+    """Whether a name is like those of the authors' modules."""
+    return name.partition("__")[0] in AREAS and "__" in name
 
 
 def is_test(path: Path) -> bool:

@@ -116,7 +116,7 @@ class Questions:
                 return line // 2, bool(line % 2)
         raise ValueError(f"byte {byte} does not occur in '{self.path}'")
 
-    def blocks(self, rows: int = 100_000) -> Iterator[np.ndarray]:
+    def blocks(self, rows: int = 50_000) -> Iterator[np.ndarray]:
         """Yield the numbers of all questions, so many at once."""
         for begin in range(0, len(self), rows):
             yield np.arange(begin, min(begin + rows, len(self)))
