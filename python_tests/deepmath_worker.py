@@ -30,7 +30,13 @@ def train(data: Path, out: Path, kill_at: int | None) -> None:
     torch.set_num_threads(1)
     sizes = {"num_encoder_units": 6, "num_decoder_units": 12, "embedding_dim": 6, "thinking_steps": 3}
     config = Config(
-        model="attentional", data_path=data, batch_size=24, epochs=3, learning_rate=0.01, valid_split=0.1, **sizes
+        model="attentional",
+        data_path=data,
+        batch_size=24,
+        epochs=3,
+        learning_rate=0.01,
+        valid_split=0.1,
+        **sizes,
     )
     with distributed.processes(torch.device("cpu")) as (own, device):
         what = plan(config, own=own)
@@ -46,7 +52,9 @@ def train(data: Path, out: Path, kill_at: int | None) -> None:
         run.update = update  # type: ignore[method-assign]
         assert loop.train(run, checkpoint)
         if own.first:
-            tensor_files.write(out / "weights", {n: v.detach() for n, v in run.learner.model.state_dict().items()}, {})
+            tensor_files.write(
+                out / "weights", {n: v.detach() for n, v in run.learner.model.state_dict().items()}, {}
+            )
             rows = [{name: value for name, value in row.items() if name != "seconds"} for row in run.rows()]
             (out / "rows.json").write_text(json.dumps(rows))
 

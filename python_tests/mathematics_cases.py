@@ -16,7 +16,9 @@ def pairs(module, count, seed, low=0, high=9):
     """Sums or products of whole numbers, some of them in words."""
     source = np.random.default_rng(seed)
     found = []
-    for a, b, form in zip(*source.integers(low, high + 1, (2, count)), source.integers(0, 2, count), strict=True):
+    for a, b, form in zip(
+        *source.integers(low, high + 1, (2, count)), source.integers(0, 2, count), strict=True
+    ):
         plus = module.endswith("add_or_sub") or "add_or_sub" in module
         question = (f"What is {a} + {b}?", f"{a} + {b}") if plus else (f"Multiply {a} and {b}.", f"{a}*{b}")
         found.append((question[form], str(a + b if plus else a * b)))
@@ -34,7 +36,9 @@ def write(root, count=60, test=20, modules=MODULES, folders=TRAIN):
         (root / folder).mkdir(parents=True)
         for place, module in enumerate(modules):
             last = folder == "extrapolate"
-            own = pairs(module, test if number >= len(folders) else count, (number, place), 10 * last, 9 + 90 * last)
+            own = pairs(
+                module, test if number >= len(folders) else count, (number, place), 10 * last, 9 + 90 * last
+            )
             name = module + "_big" if last else module
             (root / folder / f"{name}.txt").write_text(text(own))
     return root

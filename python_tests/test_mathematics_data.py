@@ -158,7 +158,9 @@ def test_the_single_training_folder_of_the_package_is_read_and_has_no_levels(tmp
     data = read(cases.write(tmp_path / "data", folders=("train",)))
     assert len(data.train) == 120
     assert data.notes == ("levels are not told apart",)
-    with pytest.raises(ValueError, match=r"train_level: got easy, .*one folder train for all levels; needs \*"):
+    with pytest.raises(
+        ValueError, match=r"train_level: got easy, .*one folder train for all levels; needs \*"
+    ):
         read(tmp_path / "data", level="easy")
 
 
@@ -219,7 +221,10 @@ def test_the_mirror_of_the_data_set_is_read_from_parquet(tmp_path):
     folder = tmp_path / "arithmetic__mul"
     folder.mkdir()
     for name in ("train-00000-of-00001.parquet", "test-00000-of-00001.parquet"):
-        mirrored = {key: [repr((row[place] + "\n").encode()) for row in ROWS] for place, key in enumerate(records.COLUMNS)}
+        mirrored = {
+            key: [repr((row[place] + "\n").encode()) for row in ROWS]
+            for place, key in enumerate(records.COLUMNS)
+        }
         parquet.write_table(table(mirrored), folder / name)
     data = read(tmp_path)
     assert everything(data.train) == everything(data.interpolate) == ROWS
@@ -233,14 +238,16 @@ def test_the_mirror_of_the_data_set_is_read_from_parquet(tmp_path):
         read(tmp_path)
 
 
-@pytest.mark.parametrize("raw", [b"a\n", b"it's\n", b'say "x"\n', b"both ' and \"\n", b"\\n\t\n", b"\xe9\x00\n", b"4"])
+@pytest.mark.parametrize(
+    "raw", [b"a\n", b"it's\n", b'say "x"\n', b"both ' and \"\n", b"\\n\t\n", b"\xe9\x00\n", b"4"]
+)
 def test_literals_of_bytes_are_read_by_their_rules(raw):
     assert records.literal(repr(raw)) == raw.decode("latin-1").removesuffix("\n")
 
 
 @pytest.mark.parametrize(
     "wrong",
-    ["b'a'+b'b'", "b'a' ", "__import__('os')", "b'\\u0041'", "b'\\x4'", "b'a'b'", "'a'", 'b"a\'', "b'a", ""],
+    ["b'a'+b'b'", "b'a' ", "__import__('os')", "b'\\u0041'", "b'\\x4'", "b'a'b'", "'a'", "b\"a'", "b'a", ""],
 )
 def test_anything_else_than_a_literal_is_refused(wrong):
     with pytest.raises(ValueError, match="literal: got"):
@@ -269,7 +276,10 @@ def test_a_damaged_row_is_named(tmp_path, line, message):
 
 
 def test_questions_of_another_set_are_found(tmp_path):
-    train, test = ([*cases.pairs("arithmetic__mul", 400, 0), ("1" * 40, "1")], cases.pairs("arithmetic__mul", 80, 1))
+    train, test = (
+        [*cases.pairs("arithmetic__mul", 400, 0), ("1" * 40, "1")],
+        cases.pairs("arithmetic__mul", 80, 1),
+    )
     one = Corpus([Part("train", "a", opened(tmp_path, cases.text(train), "a.txt"))])
     two = Corpus([Part("test", "b", opened(tmp_path, cases.text(test), "b.txt"))])
     known = np.sort(overlap.fingerprints(one))
@@ -292,7 +302,9 @@ def test_memory_grows_by_a_few_bytes_for_each_question(tmp_path):
         folder = tmp_path / str(count)
         for name in ("train", "interpolate", "extrapolate"):
             (folder / name).mkdir(parents=True)
-            lines = cases.text(cases.pairs("arithmetic__mul", 500, 0)) * (count // 500 if name == "train" else 1)
+            lines = cases.text(cases.pairs("arithmetic__mul", 500, 0)) * (
+                count // 500 if name == "train" else 1
+            )
             (folder / name / "arithmetic__mul.txt").write_text(lines)
         data = read(folder)
         tracemalloc.start()

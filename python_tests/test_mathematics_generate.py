@@ -9,12 +9,11 @@ import mathematics_cases as cases
 import numpy as np
 import pytest
 
-from mathkernels.data.mathematics import modules, questions
+from mathkernels.data.mathematics import modules, questions, workers
 from mathkernels.data.mathematics.generate import Request, generate
 from mathkernels.data.mathematics.modules import Difficulty
 from mathkernels.data.mathematics.questions import TOO_SLOW, draw, seed_of
 from mathkernels.data.mathematics.workers import Drawing, Pool
-from mathkernels.data.mathematics import workers
 
 SLOW = ("comparison__sort_more", "probability__")  # a second each, and three a second
 
@@ -46,7 +45,9 @@ def test_arithmetic_answers_are_right():
     for folder in ("train-hard", "interpolate", "extrapolate"):
         found = modules.samplers(folder, Difficulty())
         for name in ("add_sub_multiple", "mul"):
-            own = found[f"arithmetic__{name}{ {'mul': '_big'}.get(name, '_longer') if folder == 'extrapolate' else ''}"]
+            own = found[
+                f"arithmetic__{name}{ {'mul': '_big'}.get(name, '_longer') if folder == 'extrapolate' else '' }"
+            ]
             for question, answer in draw(own, (1, folder), 20, 20.0)[0]:
                 signs = [one for one in question.split() if any(sign in one for sign in "0123456789()+-*")]
                 expression = " ".join(signs).rstrip("?.")
@@ -82,7 +83,9 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch):
     assert files(one) == files(two)
     lines = files(one)["train-easy/arithmetic__problem.txt"].splitlines()
     assert len(lines) == 140
-    assert all(eval(question) == int(answer) for question, answer in zip(lines[::2], lines[1::2], strict=True))
+    assert all(
+        eval(question) == int(answer) for question, answer in zip(lines[::2], lines[1::2], strict=True)
+    )
     assert len({*lines[::2]}) > 40
 
 

@@ -112,7 +112,7 @@ def test_exact_match_with_the_right_characters_before_is_that_of_greedy_decoding
     found = exact(model(batch), batch).numpy()
     expected = np.array([one == other for one, other in zip(greedy, answers, strict=True)])
     assert (found[ended] == expected[ended]).all()
-    assert 0 < ended.sum()
+    assert ended.sum() > 0
 
 
 @every_kind
@@ -162,7 +162,9 @@ def test_in_the_replica_attention_leaks_to_padding():
     """As measured on the published model at first values: the padding's share of attention is its share of steps."""
     model, encoding = made("attentional", replica=True, scale=1e-3)
     alpha = model.weights(encoding.encode(encoding.texts(["1+1"], ["2"])))
-    torch.testing.assert_close(alpha[:, 0, 3:].sum(-1), torch.full((len(alpha),), 157 / 160), rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        alpha[:, 0, 3:].sum(-1), torch.full((len(alpha),), 157 / 160), rtol=0, atol=1e-3
+    )
 
 
 def test_in_the_replica_every_shorter_question_begins_with_the_bias():

@@ -31,7 +31,13 @@ from mathkernels.studies.mathematics.templates import of_texts, template
 from mathkernels.studies.mathematics.training import clip_, training
 
 ROOT = Path(__file__).resolve().parents[1]
-TINY = {"latent_dim": 12, "num_encoder_units": 6, "num_decoder_units": 12, "embedding_dim": 6, "thinking_steps": 3}
+TINY = {
+    "latent_dim": 12,
+    "num_encoder_units": 6,
+    "num_decoder_units": 12,
+    "embedding_dim": 6,
+    "thinking_steps": 3,
+}
 WORDS = [f"{name}={value}" for name, value in TINY.items()]
 CPU = torch.device("cpu")
 
@@ -94,16 +100,22 @@ def test_an_epoch_sees_every_question_at_most_once_in_batches_of_about_one_lengt
         seen += [bytes(row[:n]) for row, n in zip(texts.question, texts.question_lengths, strict=True)]
         spread.append(np.ptp(texts.question_lengths))
     counts = {one: seen.count(one) for one in seen}
-    known = [bytes(what.sets.train.ids(np.array([row]), False, what.encoding.question)[0][0]) for row in what.sets.rows]
+    known = [
+        bytes(what.sets.train.ids(np.array([row]), False, what.encoding.question)[0][0])
+        for row in what.sets.rows
+    ]
     assert all(count <= known.count(one) for one, count in counts.items())
     assert (np.mean(spread) < 5) == trim
     first = batches.texts(5).question
     assert np.array_equal(Batches(what.sets, own, what.encoding).texts(5).question, first)
-    assert not np.array_equal(batches.texts(5 + batches.steps).question[:, :3], first[:, :3])
+    later = batches.texts(5 + batches.steps).question
+    assert sorted(map(bytes, later)) != sorted(map(bytes, first))
 
 
 def test_too_few_questions_for_a_batch_are_refused(data):
-    with pytest.raises(ValueError, match=r"got 360 questions, of which 324 train; needs at least a batch of 1024"):
+    with pytest.raises(
+        ValueError, match=r"got 360 questions, of which 324 train; needs at least a batch of 1024"
+    ):
         split(read(data), config(data, batch_size=1024))
 
 
@@ -144,7 +156,14 @@ def test_gradients_are_limited_by_tensor_by_number_or_together():
 # training
 
 
-@pytest.mark.parametrize("values", [{"model": "simple"}, {"model": "attentional", "evaluate_steps": 5}, {"model": "seq2seq", "reset_optimizer": True}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"model": "simple"},
+        {"model": "attentional", "evaluate_steps": 5},
+        {"model": "seq2seq", "reset_optimizer": True},
+    ],
+)
 def test_a_training_that_is_cut_after_any_step_ends_with_the_same_bits(data, tmp_path, values):
     what = plan(config(data, epochs=2, **values))
     whole = training(what.learner(CPU))
@@ -207,7 +226,13 @@ def test_the_command_trains_writes_and_answers(data, example, tmp_path, capsys):
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     known = {path.relative_to(out).as_posix() for path in run_files.found(out, run_files.MATHEMATICS)}
     assert names - known == {"config.json", "status.json", "checkpoint", "files.json"}
-    assert {"bars-epoch1.png", "bars-epoch2.png", "bars.gif", "attention.png", *weights.BEST.values()} <= names
+    assert {
+        "bars-epoch1.png",
+        "bars-epoch2.png",
+        "bars.gif",
+        "attention.png",
+        *weights.BEST.values(),
+    } <= names
     with (out / "samples.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert {row["set"] for row in rows} == {"valid", "interpolate", "extrapolate"}
@@ -249,7 +274,13 @@ def test_the_command_counts_without_training_and_refuses_what_cannot_be(data, ex
 
 def test_the_projects_settings_are_taken_as_they_are(tmp_path):
     """Keys and values of the file that the project ships for its GPU; and keys of older files."""
-    settings = {"math_module": "arithmetic", "train_level": "*", "batch_size": 512, "thinking_steps": 16, "epochs": 1}
+    settings = {
+        "math_module": "arithmetic",
+        "train_level": "*",
+        "batch_size": 512,
+        "thinking_steps": 16,
+        "epochs": 1,
+    }
     settings |= {"num_encoder_units": 512, "num_decoder_units": 2048, "embedding_dim": 256}
     settings |= {"save_path": "/artifacts/", "data_path": "/storage/"}
     path = tmp_path / "settings.json"
@@ -265,7 +296,12 @@ def test_every_preset_is_a_configuration(name):
     own = configuration.load(Config, ROOT / "configs" / f"deepmath-{name}.yaml")
     assert own.request().record()
     if name == "paper":
-        assert (own.replica, own.loss, own.trim_batches, own.clip.kind) == (True, "all", False, "norm_per_tensor")
+        assert (own.replica, own.loss, own.trim_batches, own.clip.kind) == (
+            True,
+            "all",
+            False,
+            "norm_per_tensor",
+        )
 
 
 @pytest.mark.parametrize(
@@ -290,7 +326,8 @@ def test_weights_of_another_model_or_file_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="weights: .*none"):
         plan(own).model()
     what = plan(config(data, model="simple"))
-    weights.write(tmp_path / "w", what.model().state_dict(), what, {"of": "last", "epoch": 1})
+    own = {name: value[None] for name, value in what.model().state_dict().items()}
+    weights.Kept(tmp_path, what).save("w", own, {"of": "last", "epoch": 1})
     assert weights.Answerer(tmp_path / "w").answer("3*4") is not None
     begun = plan(config(data, model="simple", saved_model=tmp_path / "w", seed=5)).model()
     assert torch.equal(begun.output.weight, what.model().output.weight)

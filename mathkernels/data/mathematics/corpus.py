@@ -67,9 +67,7 @@ class Corpus:
         question, answer = self.lengths
         return np.flatnonzero((question <= MOST_QUESTION) & (answer <= MOST_ANSWER)).astype(np.int32)
 
-    def ids(
-        self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def ids(self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (M,W), uint8, NONE behind the end, and lengths (M), int64, of questions or answers."""
         lengths = self.lengths[answers][rows].astype(np.int64)
         ids = np.full((len(rows), int(lengths.max(initial=0))), NONE, np.uint8)
@@ -175,7 +173,9 @@ def _archive(root: Path, module: str, level: str, index: Path) -> Data:
     held = {name: _texts(root / name) for name in (*FOLDERS, SINGLE)}
     known = {one for name in (*FOLDERS[:-1], SINGLE) for one in held[name]}
     names = modules.chosen(module, known)
-    lacking = [f"{name}/{one}.txt" for name in (*train, INTERPOLATE) for one in names if one not in held[name]]
+    lacking = [
+        f"{name}/{one}.txt" for name in (*train, INTERPOLATE) for one in names if one not in held[name]
+    ]
     if not (root / EXTRAPOLATE).is_dir():
         lacking.append(f"{EXTRAPOLATE}/")
     if lacking:

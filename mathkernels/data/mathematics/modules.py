@@ -21,7 +21,16 @@ TRAIN = tuple(f"train-{level}" for level in LEVELS)
 INTERPOLATE, EXTRAPOLATE = "interpolate", "extrapolate"
 FOLDERS = (*TRAIN, INTERPOLATE, EXTRAPOLATE)
 SINGLE = "train"  # what the package writes when told not to split by level
-AREAS = ("algebra", "arithmetic", "calculus", "comparison", "measurement", "numbers", "polynomials", "probability")
+AREAS = (
+    "algebra",
+    "arithmetic",
+    "calculus",
+    "comparison",
+    "measurement",
+    "numbers",
+    "polynomials",
+    "probability",
+)
 _LONGER = 3  # terms that expressions of extrapolation have at most more than the longest of training
 
 Sampler = Callable[[], Any]  # -> an object with question and answer

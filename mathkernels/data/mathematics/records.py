@@ -126,7 +126,9 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with parquet.ParquetFile(path) as file:
             lacking = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if lacking:
-                raise ValueError(f"data: '{path}' lacks the column {lacking[0]}; has {file.schema_arrow.names}")
+                raise ValueError(
+                    f"data: '{path}' lacks the column {lacking[0]}; has {file.schema_arrow.names}"
+                )
             number = 0
             for batch in file.iter_batches(10_000, columns=list(COLUMNS)):
                 for row in batch.to_pylist():

@@ -65,7 +65,9 @@ class Questions:
         begins, lengths = self.spans(np.array([row]), answer)
         return self.text[begins[0] : begins[0] + lengths[0]].tobytes()
 
-    def padded(self, rows: np.ndarray, answers: bool, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def padded(
+        self, rows: np.ndarray, answers: bool, width: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return bytes (M,W), uint8, 0 behind the end of a line, and lengths (M), int64.
 
         Args:
@@ -79,9 +81,7 @@ class Questions:
         within = np.arange(width) < lengths[:, None]
         return np.where(within, self.text[np.where(within, places, 0)], 0).astype(np.uint8), lengths
 
-    def ids(
-        self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def ids(self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (M,W), uint8, NONE behind the end of a line, and lengths (M), int64.
 
         Raises:

@@ -80,7 +80,9 @@ class Config:
                 ranges.set_fields(self, **{name: ranges.whole(name, value, 1, ranges.MOST, WORDING)})
         if self.train_level not in (*LEVELS, "*"):
             right = f"one of {', '.join(LEVELS)}, *"
-            raise ValueError(WORDING.format(name="train_level", given=ranges.shown(self.train_level), right=right))
+            raise ValueError(
+                WORDING.format(name="train_level", given=ranges.shown(self.train_level), right=right)
+            )
         below = "a number from 0, below 1"
         betas = tuple(ranges.real("betas", one, 0, 1 - 1e-9, below, WORDING) for one in self.betas)
         share = "a number above 0, below 1"

@@ -110,4 +110,14 @@ def answers(model: Any, texts: Texts, encoding: Encoding) -> list[str]:
     return encoding.greedy(model, texts)
 
 
-__all__ = ["EXTRAPOLATE", "INTERPOLATE", "VALID", "columns", "evaluate", "exact", "measured", "modules_in", "to"]
+__all__ = [
+    "EXTRAPOLATE",
+    "INTERPOLATE",
+    "VALID",
+    "columns",
+    "evaluate",
+    "exact",
+    "measured",
+    "modules_in",
+    "to",
+]

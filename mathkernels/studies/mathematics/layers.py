@@ -48,7 +48,11 @@ class TokenLSTM(nn.Module):
         Returns:
             y (T,B,DH) and the states after the last valid step.
         """
-        return self._stock(ids, table, states, lengths) if self.stock else self._fused(ids, table, states, lengths)
+        return (
+            self._stock(ids, table, states, lengths)
+            if self.stock
+            else self._fused(ids, table, states, lengths)
+        )
 
     def _fused(
         self, ids: Tensor, table: Tensor | None, states: States | None, lengths: Tensor | None
@@ -77,7 +81,9 @@ class TokenLSTM(nn.Module):
         return pad_packed_sequence(y, total_length=len(ids))[0], ends
 
 
-def attend(query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+def attend(
+    query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Attend with every query to the keys, which are the values too (Luong, Pham & Manning 2015, "dot").
 
     Args:
@@ -92,7 +98,9 @@ def attend(query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = Fal
     q, k = query.transpose(0, 1), keys.transpose(0, 1)
     if not weights:
         allowed = None if mask is None else mask[:, None, None]
-        context = functional.scaled_dot_product_attention(q[:, None], k[:, None], k[:, None], allowed, scale=1.0)
+        context = functional.scaled_dot_product_attention(
+            q[:, None], k[:, None], k[:, None], allowed, scale=1.0
+        )
         return context[:, 0].transpose(0, 1), None
     scores = q @ k.transpose(1, 2)
     if mask is not None:

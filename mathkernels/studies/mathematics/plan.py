@@ -45,7 +45,12 @@ class Plan:
     def describe(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""
         held = {"train": len(self.sets.rows), **{one.name: len(one.rows) for one in self.sets.tests}}
-        return {**described(self.config), "layers": LAYERS[self.stock], "processes": self.own.world, "sets": held}
+        return {
+            **described(self.config),
+            "layers": LAYERS[self.stock],
+            "processes": self.own.world,
+            "sets": held,
+        }
 
     def model(self) -> Model:
         """Return the model with its first weights."""
@@ -66,7 +71,9 @@ def described(config: Config) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in PLACES}
 
 
-def plan(config: Config, stock: bool = False, own: Processes = Processes(), index: Path | None = None) -> Plan:
+def plan(
+    config: Config, stock: bool = False, own: Processes = Processes(), index: Path | None = None
+) -> Plan:
     """Read the data of a configuration and choose from it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a Deep Math training writes: weights, tables, samples and pictures."""
+"""What a Deep Math training writes besides its weights: tables, samples and pictures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from mathkernels.experiment import configuration, plots, run_files, tensor_files
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.training import Training
-from mathkernels.studies.mathematics import figures, published, weights
+from mathkernels.studies.mathematics import figures, published
 from mathkernels.studies.mathematics.batches import Set, read
 from mathkernels.studies.mathematics.evaluation import EXTRAPOLATE, INTERPOLATE, modules_in
 from mathkernels.studies.mathematics.models import Attentional, Model, parameters
 from mathkernels.studies.mathematics.plan import Plan
-from mathkernels.studies.mathematics.training import Learner
 
 OUTPUTS = run_files.MATHEMATICS
 LOG, CURVES, SAMPLES, TABLE = "log.jsonl", "curves.csv", "samples.csv", "table.md"
@@ -31,7 +30,9 @@ def summary(plan: Plan, model: Model) -> str:
     sets, lines = plan.sets, []
     modules = ", ".join(name.partition("__")[2] or name for name in plan.data.train.modules)
     lines.append(f"{plan.config.model} LSTM, {parameters(model):,} parameters; modules: {modules}")
-    lines.append(f"{len(sets.rows):,} questions train" + (f", {sets.too_long:,} too long" if sets.too_long else ""))
+    lines.append(
+        f"{len(sets.rows):,} questions train" + (f", {sets.too_long:,} too long" if sets.too_long else "")
+    )
     for one in sets.tests:
         seen = f", {one.removed:,} removed that stand in the training set" if plan.config.remove_seen else ""
         lines.append(f"{one.name}: {len(one.rows):,} questions{seen}")
@@ -60,29 +61,20 @@ def table(row: Row, plan: Plan) -> str:
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     if comparable(plan):
         return text
-    scale = "Here the questions are smaller than the published ones and the model is another size: the columns"
+    scale = (
+        "Here the questions are smaller than the published ones and the model is another size: the columns"
+    )
     return f"{text}\n\n{scale} differ in what they measure."
 
 
 def write(folder: RunFolder, plan: Plan, run: Training) -> str:
-    """Write all files of a training that has ended or was interrupted; return the text of its table."""
+    """Write tables and pictures of a training that has ended or was interrupted; return the text of its table."""
     configuration.save(plan.config, folder.path / "config.yaml")
-    learner, rows = run.learner, run.rows()
-    assert isinstance(learner, Learner)
-    (record,) = run.records
-    last = {name: own.detach().cpu() for name, own in learner.model.state_dict().items()}
-    weights.write(folder.path / weights.LAST, last, plan, {"of": "last", "epoch": run.epoch})
+    rows, (record,) = run.rows(), run.records
     folder.write_csv(CURVES, rows, [*run.table.columns])
     if record.best_epoch == NEVER:
         return "No epoch has been evaluated."
     best = tensor_files.row_of(run.best, 0)
-    label = {"of": run.table.monitor, "epoch": record.best_epoch, "error": record.best}
-    weights.write(folder.path / weights.BEST[INTERPOLATE], best, plan, label)
-    if learner.extrapolates:
-        epoch = min(rows, key=lambda row: row[f"{EXTRAPOLATE}_error"])["epoch"]
-        label = {"of": f"{EXTRAPOLATE}_error", "epoch": epoch, "error": learner.lowest}
-        own = tensor_files.row_of(learner.best, 0)
-        weights.write(folder.path / weights.BEST[EXTRAPOLATE], own, plan, label)
     draw(folder, plan, rows)
     model = plan.model()
     model.load_state_dict(best)
@@ -101,7 +93,9 @@ def heading(plan: Plan, run: Training, row: Row) -> str:
     """Return the facts that stand above the table."""
     names = [one.name for one in plan.sets.tests]
     parts = [f"{name} {row[f'{name}_exact_match']:.4f}" for name in names]
-    what = f"{plan.config.model} LSTM, best epoch by {run.table.monitor.removesuffix('_error')}: {row['epoch']}"
+    what = (
+        f"{plan.config.model} LSTM, best epoch by {run.table.monitor.removesuffix('_error')}: {row['epoch']}"
+    )
     counts = [f"{one.name} {len(one.rows):,} (removed {one.removed:,})" for one in plan.sets.tests]
     seconds = f"{run.seconds:.0f} s in steps of training"
     lines = [f"{what} of {run.epoch}. Exact match: {', '.join(parts)}."]
@@ -134,7 +128,9 @@ def samples(plan: Plan, model: Model) -> list[dict[str, Any]]:
         for row, module, prediction in zip(rows, modules, predictions, strict=True):
             question, answer = one.corpus.pair(int(row))
             own = {"set": one.name, "module": one.corpus.modules[module], "question": question}
-            found.append({**own, "answer": answer, "prediction": prediction, "right": int(prediction == answer)})
+            found.append(
+                {**own, "answer": answer, "prediction": prediction, "right": int(prediction == answer)}
+            )
     return found
 
 
