@@ -5,9 +5,9 @@
     python examples/train_deepmath.py --settings settings.json --data mathematics_dataset-v1.0
     torchrun --nproc-per-node 2 examples/train_deepmath.py --preset cpu --threads 1
 
-Sources: Saxton et al. 2019, *Analysing Mathematical Reasoning Abilities of Neural Models*; the Deep Math project,
-whose results with attention were left "coming soon". Ctrl-C keeps what is done; --resume continues to the same
-bits, under torchrun with as many processes as before.
+Sources: Saxton et al. 2019, *Analysing Mathematical Reasoning Abilities of Neural Models*; the Deep Math
+project, whose results with attention were left "coming soon". Ctrl-C keeps what is done; --resume continues
+to the same bits, under torchrun with as many processes as before.
 """
 
 from __future__ import annotations

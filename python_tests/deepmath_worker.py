@@ -2,8 +2,8 @@
 
     python deepmath_worker.py DATA OUT
 
-Leaves in OUT the weights and tables of each training. All processes are forked from this one, so that nothing is
-imported twice.
+Leaves in OUT the weights and tables of each training. All processes are forked from this one, so that nothing
+is imported twice.
 """
 
 from __future__ import annotations

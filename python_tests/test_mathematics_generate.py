@@ -45,9 +45,8 @@ def test_arithmetic_answers_are_right():
     for folder in ("train-hard", "interpolate", "extrapolate"):
         found = modules.samplers(folder, Difficulty())
         for name in ("add_sub_multiple", "mul"):
-            own = found[
-                f"arithmetic__{name}{ {'mul': '_big'}.get(name, '_longer') if folder == 'extrapolate' else '' }"
-            ]
+            last = {"mul": "_big"}.get(name, "_longer") if folder == "extrapolate" else ""
+            own = found[f"arithmetic__{name}{last}"]
             for question, answer in draw(own, (1, folder), 20, 20.0)[0]:
                 signs = [one for one in question.split() if any(sign in one for sign in "0123456789()+-*")]
                 expression = " ".join(signs).rstrip("?.")

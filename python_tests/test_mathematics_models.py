@@ -43,7 +43,7 @@ def test_the_published_numbers_of_parameters():
 
 
 def test_the_simple_models_sequence_as_published():
-    """Question 1+1, answer 2, 16 thinking steps: START at 19, 2 at 20, STOP at 21; 2 and STOP predicted before."""
+    """1+1, 2, and 16 thinking steps: START at 19, 2 at 20, STOP at 21; each predicted a step before."""
     encoding = Encoding("simple", WORDS, 16, trim=False)
     batch = encoding.encode(encoding.texts(["1+1"], ["2"]))
     joint = WORDS.joint
@@ -159,7 +159,7 @@ def test_in_the_replica_thinking_changes_nothing_and_in_the_repaired_model_it_do
 
 
 def test_in_the_replica_attention_leaks_to_padding():
-    """As measured on the published model at first values: the padding's share of attention is its share of steps."""
+    """As the published model at its first values: padding gets as much attention as it has steps."""
     model, encoding = made("attentional", replica=True, scale=1e-3)
     alpha = model.weights(encoding.encode(encoding.texts(["1+1"], ["2"])))
     torch.testing.assert_close(

@@ -323,7 +323,7 @@ def test_a_wrong_configuration_is_refused_by_name(wrong, message):
 
 def test_weights_of_another_model_or_file_are_refused(data, tmp_path):
     own = config(data, model="simple", saved_model=tmp_path / "none")
-    with pytest.raises(ValueError, match="weights: .*none"):
+    with pytest.raises(ValueError, match=r"weights: .*none"):
         plan(own).model()
     what = plan(config(data, model="simple"))
     own = {name: value[None] for name, value in what.model().state_dict().items()}

@@ -68,7 +68,7 @@ class Processes:
 
 
 class _WithUnused(nn.Module):
-    """A module with a parameter that is never used, without which torch warns that it looks for one in vain."""
+    """A module with a parameter that is never used, without which torch warns that it found none."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

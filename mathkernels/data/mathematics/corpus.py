@@ -146,7 +146,8 @@ def read(root: Path, module: str = "arithmetic", level: str = "*", index: Path |
         index: where the places of lines are kept; None: in ``.index`` below the folder.
 
     Raises:
-        ValueError: nothing is there, files of a partly unpacked archive are missing, or one is empty or damaged.
+        ValueError: nothing is there, files of a partly unpacked archive are missing, or one is empty or
+            damaged.
     """
     right = f"one of {', '.join(LEVELS)}, *"
     ranges.require(level in (*LEVELS, "*"), "train_level", level, right)

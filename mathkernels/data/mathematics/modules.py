@@ -39,7 +39,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Entropies in place of the authors', for data that small models learn in minutes; arithmetic modules only.
+    """Entropies in place of the authors', for data that small models learn in minutes; arithmetic alone.
 
     The entropy of a question is about the number of decimal digits that it holds in all.
 

@@ -1,4 +1,4 @@
-"""Single questions of the generator: each has a seed of its own, so that one that is dropped moves no other."""
+"""Single questions of the generator: each has a seed of its own, so that a dropped one moves no other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def set_seed(seed: int) -> None:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError in the block after so many seconds of the processor; only in a process's main thread.
+    """Raise OutOfTimeError in the block after so many seconds of the processor; in main threads only.
 
     They do not pass while other programs run, so that a busy machine draws the same questions.
     """

@@ -7,6 +7,7 @@ are read by the rules of such literals and never evaluated.
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import re
 import zlib
@@ -118,7 +119,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        from pyarrow import ArrowException, parquet
+        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     except ImportError as error:
         remedy = "install it with: pip install 'mathkernels[parquet]'"
         raise ImportError(f"data: '{path}' needs pyarrow; {remedy}") from error
@@ -134,5 +135,5 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except ArrowException as error:
+    except arrow.ArrowException as error:
         raise ValueError(f"data: '{path}' is no whole Parquet file ({error})") from error

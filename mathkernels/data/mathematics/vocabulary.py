@@ -1,4 +1,4 @@
-"""Characters of questions and answers, fixed in advance so that ids do not depend on which questions are drawn.
+"""Characters of questions and answers, fixed so that ids do not depend on which questions are drawn.
 
 An id is the rank of a character in the sorted list. An answer stands between START and STOP.
 """

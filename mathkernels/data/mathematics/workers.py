@@ -79,7 +79,7 @@ def write_chunk(
 
 
 def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
-    """Draw chunks until the connection ends. clock: how many questions were begun, and the number of the last."""
+    """Draw chunks until the connection ends; clock has the questions begun, and the number of the last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
 
     def begin(number: int) -> None:

@@ -1,4 +1,4 @@
-"""The configuration of a Deep Math training: the keys of the project's settings.json, and ours with defaults."""
+"""The configuration of a Deep Math training: the keys of the project's settings.json, and ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_UNITS, MOST_STEPS, MOST_BATCH = 65_536, 1_000, 1_000_000
 
 @dataclass(frozen=True)
 class Clip:
-    """How gradients are limited: the norm of each tensor (the project), each number (the paper), or all together."""
+    """How gradients are limited: each tensor's norm (the project), each number (the paper), or the whole."""
 
     kind: Literal["norm_per_tensor", "value", "global_norm", "none"] = "global_norm"
     value: float = 1.0
@@ -28,7 +28,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Generate:
-    """What ``--generate`` and make dataset write; see :class:`mathkernels.data.mathematics.generate.Request`."""
+    """What ``--generate`` writes; see ``Request`` of :mod:`mathkernels.data.mathematics.generate`."""
 
     per_train_module: int = 2_000_000
     per_test_module: int = 10_000

@@ -1,7 +1,7 @@
 """Exact match: an answer counts if every character of it, and its end, is the likeliest one.
 
-Measured with the right characters before each (teacher forcing), it is that of greedy decoding: up to the first
-mistake both read the same, and after it both are wrong.
+Measured with the right characters before each (teacher forcing), it is that of greedy decoding: up to the
+first mistake both read the same, and after it both are wrong.
 """
 
 from __future__ import annotations
@@ -86,8 +86,11 @@ def measured(
 
 
 def columns(sets: Sets) -> dict[str, type]:
-    """Return the columns of :func:`measured`: of each set the loss of a character, the mean over modules of exact
-    match, 1 minus that, and the exact match of each module."""
+    """Return the columns of :func:`measured`.
+
+    They are, of each set, the loss of a character, the mean over modules of exact match, 1 minus that, and
+    the exact match of each module.
+    """
     found: dict[str, type] = {}
     for one in sets.tests:
         found |= dict.fromkeys((f"{one.name}_loss", f"{one.name}_exact_match", f"{one.name}_error"), float)

@@ -1,6 +1,8 @@
-"""LSTMs along token ids through a table of embeddings, with this library's kernels or with torch's, and attention."""
+"""LSTMs along token ids through a table of embeddings, with our kernels or torch's, and attention."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +18,9 @@ States = tuple[Tensor, Tensor]  # h and c, (D,B,H) each
 class TokenLSTM(nn.Module):
     """One layer of LSTM that reads token ids.
 
-    With this library's kernels the embeddings are multiplied by the input weights first, all V of them, and the
-    kernel picks columns of the product: the same function as an embedding of every step, without (T,B,I) numbers.
+    With this library's kernels the embeddings are multiplied by the input weights first, all V of them, and
+    the kernel picks columns of the product: the same function as an embedding of every step, without (T,B,I)
+    numbers.
 
     Args:
         inputs: I, features of a token.
@@ -61,10 +64,10 @@ class TokenLSTM(nn.Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         own = {kind: torch.stack([getattr(self.lstm, kind + one) for one in suffixes]) for kind in kinds}
         columns = functional.pad(own["weight_ih"], (0, 1)) if table is None else own["weight_ih"] @ table.T
-        weights = [columns, *(own[kind] for kind in kinds[1:])]
+        weights: list[Any] = [one[None] for one in (columns, *(own[kind] for kind in kinds[1:]))]
         h0, c0 = (None, None) if states is None else (states[0][None], states[1][None])
         ended = None if lengths is None else lengths[None]
-        y, hn, cn = ops.lstm(ids[None], *(one[None] for one in weights), h0, c0, ended)
+        y, hn, cn = ops.lstm(ids[None], *weights, h0, c0, ended)
         return y[0], (hn[0], cn[0])
 
     def _stock(
@@ -72,7 +75,8 @@ class TokenLSTM(nn.Module):
     ) -> tuple[Tensor, States]:
         if table is None:
             features = self.lstm.input_size
-            table = torch.eye(features + 1, features, device=ids.device, dtype=self.lstm.weight_ih_l0.dtype)
+            weight: Any = self.lstm.weight_ih_l0
+            table = torch.eye(features + 1, features, device=ids.device, dtype=weight.dtype)
         x = functional.embedding(ids, table)
         if lengths is None:
             return self.lstm(x, states)

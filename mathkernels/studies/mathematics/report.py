@@ -68,7 +68,7 @@ def table(row: Row, plan: Plan) -> str:
 
 
 def write(folder: RunFolder, plan: Plan, run: Training) -> str:
-    """Write tables and pictures of a training that has ended or was interrupted; return the text of its table."""
+    """Write tables and pictures of a training that has ended or was interrupted; return the table's text."""
     configuration.save(plan.config, folder.path / "config.yaml")
     rows, (record,) = run.rows(), run.records
     folder.write_csv(CURVES, rows, [*run.table.columns])

@@ -186,7 +186,7 @@ def clip_(parameters: list[nn.Parameter], clip: Clip) -> None:
 
 
 def monitor(sets: Sets) -> str:
-    """Return the column by whose lowest value the best weights are kept: interpolation's, if that is there."""
+    """Return the column whose lowest value marks the best weights: interpolation's, if that is there."""
     names = [one.name for one in sets.tests]
     return f"{next(name for name in (INTERPOLATE, VALID, EXTRAPOLATE) if name in names)}_error"
 
