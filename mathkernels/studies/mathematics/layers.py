@@ -64,10 +64,11 @@ class TokenLSTM(nn.Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         own = {kind: torch.stack([getattr(self.lstm, kind + one) for one in suffixes]) for kind in kinds}
         columns = functional.pad(own["weight_ih"], (0, 1)) if table is None else own["weight_ih"] @ table.T
-        weights: list[Any] = [one[None] for one in (columns, *(own[kind] for kind in kinds[1:]))]
+        weights = [one[None] for one in (columns, *(own[kind] for kind in kinds[1:]))]
         h0, c0 = (None, None) if states is None else (states[0][None], states[1][None])
         ended = None if lengths is None else lengths[None]
-        y, hn, cn = ops.lstm(ids[None], *weights, h0, c0, ended)
+        given: list[Any] = [ids[None], *weights, h0, c0, ended]
+        y, hn, cn = ops.lstm(*given)
         return y[0], (hn[0], cn[0])
 
     def _stock(
