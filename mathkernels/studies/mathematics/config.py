@@ -98,6 +98,7 @@ class Config:
         if self.replica and self.trim_batches and self.model == "attentional":
             what = "got true with trim_batches; needs trim_batches: false, since padding is attended to"
             raise ValueError(f"replica: {what}")
+        self.request()  # refuses what cannot be generated
 
     def request(self) -> Request:
         """Return what is generated."""
