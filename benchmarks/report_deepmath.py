@@ -3,9 +3,9 @@
     python benchmarks/report_deepmath.py [--short] [--rounds 7] [--steps 20] [--threads 1 2]
 
 The models are those of configs/deepmath-cpu.yaml, in batches of 128 questions of about one length, as
-examples/train_deepmath.py trains them, with and without --stock. Questions are made up here, with the lengths
-that the preset's have (13 to 57 characters, answers of 1 to 10), so that no generator is needed. Before
-anything is timed both engines train three steps from the same start, and their losses must agree. Prints
+examples/train_deepmath.py trains them, with and without --stock. Questions are made up here, so that no generator
+is needed, of the lengths that the preset's have: 3 to 57 characters, half of them 17 to 37, answers of 1 to 7.
+Before anything is timed both engines train three steps from the same start, and their losses must agree. Prints
 milliseconds of a step (median and least of the rounds); writes benchmarks/results/deepmath.json and .md, not in
 short mode.
 """
@@ -36,6 +36,9 @@ from mathkernels.studies.mathematics.training import Learner
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "deepmath-cpu.yaml"
 MODELS, ENGINES = ("attentional", "simple"), ("ours", "torch.nn")
+# quantiles of the preset's lengths, and characters
+QUESTIONS = ((0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), (3, 9, 17, 24, 37, 55, 57))
+ANSWERS = ((0, 0.05, 0.5, 0.95, 1), (1, 1, 2, 5, 7))
 # rounding is amplified by training: float32 losses of the first three steps agree this well
 CLOSE = 1e-4
 SHORT = ["num_encoder_units=16", "num_decoder_units=32", "embedding_dim=16", "latent_dim=32"]
@@ -47,7 +50,7 @@ def write_questions(folder: Path, count: int) -> None:
     for name in ("train", "interpolate", "extrapolate"):
         lines = []
         for _ in range(count if name == "train" else 200):
-            length, answer = source.integers(13, 58), source.integers(1, 11)
+            length, answer = (round(np.interp(source.random(), *own)) for own in (QUESTIONS, ANSWERS))
             lines += ["".join(source.choice(digits, n)) for n in (length, answer)]
         (folder / name).mkdir()
         (folder / name / "arithmetic__made_up.txt").write_text("\n".join(lines) + "\n")

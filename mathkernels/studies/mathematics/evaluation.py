@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mathkernels.experiment.distributed import Processes
-from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID, Set, Sets, in_order
-from mathkernels.studies.mathematics.encoding import Encoding, Texts
+from mathkernels.studies.mathematics.batches import Set, Sets, in_order
+from mathkernels.studies.mathematics.encoding import Encoding
 from mathkernels.studies.mathematics.models import Batch
 
 AT_ONCE = 1_000  # questions
@@ -106,21 +106,3 @@ def modules_in(row: Mapping[str, Any] | Sequence[str], name: str) -> list[str]:
 
 def to(batch: Batch, device: torch.device) -> Batch:
     return batch if device.type == "cpu" else Batch(*(one.to(device, non_blocking=True) for one in batch))
-
-
-def answers(model: Any, texts: Texts, encoding: Encoding) -> list[str]:
-    """Return greedy answers to some questions."""
-    return encoding.greedy(model, texts)
-
-
-__all__ = [
-    "EXTRAPOLATE",
-    "INTERPOLATE",
-    "VALID",
-    "columns",
-    "evaluate",
-    "exact",
-    "measured",
-    "modules_in",
-    "to",
-]

@@ -13,7 +13,8 @@ from mathkernels.experiment.optional import load
 from mathkernels.experiment.plots import COLORS, GRID, INK, MARKERS, STYLE
 from mathkernels.experiment.run_folder import replacing
 from mathkernels.studies.mathematics import published
-from mathkernels.studies.mathematics.evaluation import EXTRAPOLATE, INTERPOLATE, VALID, modules_in
+from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID
+from mathkernels.studies.mathematics.evaluation import modules_in
 
 Row = Mapping[str, Any]
 SECONDS = 1.0  # that a frame of the animation is shown

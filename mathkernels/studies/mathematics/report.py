@@ -12,8 +12,8 @@ from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.training import Training
 from mathkernels.studies.mathematics import figures, published
-from mathkernels.studies.mathematics.batches import Set, read
-from mathkernels.studies.mathematics.evaluation import EXTRAPOLATE, INTERPOLATE, modules_in
+from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID, Set, read
+from mathkernels.studies.mathematics.evaluation import modules_in
 from mathkernels.studies.mathematics.models import Attentional, Model, parameters
 from mathkernels.studies.mathematics.plan import Plan
 
@@ -22,6 +22,7 @@ LOG, CURVES, SAMPLES, TABLE = "log.jsonl", "curves.csv", "samples.csv", "table.m
 SAMPLE_COLUMNS = ("set", "module", "question", "answer", "prediction", "right")
 SAMPLED = 60  # of each test set
 MAPS = 5
+LINEAR = "algebra__linear_1d"
 Row = Mapping[str, Any]
 
 
@@ -67,6 +68,17 @@ def table(row: Row, plan: Plan) -> str:
     return f"{text}\n\n{scale} differ in what they measure."
 
 
+def linear_table(rows: Sequence[Row]) -> str:
+    """Return the exact match on validation by epoch beside the project's, as Markdown."""
+    lines = ["| epoch | here, validation | project, validation |", "| --- | --- | --- |"]
+    for row in rows:
+        if row["epoch"] in published.LINEAR_1D:
+            here, theirs = row[f"{VALID}_exact_match"], published.LINEAR_1D[row["epoch"]]
+            lines.append(f"| {row['epoch']} | {here:.3f} | {theirs:.3f} |")
+    scale = "The project's epochs have 666,666 questions, its layers 256 units."
+    return "\n".join([*lines, "", scale])
+
+
 def write(folder: RunFolder, plan: Plan, run: Training) -> str:
     """Write tables and pictures of a training that has ended or was interrupted; return the table's text."""
     configuration.save(plan.config, folder.path / "config.yaml")
@@ -84,7 +96,8 @@ def write(folder: RunFolder, plan: Plan, run: Training) -> str:
     if isinstance(model, Attentional):
         plots.save(figures.attention(maps(plan, model)), [folder.path / "attention.png"], dpi=200)
     row = next(one for one in rows if one["epoch"] == record.best_epoch)
-    text = "\n\n".join([heading(plan, run, row), table(row, plan), shown(found)])
+    tables = [table(row, plan), *([linear_table(rows)] if plan.data.train.modules == [LINEAR] else [])]
+    text = "\n\n".join([heading(plan, run, row), *tables, shown(found)])
     folder.write_text(TABLE, text + "\n")
     return text
 
