@@ -3,11 +3,11 @@
     python benchmarks/report_deepmath.py [--short] [--rounds 7] [--steps 20] [--threads 1 2]
 
 The models are those of configs/deepmath-cpu.yaml, in batches of 128 questions of about one length, as
-examples/train_deepmath.py trains them, with and without --stock. Questions are made up here, so that no generator
-is needed, of the lengths that the preset's have: 3 to 57 characters, half of them 17 to 37, answers of 1 to 7.
-Before anything is timed both engines train three steps from the same start, and their losses must agree. Prints
-milliseconds of a step (median and least of the rounds); writes benchmarks/results/deepmath.json and .md, not in
-short mode.
+examples/train_deepmath.py trains them, with and without --stock. Questions are made up here, so that no
+generator is needed, of the lengths that the preset's have: 3 to 57 characters, half of them 17 to 37, answers
+of 1 to 7. Before anything is timed both engines train three steps from the same start, and their losses must
+agree. Prints milliseconds of a step (median and least of the rounds); writes benchmarks/results/deepmath.json
+and .md, not in short mode.
 """
 
 from __future__ import annotations
