@@ -6,7 +6,6 @@ folder ``train`` as well; JSON lines and Parquet (:mod:`records`). Text files ma
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,8 +57,8 @@ class Corpus:
                 for rows in part.questions.blocks():
                     lengths = part.questions.spans(rows, answers)[1]
                     own[start + rows[0] : start + rows[-1] + 1] = np.minimum(lengths, 65_535)
+                part.questions.release()
             found.append(own)
-        self.release()
         return found[0], found[1]
 
     def within_limits(self) -> np.ndarray:
@@ -77,6 +76,7 @@ class Corpus:
             part = self.parts[number].questions
             found, _ = part.ids(rows[chosen] - self.starts[number], answers, vocabulary)
             ids[chosen, : found.shape[1]] = found
+            part.release()  # each question is on a page of its own
         return ids, lengths
 
     def pair(self, row: int) -> tuple[str, str]:
@@ -113,12 +113,9 @@ class Corpus:
             raise ValueError(f"{place}: {vocabularies.joint.foreign(line)}")
 
     def release(self) -> None:
-        """Let go of what the system holds of the files for this process; it is read again when needed."""
+        """Let go of what the system holds of the files for this process."""
         for part in self.parts:
-            for array in (part.questions.text, part.questions.ends):
-                mapped = getattr(array, "_mmap", None)
-                if mapped is not None:
-                    mapped.madvise(mmap.MADV_DONTNEED)
+            part.questions.release()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def fingerprints(corpus: Corpus, rows: np.ndarray | None = None) -> np.ndarray:
             chosen = (places if rows is None else rows[places].astype(np.int64)) - start
             padded, lengths = part.questions.padded(chosen, answers=False)
             found[places] = _mixed(padded, lengths)
-        corpus.release()
+            part.questions.release()
     return found
 
 

@@ -128,7 +128,6 @@ def read(corpus: Corpus, rows: np.ndarray, encoding: Encoding) -> Texts:
     rows = rows.astype(np.int64)
     question, lengths = corpus.ids(rows, False, encoding.question)
     answer, answer_lengths = corpus.ids(rows, True, encoding.answer)
-    corpus.release()
     return Texts(question, lengths, answer, answer_lengths)
 
 
