@@ -75,12 +75,14 @@ bench-short: $(VENV)/with-bench ## prove the benchmarks' answers, print ratios, 
 	$(BIN)/python benchmarks/report_attention.py --short
 	$(BIN)/python benchmarks/report_decoding.py --short
 	$(BIN)/python benchmarks/report_equations.py --short
+	$(BIN)/python benchmarks/report_deepmath.py --short
 	$(BIN)/python benchmarks/compare_builds.py --case "GRU short, symbols" --rounds 1 --seconds 0.01
 
 report: $(VENV)/with-bench ## measure the ratios of the README into benchmarks/results (about two hours)
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/report_modules.py
 	$(BIN)/python benchmarks/report_equations.py
+	$(BIN)/python benchmarks/report_deepmath.py
 	$(BIN)/python benchmarks/report_layers.py
 	$(BIN)/python benchmarks/report_sequences.py
 	$(BIN)/python benchmarks/report_attention.py

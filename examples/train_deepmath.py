@@ -5,9 +5,9 @@
     python examples/train_deepmath.py --settings settings.json --data mathematics_dataset-v1.0
     torchrun --nproc-per-node 2 examples/train_deepmath.py --preset cpu --threads 1
 
-Sources: Saxton et al. 2019, *Analysing Mathematical Reasoning Abilities of Neural Models*; the Deep Math project,
-whose results with attention were left "coming soon". Ctrl-C keeps what is done; --resume continues to the same
-bits, under torchrun with as many processes as before.
+Sources: Saxton et al. 2019, *Analysing Mathematical Reasoning Abilities of Neural Models*; the Deep Math
+project, whose results with attention were left "coming soon". Ctrl-C keeps what is done; --resume continues
+to the same bits, under torchrun with as many processes as before.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch
 from mathkernels.experiment import command_line, distributed, loop
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.distributed import Processes
-from mathkernels.experiment.logs import JsonLines
+from mathkernels.experiment.logs import JsonLines, Log
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
@@ -41,6 +41,7 @@ from mathkernels.studies.mathematics.command import arguments, ask, described, m
 from mathkernels.studies.mathematics.config import Config
 from mathkernels.studies.mathematics.plan import PLACES, Plan, plan
 from mathkernels.studies.mathematics.training import training
+from mathkernels.studies.mathematics.weights import Kept
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
@@ -64,7 +65,8 @@ def train(what: Plan, args: argparse.Namespace, device: torch.device) -> int:
         print(report.summary(what, learner.model))
     run, checkpoint = training(learner), distributed.checkpoint(own, folder.checkpoint, what.describe())
     begun = time.perf_counter()
-    finished = loop.train(run, checkpoint, [JsonLines(folder, report.LOG)] if own.first else [], show)
+    logs: list[Log] = [JsonLines(folder, report.LOG), Kept(folder.path, what)] if own.first else []
+    finished = loop.train(run, checkpoint, logs, show)
     if own.first:
         print(report.write(folder, what, run))
         print(f"\n{run.epoch} epochs, {time.perf_counter() - begun:.1f} s in this call")

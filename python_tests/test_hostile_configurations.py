@@ -24,8 +24,10 @@ from mathkernels.experiment.configuration import ConfigurationError
 from mathkernels.optim import BatchedOptimizer
 from mathkernels.studies.adding import config as adding_config
 from mathkernels.studies.equations import config as equations_config
+from mathkernels.studies.mathematics import config as mathematics_config
 
 CONFIGS = {"adding": adding_config.Config, "equations": equations_config.Config}
+CONFIGS["mathematics"] = mathematics_config.Config
 NUMBERS = [0, -1, 1, 2**31, 2**32, 2**63, 2**64, 10**18, 10**30, 10**400, -(10**30), -(10**400)]
 NUMBERS += [0.5, -0.0, 1e30, 1e39, 1e300, 5e-324, float("nan"), float("inf"), -float("inf")]
 TEXTS = [

@@ -57,13 +57,25 @@ class Processes:
         """Return a module that calls ``net`` and leaves in every process the mean of all gradients.
 
         torch puts gradients together in the order in which the first step made them, anew in every process
-        that is started; what looks for unused parameters keeps them in the order of parameters, so that sums
+        that is started. Where it looks for unused parameters it keeps the order of parameters, so that sums
         over more than two processes have the same bits in a training that goes on.
         """
         if self.world == 1:
             return net
         places = [device.index] if device.type == "cuda" else None
-        return DistributedDataParallel(net, device_ids=places, find_unused_parameters=True)
+        whole = _WithUnused(net).to(device)
+        return DistributedDataParallel(whole, device_ids=places, find_unused_parameters=True)
+
+
+class _WithUnused(nn.Module):
+    """A module with a parameter that is never used, without which torch warns that it found none."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.unused = net, nn.Parameter(torch.zeros(()))
+
+    def forward(self, *inputs: Any) -> Any:
+        return self.net(*inputs)
 
 
 @contextmanager

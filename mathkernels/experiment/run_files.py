@@ -44,7 +44,11 @@ ARITHMETIC = (
     ),
     *("report.md", "exact.csv", "landscape.csv", "checkpoint-<name>"),
 )
-EVERY = tuple(dict.fromkeys((*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *MATHEMATICS, *ARITHMETIC, LIST, CHECKPOINT)))
+EVERY = tuple(
+    dict.fromkeys(
+        (*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *MATHEMATICS, *ARITHMETIC, LIST, CHECKPOINT)
+    )
+)
 _PLACEHOLDERS = {"<n>": r"\d+", "<name>": r"[\w.+-]+"}
 
 

@@ -151,7 +151,8 @@ class DecoderSteps(Parameters):
     ) -> Steps:
         """x (E,T,R,I) or token ids (E,T,R), states (E,R,·); R is the source's rows, or k times as many."""
         h, c, f = self._three(states)
-        if self.feed == "none" or x.shape[2] != source.keys.shape[1]:
+        # The fused decoder lays keys and values out anew in every call, which is worth it for several steps.
+        if self.feed == "none" or x.shape[1] == 1 or x.shape[2] != source.keys.shape[1]:
             return self._apart(x, source, (h, c, f), lengths, return_weights, bfloat16)
         attention = self.attention
         q, score = self._wide("q_proj_weight", "score_weight", of=attention)
@@ -193,7 +194,7 @@ class DecoderSteps(Parameters):
         return_weights: bool,
         bfloat16: bool,
     ) -> Steps:
-        """The recurrence and attention by ops of their own: many steps without feeding, or one of k beams."""
+        """The recurrence and attention by ops of their own: many steps without feeding, or a single step."""
         h, c, f = states
         E, T, R = x.shape[:3]
         before = None

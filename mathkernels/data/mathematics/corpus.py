@@ -6,7 +6,6 @@ folder ``train`` as well; JSON lines and Parquet (:mod:`records`). Text files ma
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -58,8 +57,8 @@ class Corpus:
                 for rows in part.questions.blocks():
                     lengths = part.questions.spans(rows, answers)[1]
                     own[start + rows[0] : start + rows[-1] + 1] = np.minimum(lengths, 65_535)
+                part.questions.release()
             found.append(own)
-        self.release()
         return found[0], found[1]
 
     def within_limits(self) -> np.ndarray:
@@ -67,9 +66,7 @@ class Corpus:
         question, answer = self.lengths
         return np.flatnonzero((question <= MOST_QUESTION) & (answer <= MOST_ANSWER)).astype(np.int32)
 
-    def ids(
-        self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def ids(self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (M,W), uint8, NONE behind the end, and lengths (M), int64, of questions or answers."""
         lengths = self.lengths[answers][rows].astype(np.int64)
         ids = np.full((len(rows), int(lengths.max(initial=0))), NONE, np.uint8)
@@ -79,6 +76,7 @@ class Corpus:
             part = self.parts[number].questions
             found, _ = part.ids(rows[chosen] - self.starts[number], answers, vocabulary)
             ids[chosen, : found.shape[1]] = found
+            part.release()  # each question is on a page of its own
         return ids, lengths
 
     def pair(self, row: int) -> tuple[str, str]:
@@ -115,12 +113,9 @@ class Corpus:
             raise ValueError(f"{place}: {vocabularies.joint.foreign(line)}")
 
     def release(self) -> None:
-        """Let go of what the system holds of the files for this process; it is read again when needed."""
+        """Let go of what the system holds of the files for this process."""
         for part in self.parts:
-            for array in (part.questions.text, part.questions.ends):
-                mapped = getattr(array, "_mmap", None)
-                if mapped is not None:
-                    mapped.madvise(mmap.MADV_DONTNEED)
+            part.questions.release()
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,8 @@ def read(root: Path, module: str = "arithmetic", level: str = "*", index: Path |
         index: where the places of lines are kept; None: in ``.index`` below the folder.
 
     Raises:
-        ValueError: nothing is there, files of a partly unpacked archive are missing, or one is empty or damaged.
+        ValueError: nothing is there, files of a partly unpacked archive are missing, or one is empty or
+            damaged.
     """
     right = f"one of {', '.join(LEVELS)}, *"
     ranges.require(level in (*LEVELS, "*"), "train_level", level, right)
@@ -175,7 +171,9 @@ def _archive(root: Path, module: str, level: str, index: Path) -> Data:
     held = {name: _texts(root / name) for name in (*FOLDERS, SINGLE)}
     known = {one for name in (*FOLDERS[:-1], SINGLE) for one in held[name]}
     names = modules.chosen(module, known)
-    lacking = [f"{name}/{one}.txt" for name in (*train, INTERPOLATE) for one in names if one not in held[name]]
+    lacking = [
+        f"{name}/{one}.txt" for name in (*train, INTERPOLATE) for one in names if one not in held[name]
+    ]
     if not (root / EXTRAPOLATE).is_dir():
         lacking.append(f"{EXTRAPOLATE}/")
     if lacking:
@@ -213,7 +211,7 @@ def _records(paths: Sequence[Path], module: str, level: str, index: Path) -> Dat
         raise ValueError(f"train_level: {what}; needs *")
     named = {records.module_of(path) for path in paths}
     # a file may be named after anything; only where modules can be told is one asked for
-    names = modules.chosen(module, named) if any("__" in name for name in named) else sorted(named)
+    names = modules.chosen(module, named) if any(map(records.is_module, named)) else sorted(named)
     parts: dict[bool, list[Part]] = {False: [], True: []}
     for path in paths:
         if (name := records.module_of(path)) not in names:

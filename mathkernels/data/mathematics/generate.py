@@ -3,8 +3,8 @@
     generate(Path("data/raw"), Request("arithmetic", per_train_module=60_000, per_test_module=1_000))
 
 writes train-easy/arithmetic__add_or_sub.txt and so on, question and answer on alternate lines. Every file is
-whole or absent; the same call after an interruption draws only what is missing. Modules are cut into chunks of
-a fixed size, each with a seed of its own, so that nothing depends on the number of processes.
+whole or absent; the same call after an interruption draws only what is missing. Modules are cut into chunks
+of a fixed size, each with a seed of its own, so that nothing depends on the number of processes.
 
 Some modules (see UNREPEATABLE) draw other questions in another process even for one seed: keep their files.
 """
@@ -126,12 +126,12 @@ def generate(
         ImportError: mathematics_dataset is not installed.
         ValueError: the folder holds files of another request or another process writes it; an unknown module.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = files.FolderLock.take(folder, "data folder")
-    _claim(folder, request)
     wanted = {
         where: request.names(where, sorted(samplers(where, request.difficulty))) for where in request.folders
     }
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = files.FolderLock.take(folder, "data folder")
+    _claim(folder, request)
     chunks = [
         chunk
         for where, names in wanted.items()

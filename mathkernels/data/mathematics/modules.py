@@ -21,16 +21,17 @@ TRAIN = tuple(f"train-{level}" for level in LEVELS)
 INTERPOLATE, EXTRAPOLATE = "interpolate", "extrapolate"
 FOLDERS = (*TRAIN, INTERPOLATE, EXTRAPOLATE)
 SINGLE = "train"  # what the package writes when told not to split by level
+AREAS = (
+    "algebra",
+    "arithmetic",
+    "calculus",
+    "comparison",
+    "measurement",
+    "numbers",
+    "polynomials",
+    "probability",
+)
 _LONGER = 3  # terms that expressions of extrapolation have at most more than the longest of training
-# Names that are known without the package, which the extra alone installs: prefix -> modules
-ARITHMETIC = (
-    *("add_or_sub", "add_or_sub_in_base", "add_sub_multiple", "div", "mixed", "mul", "mul_div_multiple"),
-    *("nearest_integer_root", "simplify_surd"),
-)
-ARITHMETIC_EXTRAPOLATE = (
-    *("add_or_sub_big", "add_sub_multiple_longer", "div_big", "mixed_longer", "mul_big"),
-    "mul_div_multiple_longer",
-)
 
 Sampler = Callable[[], Any]  # -> an object with question and answer
 Range = tuple[float, float]
@@ -38,7 +39,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Entropies in place of the authors', for data that small models learn in minutes; arithmetic modules only.
+    """Entropies in place of the authors', for data that small models learn in minutes; arithmetic alone.
 
     The entropy of a question is about the number of decimal digits that it holds in all.
 

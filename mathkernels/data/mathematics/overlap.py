@@ -7,7 +7,7 @@ import numpy as np
 from mathkernels.data.mathematics.corpus import Corpus
 
 _PRIME = np.uint64(0x9E3779B97F4A7C15)
-_AT_ONCE = 50_000  # questions
+_AT_ONCE = 20_000  # questions
 
 
 def fingerprints(corpus: Corpus, rows: np.ndarray | None = None) -> np.ndarray:
@@ -29,7 +29,7 @@ def fingerprints(corpus: Corpus, rows: np.ndarray | None = None) -> np.ndarray:
             chosen = (places if rows is None else rows[places].astype(np.int64)) - start
             padded, lengths = part.questions.padded(chosen, answers=False)
             found[places] = _mixed(padded, lengths)
-        corpus.release()
+            part.questions.release()
     return found
 
 

@@ -1,4 +1,4 @@
-"""Single questions of the generator: each has a seed of its own, so that one that is dropped moves no other."""
+"""Single questions of the generator: each has a seed of its own, so that a dropped one moves no other."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ def set_seed(seed: int) -> None:
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError in the block after so many seconds; only in a process's main thread."""
+    """Raise OutOfTimeError in the block after so many seconds of the processor; in main threads only.
+
+    They do not pass while other programs run, so that a busy machine draws the same questions.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -47,13 +50,13 @@ def limited(seconds: float) -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise OutOfTimeError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def draw(
@@ -70,7 +73,7 @@ def draw(
         sampler: of a module.
         seed: names and numbers; those of question n are these and n.
         count: how many to return.
-        limit: seconds that one may take.
+        limit: seconds of the processor that one may take.
         skip: numbers of questions that are known to take longer.
         begin: called with the number of each question before it is drawn.
 

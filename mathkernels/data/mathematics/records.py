@@ -7,6 +7,7 @@ are read by the rules of such literals and never evaluated.
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import re
 import zlib
@@ -16,6 +17,7 @@ from typing import Any
 
 from mathkernels import files
 from mathkernels.data import ranges
+from mathkernels.data.mathematics.modules import AREAS
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".json", ".parquet")
 COLUMNS = ("question", "answer")
@@ -30,9 +32,12 @@ def is_records(path: Path) -> bool:
 
 def module_of(path: Path) -> str:
     """Return the module that a file is of: its folder if that is named like a module, else its own name."""
-    if "__" in path.parent.name:
-        return path.parent.name
-    return path.name.partition(".")[0]
+    return path.parent.name if is_module(path.parent.name) else path.name.partition(".")[0]
+
+
+def is_module(name: str) -> bool:
+    """Whether a name is like those of the authors' modules."""
+    return name.partition("__")[0] in AREAS and "__" in name
 
 
 def is_test(path: Path) -> bool:
@@ -114,7 +119,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
-        from pyarrow import ArrowException, parquet
+        arrow, parquet = (importlib.import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
     except ImportError as error:
         remedy = "install it with: pip install 'mathkernels[parquet]'"
         raise ImportError(f"data: '{path}' needs pyarrow; {remedy}") from error
@@ -122,11 +127,13 @@ def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         with parquet.ParquetFile(path) as file:
             lacking = [name for name in COLUMNS if name not in file.schema_arrow.names]
             if lacking:
-                raise ValueError(f"data: '{path}' lacks the column {lacking[0]}; has {file.schema_arrow.names}")
+                raise ValueError(
+                    f"data: '{path}' lacks the column {lacking[0]}; has {file.schema_arrow.names}"
+                )
             number = 0
             for batch in file.iter_batches(10_000, columns=list(COLUMNS)):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except ArrowException as error:
+    except arrow.ArrowException as error:
         raise ValueError(f"data: '{path}' is no whole Parquet file ({error})") from error

@@ -7,6 +7,7 @@ that is memory-mapped too. An index is made once and again when size or time of 
 from __future__ import annotations
 
 import gzip
+import mmap
 import os
 import shutil
 import zlib
@@ -22,6 +23,13 @@ from mathkernels.data.mathematics.vocabulary import NONE, Vocabulary
 INDEX = ".index"
 _BLOCK = 1 << 24  # bytes that are searched at once
 _NEWLINE, _RETURN = 10, 13
+
+
+def let_go(array: np.ndarray) -> None:
+    """Unmap what the system holds of a mapped file for this process; it is read again when needed."""
+    mapped = getattr(array, "_mmap", None)
+    if mapped is not None:
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,9 @@ class Questions:
         begins, lengths = self.spans(np.array([row]), answer)
         return self.text[begins[0] : begins[0] + lengths[0]].tobytes()
 
-    def padded(self, rows: np.ndarray, answers: bool, width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def padded(
+        self, rows: np.ndarray, answers: bool, width: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return bytes (M,W), uint8, 0 behind the end of a line, and lengths (M), int64.
 
         Args:
@@ -79,9 +89,7 @@ class Questions:
         within = np.arange(width) < lengths[:, None]
         return np.where(within, self.text[np.where(within, places, 0)], 0).astype(np.uint8), lengths
 
-    def ids(
-        self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def ids(self, rows: np.ndarray, answers: bool, vocabulary: Vocabulary) -> tuple[np.ndarray, np.ndarray]:
         """Return ids (M,W), uint8, NONE behind the end of a line, and lengths (M), int64.
 
         Raises:
@@ -103,6 +111,7 @@ class Questions:
             counts = np.zeros(256, np.int64)
             for begin in range(0, len(self.text), _BLOCK):
                 counts += np.bincount(self.text[begin : begin + _BLOCK], minlength=256)
+                let_go(self.text)
             with files.replacing(self.used) as temporary:
                 temporary.write_bytes(np.flatnonzero(counts).astype(np.uint8).tobytes())
         return {*self.used.read_bytes()}
@@ -116,7 +125,12 @@ class Questions:
                 return line // 2, bool(line % 2)
         raise ValueError(f"byte {byte} does not occur in '{self.path}'")
 
-    def blocks(self, rows: int = 100_000) -> Iterator[np.ndarray]:
+    def release(self) -> None:
+        """Let go of what the system holds of the file for this process."""
+        let_go(self.text)
+        let_go(self.ends)
+
+    def blocks(self, rows: int = 50_000) -> Iterator[np.ndarray]:
         """Yield the numbers of all questions, so many at once."""
         for begin in range(0, len(self), rows):
             yield np.arange(begin, min(begin + rows, len(self)))
@@ -181,6 +195,7 @@ def _find_lines(path: Path, text: np.ndarray, places: Path) -> None:
                         last = int(found[-1])
                     count += len(found)
                     out.write(found.astype(kind).tobytes())
+                    let_go(text)
                 if last != size - 1:
                     count += 1
                     out.write(np.array([size], kind).tobytes())

@@ -1,4 +1,4 @@
-"""Characters of questions and answers, fixed in advance so that ids do not depend on which questions are drawn.
+"""Characters of questions and answers, fixed so that ids do not depend on which questions are drawn.
 
 An id is the rank of a character in the sorted list. An answer stands between START and STOP.
 """
@@ -71,9 +71,8 @@ class Vocabulary:
         return f"got {wrong[1]!r} at character {wrong[0] + 1} of {ranges.shown(shown)}; needs one of {known}"
 
     def text(self, ids: np.ndarray) -> str:
-        """Return the characters of ids up to STOP, without it and START."""
-        written = "".join(self.characters[one] for one in ids)
-        return written.partition(STOP)[0].lstrip(START)
+        """Return the characters of ids up to STOP, without it."""
+        return "".join(self.characters[one] for one in ids).partition(STOP)[0]
 
 
 @dataclass(frozen=True)

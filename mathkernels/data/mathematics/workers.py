@@ -1,7 +1,8 @@
 """Processes that each draw chunks of questions, and that can be killed when one question hangs.
 
-A worker ends a question by a signal when its time is over. Code that never comes back to the interpreter does
-not hear that; the parent then kills the process, and the chunk is drawn anew without that question.
+A worker ends a question by a signal when its time is over. Code that waits, or never comes back to the
+interpreter, does not hear that; the parent then kills the process, and the chunk is drawn anew without that
+question.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from mathkernels.data.mathematics import modules
 from mathkernels.data.mathematics.modules import Difficulty, Sampler
 from mathkernels.data.mathematics.questions import draw
 
-GRACE = 2.0  # seconds beyond the limit after which a process is killed
+POLL = 0.25  # seconds between looks at the workers
+PATIENCE, GRACE = 3.0, 2.0  # a process is killed after so many times the limit and so many seconds more
 _PRELOADED = "mathkernels.data.mathematics.workers"
 
 
@@ -52,7 +54,7 @@ class Drawing:
 
     Args:
         seed: of all chunks.
-        limit: seconds of a question.
+        limit: seconds of the processor for a question.
         difficulty: None for the authors' own.
         samplers: folder and difficulty -> callables by the module's name; for tests.
     """
@@ -77,11 +79,11 @@ def write_chunk(
 
 
 def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
-    """Draw chunks until the connection ends. clock: when the question in hand began, and its number."""
+    """Draw chunks until the connection ends; clock has the questions begun, and the number of the last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
 
     def begin(number: int) -> None:
-        clock[0], clock[1] = time.monotonic(), number
+        clock[0], clock[1] = clock[0] + 1, number
 
     while (task := connection.recv()) is not None:
         chunk, skip = task
@@ -89,7 +91,6 @@ def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
             connection.send(write_chunk(chunk, drawing, skip, begin))
         except Exception as error:
             connection.send(error)
-        clock[0] = 0.0
     connection.close()
 
 
@@ -99,15 +100,22 @@ class _Worker:
     connection: Connection
     clock: Any
     chunk: Chunk | None = None
+    seen: float = 0.0  # of the clock
+    looks: int = 0  # since it was seen to move
 
     def give(self, chunk: Chunk, skip: frozenset[int]) -> None:
-        self.chunk = chunk
+        self.chunk, self.looks = chunk, 0
         self.connection.send((chunk, skip))
 
     def overdue(self, limit: float) -> int | None:
-        """Return the number of the question that hangs, None if there is none."""
+        """Return the number of the question that hangs, None if there is none.
+
+        Looks are counted and not seconds, which pass for a machine that sleeps as well.
+        """
         begun = self.clock[0]
-        return int(self.clock[1]) if begun and time.monotonic() - begun > limit + GRACE else None
+        self.looks = self.looks + 1 if begun == self.seen else 0
+        self.seen = begun
+        return int(self.clock[1]) if begun and self.looks * POLL > PATIENCE * limit + GRACE else None
 
     def kill(self) -> None:
         self.process.kill()
@@ -152,16 +160,18 @@ class Pool:
         """
         waiting = list(reversed(chunks))
         number = max(1, min(len(waiting), self.workers or os.cpu_count() or 1))
-        team = [self._start() for _ in range(number)] if waiting else []
+        team, looked = [self._start() for _ in range(number)] if waiting else [], time.monotonic()
         try:
             while waiting or any(one.chunk for one in team):
                 for one in team:
                     if one.chunk is None and waiting:
                         self._give(one, waiting.pop())
                 busy = {one.connection: one for one in team if one.chunk}
-                for ready in wait(list(busy), timeout=0.25):
+                for ready in wait(list(busy), timeout=POLL):
                     yield self._result(busy[ready])  # type: ignore[index]
-                team = [self._checked(one, waiting) for one in team]
+                if time.monotonic() - looked >= POLL:
+                    looked = time.monotonic()
+                    team = [self._checked(one, waiting) for one in team]
             for one in team:
                 one.connection.send(None)
                 one.process.join()

@@ -66,7 +66,8 @@ def split(data: Data, config: Config) -> Sets:
         what = f"got {len(usable)} questions, of which {len(train)} train"
         raise ValueError(f"data: {what}; needs at least a batch of {config.batch_size}")
     too_long = len(data.train) - len(usable)
-    seen = np.sort(overlap.fingerprints(data.train, train)) if config.remove_seen else np.empty(0, np.uint64)
+    seen = overlap.fingerprints(data.train, train) if config.remove_seen else np.empty(0, np.uint64)
+    seen.sort()
     tests = []
     others = ((INTERPOLATE, data.interpolate), (EXTRAPOLATE, data.extrapolate))
     for name, corpus in ((VALID, data.train), *others):
@@ -127,7 +128,6 @@ def read(corpus: Corpus, rows: np.ndarray, encoding: Encoding) -> Texts:
     rows = rows.astype(np.int64)
     question, lengths = corpus.ids(rows, False, encoding.question)
     answer, answer_lengths = corpus.ids(rows, True, encoding.answer)
-    corpus.release()
     return Texts(question, lengths, answer, answer_lengths)
 
 

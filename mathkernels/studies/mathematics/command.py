@@ -28,7 +28,12 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add("--settings", metavar="FILE", help="settings.json of the project, or YAML, in place of a preset")
     add("--model", choices=("simple", "attentional", "seq2seq"), help="default: as the file says")
     add("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="over the file: epochs=1")
-    add("--data", type=folder_argument, metavar="PATH", help="archive, generated folder, JSON lines or Parquet")
+    add(
+        "--data",
+        type=folder_argument,
+        metavar="PATH",
+        help="archive, generated folder, JSON lines or Parquet",
+    )
     add("--out", type=folder_argument, metavar="DIR", help="run folder (default: save_path of the file)")
     add("--generate", action="store_true", help="first generate what the data folder lacks")
     add("--workers", type=int, help="processes that generate (default: one for each core)")

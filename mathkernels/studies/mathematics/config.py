@@ -1,4 +1,4 @@
-"""The configuration of a Deep Math training: the keys of the project's settings.json, and ours with defaults."""
+"""The configuration of a Deep Math training: the keys of the project's settings.json, and ours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_UNITS, MOST_STEPS, MOST_BATCH = 65_536, 1_000, 1_000_000
 
 @dataclass(frozen=True)
 class Clip:
-    """How gradients are limited: the norm of each tensor (the project), each number (the paper), or all together."""
+    """How gradients are limited: each tensor's norm (the project), each number (the paper), or the whole."""
 
     kind: Literal["norm_per_tensor", "value", "global_norm", "none"] = "global_norm"
     value: float = 1.0
@@ -28,7 +28,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Generate:
-    """What ``--generate`` and make dataset write; see :class:`mathkernels.data.mathematics.generate.Request`."""
+    """What ``--generate`` writes; see ``Request`` of :mod:`mathkernels.data.mathematics.generate`."""
 
     per_train_module: int = 2_000_000
     per_test_module: int = 10_000
@@ -80,7 +80,9 @@ class Config:
                 ranges.set_fields(self, **{name: ranges.whole(name, value, 1, ranges.MOST, WORDING)})
         if self.train_level not in (*LEVELS, "*"):
             right = f"one of {', '.join(LEVELS)}, *"
-            raise ValueError(WORDING.format(name="train_level", given=ranges.shown(self.train_level), right=right))
+            raise ValueError(
+                WORDING.format(name="train_level", given=ranges.shown(self.train_level), right=right)
+            )
         below = "a number from 0, below 1"
         betas = tuple(ranges.real("betas", one, 0, 1 - 1e-9, below, WORDING) for one in self.betas)
         share = "a number above 0, below 1"
@@ -96,6 +98,7 @@ class Config:
         if self.replica and self.trim_batches and self.model == "attentional":
             what = "got true with trim_batches; needs trim_batches: false, since padding is attended to"
             raise ValueError(f"replica: {what}")
+        self.request()  # refuses what cannot be generated
 
     def request(self) -> Request:
         """Return what is generated."""

@@ -147,7 +147,9 @@ class Encoding:
 
     def _questions(self, texts: Texts, empty: int) -> np.ndarray:
         width = texts.question.shape[1]
-        read = np.full((len(texts.question), width if self.trim else max(MOST_QUESTION, width)), empty, np.int64)
+        read = np.full(
+            (len(texts.question), width if self.trim else max(MOST_QUESTION, width)), empty, np.int64
+        )
         within = np.arange(width) < texts.question_lengths[:, None]
         read[:, :width][within] = texts.question[within].astype(np.int64) + self.shift
         return read

@@ -1,7 +1,7 @@
 """Exact match: an answer counts if every character of it, and its end, is the likeliest one.
 
-Measured with the right characters before each (teacher forcing), it is that of greedy decoding: up to the first
-mistake both read the same, and after it both are wrong.
+Measured with the right characters before each (teacher forcing), it is that of greedy decoding: up to the
+first mistake both read the same, and after it both are wrong.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mathkernels.experiment.distributed import Processes
-from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID, Set, Sets, in_order
-from mathkernels.studies.mathematics.encoding import Encoding, Texts
+from mathkernels.studies.mathematics.batches import Set, Sets, in_order
+from mathkernels.studies.mathematics.encoding import Encoding
 from mathkernels.studies.mathematics.models import Batch
 
 AT_ONCE = 1_000  # questions
@@ -86,8 +86,11 @@ def measured(
 
 
 def columns(sets: Sets) -> dict[str, type]:
-    """Return the columns of :func:`measured`: of each set the loss of a character, the mean over modules of exact
-    match, 1 minus that, and the exact match of each module."""
+    """Return the columns of :func:`measured`.
+
+    They are, of each set, the loss of a character, the mean over modules of exact match, 1 minus that, and
+    the exact match of each module.
+    """
     found: dict[str, type] = {}
     for one in sets.tests:
         found |= dict.fromkeys((f"{one.name}_loss", f"{one.name}_exact_match", f"{one.name}_error"), float)
@@ -103,11 +106,3 @@ def modules_in(row: Mapping[str, Any] | Sequence[str], name: str) -> list[str]:
 
 def to(batch: Batch, device: torch.device) -> Batch:
     return batch if device.type == "cpu" else Batch(*(one.to(device, non_blocking=True) for one in batch))
-
-
-def answers(model: Any, texts: Texts, encoding: Encoding) -> list[str]:
-    """Return greedy answers to some questions."""
-    return encoding.greedy(model, texts)
-
-
-__all__ = ["EXTRAPOLATE", "INTERPOLATE", "VALID", "columns", "evaluate", "exact", "measured", "modules_in", "to"]

@@ -13,7 +13,8 @@ from mathkernels.experiment.optional import load
 from mathkernels.experiment.plots import COLORS, GRID, INK, MARKERS, STYLE
 from mathkernels.experiment.run_folder import replacing
 from mathkernels.studies.mathematics import published
-from mathkernels.studies.mathematics.evaluation import EXTRAPOLATE, INTERPOLATE, VALID, modules_in
+from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID
+from mathkernels.studies.mathematics.evaluation import modules_in
 
 Row = Mapping[str, Any]
 SECONDS = 1.0  # that a frame of the animation is shown
@@ -124,7 +125,7 @@ def attention(maps: Sequence[tuple[str, str, np.ndarray]]) -> Any:
         figure = load("matplotlib.figure").Figure(figsize=(6.8, sum(heights) + 0.4), layout="constrained")
         axes = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (question, answer, weights) in zip(axes, maps, strict=True):
-            axis.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+            axis.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             axis.set_xticks(range(len(question)), [*question.replace(" ", "\N{OPEN BOX}")], fontsize=5)
             labels = ["end" if one == "\n" else one for one in answer]
             axis.set_yticks(range(len(answer)), labels, fontsize=5)

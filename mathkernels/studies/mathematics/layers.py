@@ -1,6 +1,8 @@
-"""LSTMs along token ids through a table of embeddings, with this library's kernels or with torch's, and attention."""
+"""LSTMs along token ids through a table of embeddings, with our kernels or torch's, and attention."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +18,9 @@ States = tuple[Tensor, Tensor]  # h and c, (D,B,H) each
 class TokenLSTM(nn.Module):
     """One layer of LSTM that reads token ids.
 
-    With this library's kernels the embeddings are multiplied by the input weights first, all V of them, and the
-    kernel picks columns of the product: the same function as an embedding of every step, without (T,B,I) numbers.
+    With this library's kernels the embeddings are multiplied by the input weights first, all V of them, and
+    the kernel picks columns of the product: the same function as an embedding of every step, without (T,B,I)
+    numbers.
 
     Args:
         inputs: I, features of a token.
@@ -48,7 +51,11 @@ class TokenLSTM(nn.Module):
         Returns:
             y (T,B,DH) and the states after the last valid step.
         """
-        return self._stock(ids, table, states, lengths) if self.stock else self._fused(ids, table, states, lengths)
+        return (
+            self._stock(ids, table, states, lengths)
+            if self.stock
+            else self._fused(ids, table, states, lengths)
+        )
 
     def _fused(
         self, ids: Tensor, table: Tensor | None, states: States | None, lengths: Tensor | None
@@ -57,10 +64,11 @@ class TokenLSTM(nn.Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         own = {kind: torch.stack([getattr(self.lstm, kind + one) for one in suffixes]) for kind in kinds}
         columns = functional.pad(own["weight_ih"], (0, 1)) if table is None else own["weight_ih"] @ table.T
-        weights = [columns, *(own[kind] for kind in kinds[1:])]
+        weights = [one[None] for one in (columns, *(own[kind] for kind in kinds[1:]))]
         h0, c0 = (None, None) if states is None else (states[0][None], states[1][None])
         ended = None if lengths is None else lengths[None]
-        y, hn, cn = ops.lstm(ids[None], *(one[None] for one in weights), h0, c0, ended)
+        given: list[Any] = [ids[None], *weights, h0, c0, ended]
+        y, hn, cn = ops.lstm(*given)
         return y[0], (hn[0], cn[0])
 
     def _stock(
@@ -68,7 +76,8 @@ class TokenLSTM(nn.Module):
     ) -> tuple[Tensor, States]:
         if table is None:
             features = self.lstm.input_size
-            table = torch.eye(features + 1, features, device=ids.device, dtype=self.lstm.weight_ih_l0.dtype)
+            weight: Any = self.lstm.weight_ih_l0
+            table = torch.eye(features + 1, features, device=ids.device, dtype=weight.dtype)
         x = functional.embedding(ids, table)
         if lengths is None:
             return self.lstm(x, states)
@@ -77,7 +86,9 @@ class TokenLSTM(nn.Module):
         return pad_packed_sequence(y, total_length=len(ids))[0], ends
 
 
-def attend(query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = False) -> tuple[Tensor, Tensor | None]:
+def attend(
+    query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = False
+) -> tuple[Tensor, Tensor | None]:
     """Attend with every query to the keys, which are the values too (Luong, Pham & Manning 2015, "dot").
 
     Args:
@@ -92,7 +103,9 @@ def attend(query: Tensor, keys: Tensor, mask: Tensor | None, weights: bool = Fal
     q, k = query.transpose(0, 1), keys.transpose(0, 1)
     if not weights:
         allowed = None if mask is None else mask[:, None, None]
-        context = functional.scaled_dot_product_attention(q[:, None], k[:, None], k[:, None], allowed, scale=1.0)
+        context = functional.scaled_dot_product_attention(
+            q[:, None], k[:, None], k[:, None], allowed, scale=1.0
+        )
         return context[:, 0].transpose(0, 1), None
     scores = q @ k.transpose(1, 2)
     if mask is not None:

@@ -133,12 +133,12 @@ class Seq2Seq(Model):
 
 
 class Attentional(Model):
-    """A bidirectional LSTM reads the question; another reads the answer and attends to what the first has made.
+    """A bidirectional LSTM reads the question; another reads the answer and attends to what the first made.
 
-    Ids are ranks plus 1. Attention is for the output only: its context is not fed back. As published the model has
-    three properties that ``replica`` brings back: thinking steps change nothing (leave them out of the batch), the
-    padding of the question is attended to, and the decoder begins with the encoder's vector of the last step,
-    padding or not, so that all questions shorter than that begin alike.
+    Ids are ranks plus 1. Attention is for the output only: its context is not fed back. As published the
+    model has three properties that ``replica`` brings back: thinking steps change nothing (leave them out of
+    the batch), the padding of the question is attended to, and the decoder begins with the encoder's vector
+    of the last step, padding or not, so that all questions shorter than that begin alike.
 
     Args:
         characters: V_q of questions.

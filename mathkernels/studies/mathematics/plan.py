@@ -15,6 +15,7 @@ from mathkernels.experiment.distributed import Processes
 from mathkernels.studies.mathematics.batches import Sets, split
 from mathkernels.studies.mathematics.config import Config
 from mathkernels.studies.mathematics.encoding import Encoding, encoding_of, model_of
+from mathkernels.studies.mathematics.evaluation import ALONE
 from mathkernels.studies.mathematics.models import Model, initialise
 from mathkernels.studies.mathematics.training import Learner
 
@@ -40,12 +41,17 @@ class Plan:
     sets: Sets
     encoding: Encoding
     stock: bool = False
-    own: Processes = Processes()
+    own: Processes = ALONE
 
     def describe(self) -> dict[str, Any]:
         """Return what decides the result, as JSON values."""
         held = {"train": len(self.sets.rows), **{one.name: len(one.rows) for one in self.sets.tests}}
-        return {**described(self.config), "layers": LAYERS[self.stock], "processes": self.own.world, "sets": held}
+        return {
+            **described(self.config),
+            "layers": LAYERS[self.stock],
+            "processes": self.own.world,
+            "sets": held,
+        }
 
     def model(self) -> Model:
         """Return the model with its first weights."""
@@ -66,11 +72,12 @@ def described(config: Config) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if name not in PLACES}
 
 
-def plan(config: Config, stock: bool = False, own: Processes = Processes(), index: Path | None = None) -> Plan:
+def plan(config: Config, stock: bool = False, own: Processes = ALONE, index: Path | None = None) -> Plan:
     """Read the data of a configuration and choose from it.
 
     Raises:
-        ValueError: data are missing or damaged, or hold characters that no vocabulary has; the message says where.
+        ValueError: data are missing or damaged, or hold characters that no vocabulary has; the message says
+            where.
     """
     data = corpus.read(config.data_path, config.math_module, config.train_level, index)
     vocabularies = vocabulary.of_modules(data.train.modules)

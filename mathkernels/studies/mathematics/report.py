@@ -1,4 +1,4 @@
-"""What a Deep Math training writes: weights, tables, samples and pictures."""
+"""What a Deep Math training writes besides its weights: tables, samples and pictures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mathkernels.experiment import configuration, plots, run_files, tensor_files
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.training import Training
-from mathkernels.studies.mathematics import figures, published, weights
-from mathkernels.studies.mathematics.batches import Set, read
-from mathkernels.studies.mathematics.evaluation import EXTRAPOLATE, INTERPOLATE, modules_in
+from mathkernels.studies.mathematics import figures, published
+from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE, VALID, Set, read
+from mathkernels.studies.mathematics.evaluation import modules_in
 from mathkernels.studies.mathematics.models import Attentional, Model, parameters
 from mathkernels.studies.mathematics.plan import Plan
-from mathkernels.studies.mathematics.training import Learner
 
 OUTPUTS = run_files.MATHEMATICS
 LOG, CURVES, SAMPLES, TABLE = "log.jsonl", "curves.csv", "samples.csv", "table.md"
 SAMPLE_COLUMNS = ("set", "module", "question", "answer", "prediction", "right")
 SAMPLED = 60  # of each test set
 MAPS = 5
+LINEAR = "algebra__linear_1d"
 Row = Mapping[str, Any]
 
 
@@ -31,7 +31,9 @@ def summary(plan: Plan, model: Model) -> str:
     sets, lines = plan.sets, []
     modules = ", ".join(name.partition("__")[2] or name for name in plan.data.train.modules)
     lines.append(f"{plan.config.model} LSTM, {parameters(model):,} parameters; modules: {modules}")
-    lines.append(f"{len(sets.rows):,} questions train" + (f", {sets.too_long:,} too long" if sets.too_long else ""))
+    lines.append(
+        f"{len(sets.rows):,} questions train" + (f", {sets.too_long:,} too long" if sets.too_long else "")
+    )
     for one in sets.tests:
         seen = f", {one.removed:,} removed that stand in the training set" if plan.config.remove_seen else ""
         lines.append(f"{one.name}: {len(one.rows):,} questions{seen}")
@@ -60,29 +62,31 @@ def table(row: Row, plan: Plan) -> str:
     text = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     if comparable(plan):
         return text
-    scale = "Here the questions are smaller than the published ones and the model is another size: the columns"
+    scale = (
+        "Here the questions are smaller than the published ones and the model is another size: the columns"
+    )
     return f"{text}\n\n{scale} differ in what they measure."
 
 
+def linear_table(rows: Sequence[Row]) -> str:
+    """Return the exact match on validation by epoch beside the project's, as Markdown."""
+    lines = ["| epoch | here, validation | project, validation |", "| --- | --- | --- |"]
+    for row in rows:
+        if row["epoch"] in published.LINEAR_1D:
+            here, theirs = row[f"{VALID}_exact_match"], published.LINEAR_1D[row["epoch"]]
+            lines.append(f"| {row['epoch']} | {here:.3f} | {theirs:.3f} |")
+    scale = "The project's epochs have 666,666 questions, its layers 256 units."
+    return "\n".join([*lines, "", scale])
+
+
 def write(folder: RunFolder, plan: Plan, run: Training) -> str:
-    """Write all files of a training that has ended or was interrupted; return the text of its table."""
+    """Write tables and pictures of a training that has ended or was interrupted; return the table's text."""
     configuration.save(plan.config, folder.path / "config.yaml")
-    learner, rows = run.learner, run.rows()
-    assert isinstance(learner, Learner)
-    (record,) = run.records
-    last = {name: own.detach().cpu() for name, own in learner.model.state_dict().items()}
-    weights.write(folder.path / weights.LAST, last, plan, {"of": "last", "epoch": run.epoch})
+    rows, (record,) = run.rows(), run.records
     folder.write_csv(CURVES, rows, [*run.table.columns])
     if record.best_epoch == NEVER:
         return "No epoch has been evaluated."
     best = tensor_files.row_of(run.best, 0)
-    label = {"of": run.table.monitor, "epoch": record.best_epoch, "error": record.best}
-    weights.write(folder.path / weights.BEST[INTERPOLATE], best, plan, label)
-    if learner.extrapolates:
-        epoch = min(rows, key=lambda row: row[f"{EXTRAPOLATE}_error"])["epoch"]
-        label = {"of": f"{EXTRAPOLATE}_error", "epoch": epoch, "error": learner.lowest}
-        own = tensor_files.row_of(learner.best, 0)
-        weights.write(folder.path / weights.BEST[EXTRAPOLATE], own, plan, label)
     draw(folder, plan, rows)
     model = plan.model()
     model.load_state_dict(best)
@@ -92,7 +96,8 @@ def write(folder: RunFolder, plan: Plan, run: Training) -> str:
     if isinstance(model, Attentional):
         plots.save(figures.attention(maps(plan, model)), [folder.path / "attention.png"], dpi=200)
     row = next(one for one in rows if one["epoch"] == record.best_epoch)
-    text = "\n\n".join([heading(plan, run, row), table(row, plan), shown(found)])
+    tables = [table(row, plan), *([linear_table(rows)] if plan.data.train.modules == [LINEAR] else [])]
+    text = "\n\n".join([heading(plan, run, row), *tables, shown(found)])
     folder.write_text(TABLE, text + "\n")
     return text
 
@@ -101,7 +106,9 @@ def heading(plan: Plan, run: Training, row: Row) -> str:
     """Return the facts that stand above the table."""
     names = [one.name for one in plan.sets.tests]
     parts = [f"{name} {row[f'{name}_exact_match']:.4f}" for name in names]
-    what = f"{plan.config.model} LSTM, best epoch by {run.table.monitor.removesuffix('_error')}: {row['epoch']}"
+    what = (
+        f"{plan.config.model} LSTM, best epoch by {run.table.monitor.removesuffix('_error')}: {row['epoch']}"
+    )
     counts = [f"{one.name} {len(one.rows):,} (removed {one.removed:,})" for one in plan.sets.tests]
     seconds = f"{run.seconds:.0f} s in steps of training"
     lines = [f"{what} of {run.epoch}. Exact match: {', '.join(parts)}."]
@@ -134,7 +141,9 @@ def samples(plan: Plan, model: Model) -> list[dict[str, Any]]:
         for row, module, prediction in zip(rows, modules, predictions, strict=True):
             question, answer = one.corpus.pair(int(row))
             own = {"set": one.name, "module": one.corpus.modules[module], "question": question}
-            found.append({**own, "answer": answer, "prediction": prediction, "right": int(prediction == answer)})
+            found.append(
+                {**own, "answer": answer, "prediction": prediction, "right": int(prediction == answer)}
+            )
     return found
 
 

@@ -49,7 +49,9 @@ class Templates:
         if template(text) not in self.templates:
             return "no question of its training reads like this; an answer means little"
         if unknown := sorted(grams(text) - self.grams):
-            return f"no question of its training has {unknown[0]!r} (0 for any number); an answer means little"
+            return (
+                f"no question of its training has {unknown[0]!r} (0 for any number); an answer means little"
+            )
         return ""
 
 

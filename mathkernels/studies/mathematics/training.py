@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from mathkernels.experiment import tensor_files
 from mathkernels.experiment.distributed import Processes
-from mathkernels.experiment.schedule import Row, Schedule, Table
+from mathkernels.experiment.schedule import NEVER, Row, Schedule, Table
 from mathkernels.experiment.tensor_files import below, prefixed
 from mathkernels.experiment.training import Training
 from mathkernels.optim import torch_state
@@ -24,7 +24,12 @@ from mathkernels.studies.mathematics.config import Clip, Config
 from mathkernels.studies.mathematics.encoding import Encoding
 from mathkernels.studies.mathematics.models import Batch, Model
 
-SUMS = ("sum_of_losses", "characters", "right", "questions")  # trained since the last evaluation, by all processes
+SUMS = (
+    "sum_of_losses",
+    "characters",
+    "right",
+    "questions",
+)  # trained since the last evaluation, by all processes
 _EXTRAPOLATION = "extrapolation."
 
 
@@ -57,8 +62,11 @@ class Learner:
         self.batches = Batches(sets, config, encoding)
         self.sums = torch.zeros(len(SUMS), dtype=torch.float64)
         self.extrapolates = any(one.name == EXTRAPOLATE for one in sets.tests)
-        self.lowest = math.inf  # error of extrapolation
-        self.best = {name: value.clone() for name, value in self.weights().items()} if self.extrapolates else {}
+        self.lowest, self.best_epoch = math.inf, NEVER  # error of extrapolation, and when it was
+        self.measured = 0  # epochs
+        self.best = (
+            {name: value.clone() for name, value in self.weights().items()} if self.extrapolates else {}
+        )
         self._fresh_optimizer()
 
     def _fresh_optimizer(self) -> None:
@@ -88,7 +96,9 @@ class Learner:
             self._fresh_optimizer()
         texts = self.batches.texts(number)
         characters = int((texts.answer_lengths + 1).sum())
-        batch = evaluation.to(self.encoding.encode(texts.take(self.own.share(np.arange(len(texts.question))))), self.device)
+        batch = evaluation.to(
+            self.encoding.encode(texts.take(self.own.share(np.arange(len(texts.question))))), self.device
+        )
         with self._autocast():
             scores = self.net(batch)
         loss, losses = self.loss(scores.float(), batch, characters)
@@ -97,7 +107,9 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         right = evaluation.exact(scores.detach(), batch).sum()
-        counted = torch.stack([losses.double(), right.new_tensor(len(batch.targets)).double(), right.double()])
+        counted = torch.stack(
+            [losses.double(), right.new_tensor(len(batch.targets)).double(), right.double()]
+        )
         counted = torch.cat([counted, counted.new_tensor([float(len(batch.lengths))])])
         self.sums += self.own.total(counted).cpu()
         return self.config.batch_size
@@ -114,8 +126,9 @@ class Learner:
         self.model.train()
         sums = dict(zip(SUMS, self.sums.tolist(), strict=True))
         self.sums = torch.zeros_like(self.sums)
+        self.measured += 1
         if self.extrapolates and found[f"{EXTRAPOLATE}_error"] < self.lowest:
-            self.lowest = found[f"{EXTRAPOLATE}_error"]
+            self.lowest, self.best_epoch = found[f"{EXTRAPOLATE}_error"], self.measured
             self.best = {name: value.detach().cpu().clone() for name, value in self.weights().items()}
         loss = sums["sum_of_losses"] / sums["characters"]
         return [{"loss": loss, "exact_match": sums["right"] / sums["questions"], **found}]
@@ -130,7 +143,8 @@ class Learner:
     def state(self) -> dict[str, Tensor]:
         net = prefixed("net.", self.model.state_dict())
         moments = prefixed("moments.", torch_state.of([self.optimizer]))
-        own = {"sums": self.sums, "lowest": torch.tensor(self.lowest, dtype=torch.float64)}
+        counts = torch.tensor([self.measured, self.best_epoch])
+        own = {"sums": self.sums, "lowest": torch.tensor(self.lowest, dtype=torch.float64), "counts": counts}
         return {**net, **moments, **prefixed(_EXTRAPOLATION, self.best), **own}
 
     def load_state(self, state: Mapping[str, Tensor], models: list[int], steps: int) -> None:
@@ -138,7 +152,12 @@ class Learner:
         tensor_files.match(net, self.model.state_dict(), "net.")
         tensor_files.match(best, self.best, _EXTRAPOLATION)
         rest = {n: one for n, one in state.items() if not n.startswith(("net.", "moments.", _EXTRAPOLATION))}
-        tensor_files.match(rest, {"sums": self.sums, "lowest": torch.zeros((), dtype=torch.float64)})
+        needed = {
+            "sums": self.sums,
+            "lowest": torch.zeros((), dtype=torch.float64),
+            "counts": torch.tensor([0, 0]),
+        }
+        tensor_files.match(rest, needed)
         tensor_files.not_negative({"sums": rest["sums"]}, "")
         done = steps
         if self.config.reset_optimizer and steps:
@@ -146,6 +165,7 @@ class Learner:
         torch_state.load([self.optimizer], moments, done)
         self.model.load_state_dict(net)
         self.sums, self.lowest, self.best = rest["sums"], float(rest["lowest"]), best
+        self.measured, self.best_epoch = rest["counts"].tolist()
 
 
 @torch.no_grad()
@@ -166,7 +186,7 @@ def clip_(parameters: list[nn.Parameter], clip: Clip) -> None:
 
 
 def monitor(sets: Sets) -> str:
-    """Return the column by whose lowest value the best weights are kept: interpolation's, if that is there."""
+    """Return the column whose lowest value marks the best weights: interpolation's, if that is there."""
     names = [one.name for one in sets.tests]
     return f"{next(name for name in (INTERPOLATE, VALID, EXTRAPOLATE) if name in names)}_error"
 
@@ -179,5 +199,10 @@ def training(learner: Learner) -> Training:
         length = config.evaluate_steps
         rounds = max(1, steps * config.epochs // length)
     known = {"epoch": int, "steps": int, "loss": float, "exact_match": float}
-    table = Table({**known, **evaluation.columns(learner.sets), "seconds": float}, [{}], monitor(learner.sets), steps="steps")
+    table = Table(
+        {**known, **evaluation.columns(learner.sets), "seconds": float},
+        [{}],
+        monitor(learner.sets),
+        steps="steps",
+    )
     return Training(learner, Schedule(rounds, length, length * config.batch_size), table)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,68 @@ from torch import Tensor
 
 from mathkernels.data.mathematics import vocabulary
 from mathkernels.experiment import configuration, tensor_files
+from mathkernels.experiment.schedule import Row
+from mathkernels.experiment.training import Training
+from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE
 from mathkernels.studies.mathematics.config import Config
 from mathkernels.studies.mathematics.encoding import Encoding, encoding_of, model_of
 from mathkernels.studies.mathematics.models import Model
 from mathkernels.studies.mathematics.plan import Plan
 from mathkernels.studies.mathematics.templates import Templates, of_corpus
+from mathkernels.studies.mathematics.training import Learner
 
-BEST = {"interpolate": "best-interpolate.safetensors", "extrapolate": "best-extrapolate.safetensors"}
+BEST = {INTERPOLATE: "best-interpolate.safetensors", EXTRAPOLATE: "best-extrapolate.safetensors"}
 LAST = "last.safetensors"
 _KEY = "deepmath"
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], plan: Plan, label: Mapping[str, Any]) -> None:
-    """Write weights, by name without a model axis, with their configuration and a label of what they are."""
-    known = of_corpus(plan.sets.train, plan.sets.rows)
-    facts = {
-        "config": configuration.plain(plan.config),
-        "modules": plan.data.train.modules,
-        "templates": sorted(known.templates),
-        "grams": sorted(known.grams),
-        "label": dict(label),
-    }
-    tensor_files.write(path, tensors, {_KEY: json.dumps(facts)})
+class Kept:
+    """Keeps a training's last and best weights in its folder, as they are measured; a log of the loop.
+
+    Args:
+        folder: of the run.
+        plan: of the training.
+    """
+
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._folder, self._plan = folder, plan
+        self._training: Training | None = None
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        known = of_corpus(self._plan.sets.train, self._plan.sets.rows)
+        return {
+            "config": configuration.plain(self._plan.config),
+            "modules": self._plan.data.train.modules,
+            "templates": sorted(known.templates),
+            "grams": sorted(known.grams),
+        }
+
+    def begin(self, training: Training) -> None:
+        self._training = training
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Write what the rows say is the last, and those of its sets that are the best."""
+        training, (row,) = self._training, rows
+        assert training is not None, "begin comes first"
+        (record,), learner = training.records, training.learner
+        assert isinstance(learner, Learner)
+        self.save(LAST, learner.weights(), {"of": "last", "epoch": row["epoch"]})
+        if record.best_epoch == row["epoch"]:
+            label = {"of": training.table.monitor, "epoch": row["epoch"], "error": record.best}
+            self.save(BEST[INTERPOLATE], training.best, label)
+        if learner.extrapolates and learner.best_epoch == row["epoch"]:
+            label = {"of": f"{EXTRAPOLATE}_error", "epoch": row["epoch"], "error": learner.lowest}
+            self.save(BEST[EXTRAPOLATE], learner.best, label)
+
+    def save(self, name: str, tensors: Mapping[str, Tensor], label: Mapping[str, Any]) -> None:
+        """Write weights (1,...) with their configuration and a label of what they are."""
+        facts = {**self._facts, "label": dict(label)}
+        own = tensor_files.row_of(tensors, 0)
+        tensor_files.write(self._folder / name, own, {_KEY: json.dumps(facts)})
+
+    def close(self) -> None:
+        pass
 
 
 class Answerer:
