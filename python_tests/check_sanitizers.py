@@ -19,7 +19,13 @@ from dataclasses import dataclass
 import native_build as native
 
 FOLDER = native.ROOT / "build/sanitizers"
-DRIVER = ["calls.cpp", "calls_layers.cpp", "calls_sequences.cpp", "calls_trainers.cpp"]
+DRIVER = [
+    "calls.cpp",
+    "calls_layers.cpp",
+    "calls_sequences.cpp",
+    "calls_attention.cpp",
+    "calls_trainers.cpp",
+]
 SETTINGS = {
     "ASAN_OPTIONS": "detect_leaks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
@@ -61,8 +67,8 @@ PLANTED = {
     "a shift by more than there is": (
         "memory",
         "kernels/sequences/api.cpp",
-        "constexpr int64_t few_rows = 8; ",
-        "int twice(int by) { return 2 << by; }\nconst int64_t few_rows = 8 + twice(99) * 0; ",
+        "constexpr int64_t usual_small_batch = 8; ",
+        "int twice(int by) { return 2 << by; }\nconst int64_t usual_small_batch = 8 + twice(99) * 0; ",
         "shift exponent",
     ),
     "a sum that two threads add to": (

@@ -16,7 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = {
     "generic": [],
-    "v2": ["-march=x86-64-v2"],
     "v3": ["-march=x86-64-v3"],
     "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
 }
@@ -29,7 +28,7 @@ FLAGS = [
     "-fvisibility=hidden",
     "-w",
 ]
-ALL_SETS = "#define MK_FOR_EACH_ISA(f) f(generic) f(v2) f(v3) f(v4)"
+ALL_SETS = "#define MK_FOR_EACH_ISA(f) f(generic) f(v3) f(v4)"
 
 
 class BuildError(Exception):

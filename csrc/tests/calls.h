@@ -117,6 +117,7 @@ class Arrays {
 
 // One call of a family at random sizes, forward and backward: the digest of its outputs.
 using RandomCall = uint64_t(Draw, int threads);
-RandomCall call_layer, call_recurrent, call_elementwise, call_sequence, call_ensemble, call_seq2seq;
+RandomCall call_layer, call_recurrent, call_elementwise, call_sequence, call_attention, call_decoder, call_ensemble,
+    call_seq2seq;
 
 }  // namespace mk

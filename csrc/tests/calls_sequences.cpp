@@ -14,7 +14,7 @@ uint64_t sequence(Draw& draw, int threads, Dtype dtype) {
   const int64_t most_rows[] = {9, 40, 150};
   call.batch = draw.from(0, most_rows[draw.from(0, 2)]), call.inputs = draw.from(0, 12);
   call.hidden = draw.coin() ? draw.from(0, 20) : draw.from(21, 50);
-  call.bfloat16 = dtype == Dtype::float32 && draw.coin(), call.symbols = call.inputs > 0 && draw.coin();
+  call.bfloat16 = dtype == Dtype::float32 && draw.coin(), call.token_ids = call.inputs > 0 && draw.coin();
   const bool lstm = call.kind == SequenceKind::lstm;
   const int64_t E = call.models, D = call.directions, S = call.steps, B = call.batch, I = call.inputs, H = call.hidden;
   const int64_t rows = E * S * B, states = E * D * B * H, gates = E * D * (lstm ? 4 : 3) * H;
@@ -22,11 +22,11 @@ uint64_t sequence(Draw& draw, int threads, Dtype dtype) {
 
   SequenceInputs in{};
   int64_t* const lengths = draw.coin() ? arrays.whole<int64_t>(E * B, 0, S) : nullptr;
-  int64_t* const symbols = call.symbols ? arrays.whole<int64_t>(rows, 0, I - 1) : nullptr;
-  if (symbols != nullptr && lengths != nullptr)  // what stands behind a row's end is no symbol
+  int64_t* const ids = call.token_ids ? arrays.whole<int64_t>(rows, 0, I - 1) : nullptr;
+  if (ids != nullptr && lengths != nullptr)  // what stands behind a row's end is no token id
     for (int64_t k = 0; k < rows; ++k)
-      if (k / B % S >= lengths[k / (S * B) * B + k % B]) symbols[k] = -(int64_t{1} << 40);
-  in.x = call.symbols ? static_cast<void*>(symbols) : arrays.uniform<T>(rows * I, -1, 1);
+      if (k / B % S >= lengths[k / (S * B) * B + k % B]) ids[k] = -(int64_t{1} << 40);
+  in.x = call.token_ids ? static_cast<void*>(ids) : arrays.uniform<T>(rows * I, -1, 1);
   in.weight_ih = arrays.uniform<T>(gates * I, -scale, scale), in.lengths = lengths;
   in.weight_hh = arrays.uniform<T>(gates * H, -scale, scale);
   const bool biased = draw.coin();
@@ -48,7 +48,7 @@ uint64_t sequence(Draw& draw, int threads, Dtype dtype) {
   if (lstm && draw.coin()) gradients.dcn = arrays.uniform<T>(states, -1, 1);
   if (lstm && draw.coin()) gradients.dcells = arrays.uniform<T>(rows * D * H, -1, 1);
   SequenceInputGradients wanted{};
-  if (!call.symbols && draw.coin()) wanted.dx = arrays.output<T>(rows * I);
+  if (!call.token_ids && draw.coin()) wanted.dx = arrays.output<T>(rows * I);
   if (draw.coin()) wanted.dweight_ih = arrays.output<T>(gates * I);
   if (draw.coin()) wanted.dweight_hh = arrays.output<T>(gates * H);
   if (biased && draw.coin()) wanted.dbias_ih = arrays.output<T>(gates), wanted.dbias_hh = arrays.output<T>(gates);
