@@ -100,7 +100,7 @@ class AttentionDecoder(DecoderSteps):
         stored, bfloat16, lenient = widening(self.in_bfloat16, self.weight_ih)
         x = models_first(x.long() if ids else widen(name, "x", x, stored, lenient), models)
         states = self._initial(state, (R,), stored, lenient)
-        steps = self.run(x.unsqueeze(1), memory, states, None, return_weights, bfloat16)
+        steps = self.apart(x.unsqueeze(1), memory, states, None, return_weights, bfloat16)
         kept = [self._output(steps, None, bfloat16), *([] if steps.weights is None else [steps.weights])]
         output, *more = (part[:, 0] if models is not None else part[0, 0] for part in kept)
         after = tuple(part if models is not None else part[0] for part in steps.states)

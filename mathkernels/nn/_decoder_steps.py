@@ -151,9 +151,8 @@ class DecoderSteps(Parameters):
     ) -> Steps:
         """x (E,T,R,I) or token ids (E,T,R), states (E,R,·); R is the source's rows, or k times as many."""
         h, c, f = self._three(states)
-        # The fused decoder lays keys and values out anew in every call, which is worth it for several steps.
-        if self.feed == "none" or x.shape[1] == 1 or x.shape[2] != source.keys.shape[1]:
-            return self._apart(x, source, (h, c, f), lengths, return_weights, bfloat16)
+        if self.feed == "none":
+            return self.apart(x, source, states, lengths, return_weights, bfloat16)
         attention = self.attention
         q, score = self._wide("q_proj_weight", "score_weight", of=attention)
         q_bias = attention._bias(0)
@@ -185,17 +184,20 @@ class DecoderSteps(Parameters):
         given = dict(zip(self.states, states, strict=True))
         return given.get("h0"), given.get("c0"), given.get("feed0")
 
-    def _apart(
+    def apart(
         self,
         x: Tensor,
         source: Memory,
-        states: tuple[Tensor | None, Tensor | None, Tensor | None],
+        states: Sequence[Tensor | None],
         lengths: Tensor | None,
         return_weights: bool,
         bfloat16: bool,
     ) -> Steps:
-        """The recurrence and attention by ops of their own: many steps without feeding, or a single step."""
-        h, c, f = states
+        """The recurrence and attention by ops of their own: many steps without feeding, or a single step.
+
+        The fused decoder lays keys and values out in every call; these read them as they are.
+        """
+        h, c, f = self._three(states)
         E, T, R = x.shape[:3]
         before = None
         weights = self._wide("weight_ih", "weight_hh", "bias_ih", "bias_hh")
