@@ -197,6 +197,29 @@ def sequences_short() -> str:
     return f"{rows}\n\nPairs: forward alone / forward and backward. {most} threads. {machine(result)}"
 
 
+def attention() -> str:
+    """Return our time for every decoder with attention beside the best rival and the best plain loop."""
+    result = json.loads(read(BENCHMARKS / "attention.json", "make report"))
+    most = max(threads for by in result["ratios"].values() for threads in by)
+    rows = [["case", "ours", "share of FMA peak", "best rival", "fastest plain loop"]]
+    for case, by in result["ratios"].items():
+        one = by[most]
+        shares = pair([100 * share for share in one["share of peak"]], "{:.0f}") + " %"
+        against = []
+        for title in ("best rival", "fastest loop"):
+            names = " / ".join(dict.fromkeys(name for name, _ in one.get(title, [])))
+            ratio = pair([ratio for _, ratio in one.get(title, [])])
+            against.append(f"{ratio} × ({names})" if names else "")
+        rows.append([case, pair(one["ms"], "{:.3g}") + " ms", shares, *against])
+    lead = f"Pairs: forward alone / forward and backward; ratios are rivals' times over ours. {most} threads."
+    return f"{table(rows)}\n\n{lead} {machine(result)}"
+
+
+def attention_short() -> str:
+    """Return some cases of the same run."""
+    return only(attention(), *(f"| {case} |" for case in SHOWN_ATTENTION))
+
+
 def only(content: str, *beginnings: str) -> str:
     """Return a table with its head, the rows that hold one of the texts, and what follows the table."""
     lines, _, note = content.partition("\n\n")
@@ -266,8 +289,12 @@ SHOWN_SEQUENCES = (
     "LSTM B128 T150 I2 H100",
     "LSTM characters B128 T160 I95 H512",
     "LSTM 16 models B32 T150 I2 H20",
-    "LSTM size 1",
     "GRU B128 T150 I2 H100",
+)
+SHOWN_ATTENTION = (
+    "H256 B128 S160 T30 I256",
+    "H64 B32 S40 T20 I64",
+    "16 models H32 B32 S40 T20 I32",
 )
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
@@ -279,6 +306,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "layers-short": layers_short,
     "sequences": sequences,
     "sequences-short": sequences_short,
+    "attention": attention,
+    "attention-short": attention_short,
 }
 
 
