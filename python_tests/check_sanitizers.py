@@ -47,7 +47,7 @@ BUILDS = {
         60,
         True,
     ),
-    "threads": Sanitizer(("-O0", "-fsanitize=thread", "-DMK_PLAIN_THREADS"), 40, False),
+    "threads": Sanitizer(("-O1", "-fsanitize=thread", "-DMK_PLAIN_THREADS"), 40, False),
 }
 # What a sanitizer must report: build, file, text, replacement, a word of the report
 PLANTED = {
