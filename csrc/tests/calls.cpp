@@ -9,9 +9,9 @@ struct Family {
   const char* name;
   mk::RandomCall* call;
 };
-constexpr Family families[] = {{"layer", mk::call_layer},       {"recurrent", mk::call_recurrent},
-                               {"sequence", mk::call_sequence}, {"elementwise", mk::call_elementwise},
-                               {"ensemble", mk::call_ensemble}, {"seq2seq", mk::call_seq2seq}};
+constexpr Family families[] = {{"layer", mk::call_layer},         {"elementwise", mk::call_elementwise},
+                               {"recurrent", mk::call_recurrent}, {"sequence", mk::call_sequence},
+                               {"ensemble", mk::call_ensemble},   {"seq2seq", mk::call_seq2seq}};
 }  // namespace
 
 int main(int, char** argv) {
