@@ -53,7 +53,7 @@ BUILDS = {
         60,
         True,
     ),
-    "threads": Sanitizer(("-O0", "-fsanitize=thread", "-DMK_PLAIN_THREADS"), 40, False),
+    "threads": Sanitizer(("-O1", "-fsanitize=thread", "-DMK_PLAIN_THREADS"), 40, False),
 }
 # What a sanitizer must report: build, file, text, replacement, a word of the report
 PLANTED = {
@@ -103,10 +103,11 @@ class Driver:
     def plant(self, file: str, text: str, replacement: str) -> subprocess.CompletedProcess:
         before = (self.source / file).read_text()
         native.replace(self.source / file, text, replacement)
-        objects = {**self.objects, file: self.build.compile(file)}
+        build = native.Build(self.source, FOLDER / "planted", self.build.isa, self.build.flags)
+        objects = {**self.objects, file: build.compile(file)}
         (self.source / file).write_text(before)
         program = self.program
-        self.program = self.build.link(objects.values(), FOLDER / "planted")
+        self.program = self.build.link(objects.values(), build.folder / "calls")
         try:
             return self.run(self.calls)
         finally:

@@ -68,8 +68,8 @@ def test_first_and_second_gradients(case):
     assert torch.autograd.gradcheck(case.function(SHORT), leaves)
     small = (1, 2, 2, 2, 2, 2)
     leaves = [leaf.requires_grad_() for leaf in case.leaves(small)]
-    # Along random directions: the second derivative is that of plain torch (ops/_twice.py), and takes 15 times
-    # as long number by number. test_composition.py compares it with the meaning's, number by number.
+    # Along random directions: the second derivative is that of plain torch (ops/_twice.py), and it takes 15
+    # times as long number by number. test_composition.py compares it with the meaning's, number by number.
     assert torch.autograd.gradgradcheck(case.function(small), leaves, fast_mode=True)
 
 

@@ -27,7 +27,7 @@ MK_INLINE PowerOfTwo<V> power_of_two(V x) {
                          0.009618237614631653f, 0.0013390735257416964f, 0.00015403512225020677f};
   // the sum's last bits are the whole number x is nearest to, plus the 127 that an exponent is stored with
   const V magic = splat<V>(round_magic + 127.0f), shifted = x + magic, r = x - (shifted - magic);
-  return {from_bits<V>(bits(shifted) << 23), r * polynomial(r, c)};
+  return {from_bits<V>((Bits<V>)(unsigned_bits<V>(bits(shifted)) << 23)), r * polynomial(r, c)};
 }
 
 // A number limited to [-bound, bound]; a NaN stays.

@@ -113,8 +113,8 @@ MK_INLINE LogParts<V> log_parts(V x) {
   constexpr float c[] = {0.3333333134651184f, -0.250008225440979f,   0.20001226663589478f, -0.16623355448246002f,
                          0.1420176774263382f, -0.13160210847854614f, 0.12761515378952026f, -0.07634343951940536f};
   constexpr int32_t sqrt_half = 0x3f3504f3;
-  const auto exponent = (bits(x) - sqrt_half) & ~0x7fffff;
-  const V f = from_bits<V>(bits(x) - exponent) - splat<V>(1.0f);
+  const auto exponent = (Bits<V>)(unsigned_bits<V>(bits(x)) - uint32_t{sqrt_half}) & ~0x7fffff;
+  const V f = from_bits<V>((Bits<V>)(unsigned_bits<V>(bits(x)) - unsigned_bits<V>(exponent))) - splat<V>(1.0f);
   return {to_real<V>(exponent), f, f * f * f * polynomial(f, c)};
 }
 

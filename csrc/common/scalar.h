@@ -47,6 +47,7 @@ struct ScalarNumber {
     return v;
 #endif
   }
+  static MK_INLINE uint32_t unsigned_bits(I b) { return static_cast<uint32_t>(b); }
 };
 template <>
 struct Number<float> : ScalarNumber<float, int32_t> {};
@@ -67,6 +68,11 @@ MK_INLINE V splat(Real<V> r) {
 template <class V, class I>
 MK_INLINE V from_bits(I b) {
   return Number<V>::from_bits(b);
+}
+// Representations as unsigned integers, whose arithmetic goes round at the ends; 32 bits, as Bits of float.
+template <class V, class B>
+MK_INLINE auto unsigned_bits(B b) {
+  return Number<V>::unsigned_bits(b);
 }
 // The nearest real to a 32-bit integer.
 template <class V, class I>
@@ -107,7 +113,8 @@ MK_INLINE int32_t bits(float v) {
 template <class V>
 MK_INLINE V scaled_in_two_steps(V y, Bits<V> n) {
   const auto half = n >> 1;
-  const V low = from_bits<V>((half + 127) << 23), high = from_bits<V>((n - half + 127) << 23);
+  const V low = from_bits<V>((Bits<V>)(unsigned_bits<V>(half + 127) << 23));
+  const V high = from_bits<V>((Bits<V>)(unsigned_bits<V>(n - half + 127) << 23));
   return y * low * high;
 }
 // y 2^n, n given as a real as well: some packs have an instruction for it (vec.h).

@@ -46,6 +46,8 @@ struct Number<Vec<T, W>> {
   static constexpr int width = W;
   static MK_INLINE V splat(T r) { return {r - typename V::Raw{}}; }  // r - 0 is r for every r, NaN and -0 included
   static MK_INLINE V from_bits(Bits b) { return {(typename V::Raw)b}; }
+  typedef uint32_t UnsignedBits __attribute__((vector_size(sizeof(Bits))));
+  static MK_INLINE UnsignedBits unsigned_bits(Bits b) { return (UnsignedBits)b; }
   template <class I>
   static MK_INLINE V to_real(I i) {
     return {__builtin_convertvector(i, typename V::Raw)};

@@ -9,8 +9,8 @@ struct Family {
   const char* name;
   mk::RandomCall* call;
 };
-constexpr Family families[] = {{"layer", mk::call_layer},         {"recurrent", mk::call_recurrent},
-                               {"sequence", mk::call_sequence},   {"elementwise", mk::call_elementwise},
+constexpr Family families[] = {{"layer", mk::call_layer},         {"elementwise", mk::call_elementwise},
+                               {"recurrent", mk::call_recurrent}, {"sequence", mk::call_sequence},
                                {"attention", mk::call_attention}, {"decoder", mk::call_decoder},
                                {"ensemble", mk::call_ensemble},   {"seq2seq", mk::call_seq2seq}};
 }  // namespace

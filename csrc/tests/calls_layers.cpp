@@ -92,6 +92,10 @@ uint64_t elementwise(Draw& draw, int threads, Dtype dtype) {
   for (int function = 0; function <= static_cast<int>(Elementary::gate_tanh); ++function) {
     const T* const positive = arrays.uniform<T>(count, 0.1, 3);
     elementary(dtype, static_cast<Elementary>(function), count, positive, positive, arrays.output<T>(count));
+    // of any number, where some have no value
+    T* const any = arrays.uniform<T>(count, -200, 200);
+    for (int64_t k = 0; k + 3 < count; k += 7) any[k] = T(NAN), any[k + 1] = T(-INFINITY), any[k + 2] = T(-0.0);
+    elementary(dtype, static_cast<Elementary>(function), count, any, any, arrays.filled<T>(count, T(0)));
   }
   return arrays.digest();
 }

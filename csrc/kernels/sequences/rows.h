@@ -91,7 +91,8 @@ MK_INLINE V bfloat16_rounded(V v) {
     return v;
   else {
     const auto b = bits(v);
-    const auto rounded = from_bits<V>((b + 0x7fff + ((b >> 16) & 1)) & static_cast<int32_t>(0xffff0000u));
+    const auto rounded =
+        from_bits<V>((Bits<V>)((unsigned_bits<V>(b) + 0x7fffu + unsigned_bits<V>((b >> 16) & 1)) & 0xffff0000u));
     return select(v == v, rounded, v);
   }
 }
@@ -127,7 +128,7 @@ MK_INLINE V joined(V first, V second) {
 }
 template <class V>
 MK_INLINE V first_of(V word) {
-  return from_bits<V>(bits(word) << 16);
+  return from_bits<V>((Bits<V>)(unsigned_bits<V>(bits(word)) << 16));
 }
 template <class V>
 MK_INLINE V second_of(V word) {
