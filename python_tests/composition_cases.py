@@ -321,6 +321,7 @@ def _recurrent_nets() -> list[ModuleCase]:
 
 
 def _attending() -> list[ModuleCase]:
+    """Attention and what is made with it. Their projections are the linear layer."""
     return [ModuleCase(id, name, make, (5, 4, 3), meaning) for id, name, make, meaning in ATTENTION]
 
 

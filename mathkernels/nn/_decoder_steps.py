@@ -85,7 +85,7 @@ class DecoderSteps(Parameters):
             key_size=key_size,
             value_size=value_size,
             output_size=self.hidden_size if self.cross else None,
-            bias=attention_bias,
+            bias=check_choice(name, "attention_bias", attention_bias, both),
             batch_first=self.batch_first,
             models=models,
             bfloat16=self.in_bfloat16,

@@ -6,7 +6,7 @@ in, and without elements where they go out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -237,8 +237,11 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
             strict=False,
         )
     )
+    if sizes.T == 0 or sizes.B == 0:
+        return _of_no_step(gradients, made, arriving)
     dy, dcontext, dattentional, dhn, dcn, dfeed, dweights = dense(map(_there, arriving))
-    y, context, attentional, cells, gates, probabilities, query = dense(map(_there, kept))
+    y, context = kept[0].contiguous(), kept[1].contiguous()
+    attentional, cells, gates, probabilities, query = dense(map(_there, kept[2:]))
     # Those before the projections, from which the gradients of their weights come.
     along = (sizes.E, sizes.T, sizes.B)
     dquery = None if given.weight_query is None else new((*along, sizes.NP))
@@ -268,13 +271,25 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
     of_cells = (made[name] for name in names)
     addresses = (p if isinstance(p, int) else address(p) for p in (*passed, *of_cells, workspace))
     _C.decoder_backward(decoder, call, *addresses)
-    assert y is not None
-    assert context is not None
     if made["weight_query"] is not None and dquery is not None:
         states = _before(y, given.h0) if options.query_before else y
         _projection_gradients(dquery, (states,), made["weight_query"], made["bias_query"])
     if made["weight_output"] is not None and doutput is not None:
         _projection_gradients(doutput, (context, y), made["weight_output"], made["bias_output"])
+    return gradients
+
+
+def _of_no_step(
+    gradients: tuple[Tensor, ...], made: dict[str, Tensor | None], arriving: Sequence[Tensor | None]
+) -> tuple[Tensor, ...]:
+    """What arrives at the last states belongs to the first ones, and nothing else has a gradient."""
+    for gradient in gradients:
+        gradient.zero_()
+    ends = dict(zip(ARRIVING, arriving, strict=True))
+    for first, last in (("h0", "dhn"), ("c0", "dcn"), ("feed0", "dfeed")):
+        gradient, end = made.get(first), _there(ends[last])
+        if gradient is not None and end is not None:
+            gradient.copy_(end)
     return gradients
 
 
@@ -348,7 +363,7 @@ class _Derivative(Derivative):
         ctx.set_materialize_grads(False)
         # A transform further in asks for what is kept, too.
         handed = kept if options[-1] else [results[0].new_empty(results[0].shape[0], 0) for _ in kept]
-        ctx.mark_non_differentiable(*handed, *(result for result in results[2:] if not result.numel()))
+        ctx.mark_non_differentiable(*handed, *(result for result in results[2:] if result.dim() == 2))
         return (*results, *handed), [*ctx.outputs.to_save(*results[:3]), *kept]
 
     def keep(self, outputs: Any) -> tuple[Tensor, ...]:
