@@ -82,6 +82,7 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch):
     assert files(one) == files(two)
     lines = files(one)["train-easy/arithmetic__problem.txt"].splitlines()
     assert len(lines) == 140
+    assert {path.name for path in one.iterdir()} >= {"train-easy", "interpolate", "extrapolate"}
     assert all(
         eval(question) == int(answer) for question, answer in zip(lines[::2], lines[1::2], strict=True)
     )
