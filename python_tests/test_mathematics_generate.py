@@ -121,9 +121,9 @@ def test_a_question_that_takes_too_long_is_dropped_and_counted(tmp_path):
 
 def test_a_process_that_hangs_is_killed_and_its_chunk_drawn_without_that_question(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "GRACE", 0.5)
-    report = made(tmp_path / "hang", "hanging", 25, limit=0.1)
+    report = made(tmp_path / "hang", "hanging", 30, limit=0.1)
     assert report.killed == report.dropped[TOO_SLOW] > 0
-    assert len(files(tmp_path / "hang")["train-easy/arithmetic__hanging.txt"].splitlines()) == 50
+    assert len(files(tmp_path / "hang")["train-easy/arithmetic__hanging.txt"].splitlines()) == 60
 
 
 def test_failures_and_long_questions_are_dropped_and_counted(tmp_path):

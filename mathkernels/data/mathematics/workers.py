@@ -88,7 +88,8 @@ def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
 
     with contextlib.suppress(EOFError, OSError):  # the parent has died
         while (task := connection.recv()) is not None:
-            connection.send(_result_of(*task, drawing, begin))
+            chunk, skip = task
+            connection.send(_result_of(chunk, skip, drawing, begin))
         connection.close()
 
 
