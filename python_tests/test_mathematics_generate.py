@@ -82,6 +82,7 @@ def test_files_do_not_depend_on_the_number_of_processes(tmp_path, monkeypatch):
     assert files(one) == files(two)
     lines = files(one)["train-easy/arithmetic__problem.txt"].splitlines()
     assert len(lines) == 140
+    assert {path.name for path in one.iterdir()} >= {"train-easy", "interpolate", "extrapolate"}
     assert all(
         eval(question) == int(answer) for question, answer in zip(lines[::2], lines[1::2], strict=True)
     )
@@ -120,9 +121,9 @@ def test_a_question_that_takes_too_long_is_dropped_and_counted(tmp_path):
 
 def test_a_process_that_hangs_is_killed_and_its_chunk_drawn_without_that_question(tmp_path, monkeypatch):
     monkeypatch.setattr(workers, "GRACE", 0.5)
-    report = made(tmp_path / "hang", "hanging", 25, limit=0.1)
+    report = made(tmp_path / "hang", "hanging", 30, limit=0.1)
     assert report.killed == report.dropped[TOO_SLOW] > 0
-    assert len(files(tmp_path / "hang")["train-easy/arithmetic__hanging.txt"].splitlines()) == 50
+    assert len(files(tmp_path / "hang")["train-easy/arithmetic__hanging.txt"].splitlines()) == 60
 
 
 def test_failures_and_long_questions_are_dropped_and_counted(tmp_path):

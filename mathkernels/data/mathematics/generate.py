@@ -159,6 +159,8 @@ def generate(
             _join(folder, request, where, name)
             report.files += 1
     shutil.rmtree(folder / PARTS, ignore_errors=True)
+    for where in request.folders:
+        (folder / where).mkdir(exist_ok=True)  # no module of extrapolation may have been asked for
     report.killed = pool.killed
     del lock
     return report

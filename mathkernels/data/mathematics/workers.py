@@ -7,6 +7,7 @@ question.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -85,13 +86,21 @@ def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
     def begin(number: int) -> None:
         clock[0], clock[1] = clock[0] + 1, number
 
-    while (task := connection.recv()) is not None:
-        chunk, skip = task
-        try:
-            connection.send(write_chunk(chunk, drawing, skip, begin))
-        except Exception as error:
-            connection.send(error)
-    connection.close()
+    with contextlib.suppress(EOFError, OSError):  # the parent has died
+        while (task := connection.recv()) is not None:
+            chunk, skip = task
+            connection.send(_result_of(chunk, skip, drawing, begin))
+        connection.close()
+
+
+def _result_of(
+    chunk: Chunk, skip: frozenset[int], drawing: Drawing, begin: Callable[[int], None]
+) -> dict[str, int] | Exception:
+    """Write a chunk; return what was dropped, or the error for the parent to raise."""
+    try:
+        return write_chunk(chunk, drawing, skip, begin)
+    except Exception as error:
+        return error
 
 
 @dataclass
