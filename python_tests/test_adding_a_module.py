@@ -74,7 +74,7 @@ def test_an_op_is_where_the_list_says(op):
     for room, pattern, mark in (
         ("mathkernels/ops", "*.py", rf'define_unit\(\s*"{op}"'),
         ("mathkernels/reference", "*.py", rf"^def {op}\("),
-        ("csrc/kernels/layers", "*.cpp", rf"^MK_LAYER\({op},"),
+        ("csrc/kernels/layers", "*.cpp", rf"^MK_LAYER\({op},|LayerKernels<real> {op}_##real"),
     ):
         marked = [
             path
