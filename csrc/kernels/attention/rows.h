@@ -4,8 +4,6 @@
 // A product of two rows of numbers goes through sum_columns columns, which are added as a balanced tree; all other sums
 // are chains of multiply-adds over places or queries in their order.  So bits do not depend on the width of packs.
 #pragma once
-#include <utility>
-
 #include "cells/attention.h"
 #include "cells/gates.h"
 #include "common/arena.h"
@@ -64,9 +62,19 @@ struct Columns {
   MK_INLINE T sum() const { return lane_sum(folded()); }
 };
 
+// 0, 1, …, n - 1
+template <int... lane>
+struct Lanes {};
+template <int n, int... more>
+struct LanesUpTo : LanesUpTo<n - 1, n - 1, more...> {};
+template <int... all>
+struct LanesUpTo<0, all...> {
+  using type = Lanes<all...>;
+};
+
 // Lanes of one and then of the other, each with its segments of `size` lanes folded: their halves are added.
 template <class V, int size, int... lane>
-MK_INLINE V fold_segments(V one, V other, std::integer_sequence<int, lane...>) {
+MK_INLINE V fold_segments(V one, V other, Lanes<lane...>) {
   constexpr int half = size / 2;
   return {__builtin_shufflevector(one.raw, other.raw, (lane / half * size + lane % half)...) +
           __builtin_shufflevector(one.raw, other.raw, (lane / half * size + lane % half + half)...)};
@@ -80,7 +88,7 @@ MK_INLINE V sums_of(const V* packs) {
   } else {
     constexpr int width = Number<V>::width;
     return fold_segments<V, 2 * width / n>(sums_of<n / 2>(packs), sums_of<n / 2>(packs + n / 2),
-                                           std::make_integer_sequence<int, width>{});
+                                           typename LanesUpTo<width>::type{});
   }
 }
 
