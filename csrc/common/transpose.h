@@ -113,11 +113,9 @@ constexpr int64_t transpose_block = 16;
 constexpr int64_t transpose_block = 8;
 #endif
 
-// out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < wide, or that much is added to out.  Never inlined:
-// it calls itself for what is left over, and copies of it would be the larger part of a layer.
+// out[c * out_step + r] = in[r * in_step + c] for all r < rows, c < wide, or that much is added to out.
 template <bool add = false, class T>
-__attribute__((noinline)) void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out,
-                                         int64_t out_step) {
+inline void transpose(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out, int64_t out_step) {
 #if defined(__AVX2__)
   if constexpr (sizeof(T) == 4) {
     constexpr int64_t block = transpose_block;
@@ -148,6 +146,13 @@ __attribute__((noinline)) void transpose(const T* in, int64_t in_step, int64_t r
   }
   for (; r < rows; ++r)
     for (int64_t c = 0; c < wide; ++c) put(r, c);
+}
+
+// The same, not inlined: each copy of it is half a second of compiling.
+template <class T>
+__attribute__((noinline)) void transpose_apart(const T* in, int64_t in_step, int64_t rows, int64_t wide, T* out,
+                                               int64_t out_step) {
+  transpose(in, in_step, rows, wide, out, out_step);
 }
 
 }  // namespace mk::MK_ISA

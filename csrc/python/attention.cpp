@@ -21,19 +21,19 @@ void attend(mk::SequenceCall& call, int64_t source, int64_t heads, int64_t key, 
       source, heads, key, value, attentional, additive, projects, query_before, static_cast<mk::Feed>(feed)};
 }
 
+#define MK_DECODER_FIELDS(field)                                                                                       \
+  field(keys) field(values) field(mask) field(weight_query) field(bias_query) field(weight_score) field(weight_output) \
+      field(bias_output) field(feed0) field(context) field(attentional) field(feed) field(weights) field(kept)         \
+          field(query) field(dcontext) field(dattentional) field(dfeed) field(dweights) field(dkeys) field(dvalues)    \
+              field(dfeed0) field(dweight_score) field(dquery) field(doutput)
+
 void bind_decoder(py::module_& m) {
   using D = mk::DecoderTensors;
   py::class_<D> c(m, "DecoderTensors");
   c.def(py::init<>());
   c.def_readwrite("scale", &D::scale);
 #define MK_FIELD(name) pointer_field<&D::name>(c, #name);
-  MK_FIELD(keys)
-  MK_FIELD(values)
-  MK_FIELD(mask) MK_FIELD(weight_query) MK_FIELD(bias_query) MK_FIELD(weight_score) MK_FIELD(weight_output)
-      MK_FIELD(bias_output) MK_FIELD(feed0) MK_FIELD(context) MK_FIELD(attentional) MK_FIELD(feed) MK_FIELD(weights)
-          MK_FIELD(kept) MK_FIELD(query) MK_FIELD(dcontext) MK_FIELD(dattentional) MK_FIELD(dfeed) MK_FIELD(dweights)
-              MK_FIELD(dkeys) MK_FIELD(dvalues) MK_FIELD(dfeed0) MK_FIELD(dweight_score) MK_FIELD(dquery)
-                  MK_FIELD(doutput)
+  MK_DECODER_FIELDS(MK_FIELD)
 #undef MK_FIELD
 }
 

@@ -142,7 +142,7 @@ struct Layer {
           forward_pack<mode, false>(n, options, m.x + done / width * n, output == 0, m, saved).store(z + done);
         }
         if (column + 1 == outputs_from(s, from))
-          transpose(m.panel, m.rows, column + 1, rows, t.y + first * s.out + from, s.out);
+          transpose_apart(m.panel, m.rows, column + 1, rows, t.y + first * s.out + from, s.out);
       }
     }
   }
@@ -178,7 +178,7 @@ struct Layer {
   static void load_gradients(const LayerShape& s, const LayerTensors<T>& t, int64_t row, int64_t rows, int64_t first,
                              Scratch& m) {
     const int64_t outputs = outputs_from(s, first);
-    transpose(t.dy + row * s.out + first, s.out, rows, outputs, m.panel, m.rows);
+    transpose_apart(t.dy + row * s.out + first, s.out, rows, outputs, m.panel, m.rows);
     for (int64_t column = 0; column < outputs; ++column)
       for (int64_t r = rows; r % width != 0; ++r) m.panel[column * m.rows + r] = T(0);
   }
