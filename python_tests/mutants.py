@@ -16,6 +16,8 @@ LAYER = "test_layers.py::test_float64_equals_the_reference"
 SEQUENCE = "test_sequence_kernels.py::test_float64_equals_a_plain_loop"
 SEQ2SEQ_GRADIENTS = "test_seq2seq.py::test_gradients_are_the_references"
 ENSEMBLE = "test_ensemble.py::test_a_run_equals_the_plain_loop"
+ATTENTION = ("kernels/attention/attention.cpp",)
+DECODER = "test_attention_ops.py::test_results_and_gradients_are_those_of_the_reference"
 KEPT = "test_memory_holders.py::test_what_nobody_holds_any_more_is_kept"
 
 
@@ -330,6 +332,47 @@ MUTANTS = {
         SEQ2SEQ_GRADIENTS,
         "",
         SEQ2SEQ,
+    ),
+    # attention
+    "scores without the last number of a query": Mutant(
+        "csrc/kernels/attention/tiles.h",
+        "for (int64_t k = 0; k < depth; ++k, place += U * lanes, factor += rows) {",
+        "for (int64_t k = 0; k + 1 < depth; ++k, place += U * lanes, factor += rows) {",
+        DECODER,
+        "",
+        ATTENTION,
+    ),
+    "a masked place that takes part": Mutant(
+        "csrc/cells/attention.h",
+        "const V e = select(takes(s), exp(load(s) - largest), zero);",
+        "const V e = exp(load(s) - largest);",
+        DECODER,
+        "",
+        ATTENTION,
+    ),
+    "what was fed without its gradient": Mutant(
+        "csrc/kernels/attention/decoder_backward.h",
+        "(V::load(arriving + k) + gradient).store(arriving + k);",
+        "V::load(arriving + k).store(arriving + k);",
+        DECODER,
+        "",
+        ATTENTION,
+    ),
+    "gradients of keys from the last steps alone": Mutant(
+        "csrc/kernels/attention/core_backward.h",
+        "write(part, head, p, size, tile, flushed, out);",
+        "write(part, head, p, size, tile, false, out);",
+        DECODER,
+        "",
+        ATTENTION,
+    ),
+    "a query that is not scaled": Mutant(
+        "csrc/kernels/attention/rows.h",
+        "in[k] * t.attention.scale",
+        "in[k]",
+        "test_attention_ops.py::test_attention_alone",
+        "",
+        ATTENTION,
     ),
     # kept memory
     # (counts that are not to be relied on switch the keeping off: nothing is shared then, and nothing kept)

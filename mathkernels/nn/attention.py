@@ -33,7 +33,9 @@ class Memory(NamedTuple):
 
     def select(self, rows: Tensor) -> Memory:
         """Some rows of the batch, (R,) indices."""
-        return Memory(*(None if part is None else part.index_select(1, rows) for part in self))  # pyright: ignore
+        keys, mask = self.keys.index_select(1, rows), self.mask
+        values = keys if self.values is self.keys else self.values.index_select(1, rows)
+        return Memory(keys, values, None if mask is None else mask.index_select(1, rows))
 
 
 class Attention(Parameters):
@@ -258,7 +260,9 @@ class Attention(Parameters):
             self.project("k_proj_weight", 1, rows, bfloat16),
             self.project("v_proj_weight", 2, rows, bfloat16),
         )
-        return Memory(keys.reshape(E, B, S, keys.shape[2]), values.reshape(E, B, S, values.shape[2]), allowed)
+        same = values is keys  # then the values need not be read, or copied, a second time
+        keys = keys.reshape(E, B, S, keys.shape[2])
+        return Memory(keys, keys if same else values.reshape(E, B, S, values.shape[2]), allowed)
 
     def forward(
         self,
