@@ -20,7 +20,8 @@ help: ## list the targets
 demo: $(VENV)/with-examples ## install and reproduce Figure 3 of the division paper (into runs/figure-3)
 	$(BIN)/python examples/train_nalm.py --figure 3
 
-# Deep Math, under the names of its own targets; PRESET is one of smoke, cpu, linear-1d, gpu, paper.
+# Deep Math, under the names of its own targets; PRESET is one of smoke, cpu, linear-1d (with
+# MODEL=seq2seq), gpu (with ARGS="--device cuda --stock"), paper.
 PRESET ?= cpu
 MODEL ?= attentional
 DEEPMATH = $(BIN)/python examples/train_deepmath.py --preset $(PRESET)
@@ -32,7 +33,7 @@ sequence_data: $(VENV)/with-deepmath ## Deep Math: index the questions of PRESET
 	$(DEEPMATH) --no-train
 
 gradient_job: $(VENV)/with-deepmath ## Deep Math: train MODEL by PRESET on this machine (no cloud is asked)
-	$(DEEPMATH) --generate --model $(MODEL) --out runs/deepmath-$(PRESET)-$(MODEL)
+	$(DEEPMATH) --generate --model $(MODEL) --out runs/deepmath-$(PRESET)-$(MODEL) $(ARGS)
 
 download_models: ## Deep Math: say where trained weights come from
 	@echo "No trained weights of the project were found for download. make gradient_job trains them:"
