@@ -37,7 +37,8 @@ def registered():
 
 
 def test_every_registered_op_has_gradients_and_a_vmap_rule_of_its_own():
-    assert len(registered()) >= 2 * len(ops.__all__)
+    functions = [name for name in ops.__all__ if not isinstance(getattr(ops, name), type)]
+    assert len(registered()) >= 2 * len(functions)
     for name in registered():
         for key in ("Autograd", "FuncTorchBatched", "Meta", "CPU", "CUDA"):
             assert torch._C._dispatch_has_kernel_for_dispatch_key(name, key), (name, key)

@@ -10,6 +10,7 @@ from composition_cases import OPS, both, leaves_of, loss, same, twice
 from torch.func import grad, jacrev, vmap
 
 from mathkernels import backends, ops
+from mathkernels.ops._decoders import RESULTS
 from mathkernels.ops._dispatch import KERNELS, kernel_of
 
 EVERY = pytest.mark.parametrize("case", OPS, ids=lambda case: case.id)
@@ -33,7 +34,8 @@ def on_a_gpu(calls, name):
 
 def test_every_op_is_dispatched(calls):
     assert set(calls) == set(KERNELS)
-    assert {name for name in KERNELS if not name.endswith("_backward")} >= set(ops.__all__)
+    functions = {name for name in ops.__all__ if not isinstance(getattr(ops, name), type)}
+    assert {name for name in KERNELS if not name.endswith("_backward")} >= functions
     assert {name for name, kernels in KERNELS.items() if kernels.triton} == TRITON
 
 
@@ -60,6 +62,8 @@ def test_on_a_gpu_plain_torch_computes_what_has_no_kernel_if_enabled(calls):
         reason = "tensors are on cpu, this op has no GPU kernel and 'torch' is enabled"
         assert backends.last() == (name, "torch", None, reason)
         ours, theirs = ([t] if isinstance(t, torch.Tensor) else list(t) for t in (op(*given), found))
+        if name in ("lstm_attention", "gru_attention"):  # what these keep for backward is theirs alone
+            ours, theirs = ours[: len(RESULTS)], theirs[: len(RESULTS)]
         same(ours, theirs, [max(ours, key=torch.Tensor.numel)])
 
 
