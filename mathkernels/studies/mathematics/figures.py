@@ -81,7 +81,7 @@ def _deepmind(name: str, module: str, kind: str) -> float | None:
 def animate(frames: Sequence[Path], path: Path) -> None:
     """Write pictures one after the other as an animated GIF."""
     image = load("PIL.Image")
-    opened = [image.open(fp=frame).convert("RGB") for frame in frames]
+    opened = [image.open(frame).convert("RGB") for frame in frames]
     size = opened[0].size
     pictures = [one if one.size == size else one.resize(size) for one in opened]
     with replacing(path) as temporary:
