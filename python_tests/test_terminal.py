@@ -75,7 +75,7 @@ def text_files_without_encoding(path):
         owner = ast.unparse(node.func.value) if of_object else ""
         if name == "read_text" or (name == "write_text" and "folder" not in owner):  # a RunFolder has its own
             yield node.lineno, name
-        if name == "open" and owner not in ("os", "tarfile", "image"):
+        if name == "open" and owner not in ("os", "tarfile", "image", "gzip"):
             given = [
                 *node.args[0 if of_object else 1 :][:1],
                 *(w.value for w in node.keywords if w.arg == "mode"),

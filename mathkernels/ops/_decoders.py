@@ -325,7 +325,7 @@ def _reference(kind: str, plain: Callable, *arguments: Any) -> tuple[Tensor, ...
     found = plain(given, options)
     none = found[0].new_empty(found[0].shape[0], 0)
     results = [*found[:6], found[6] if return_weights else None]
-    # Only the kernel's backward reads what is kept, in the kernel's own order: with NaN it cannot go unnoticed.
+    # Only the kernel's backward reads what is kept, in an order of its own: NaN cannot go unnoticed there.
     sizes = check_decoder(f"{kind}_attention", kind, given, options)
     kept = _outputs(kind, lambda shape: none.new_full(shape, torch.nan), given, sizes, options, flags)[7:]
     return *(none.clone() if tensor is None else tensor for tensor in results), *kept
