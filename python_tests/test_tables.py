@@ -39,7 +39,7 @@ def run(script, monkeypatch, *arguments):
     return script.main()
 
 
-@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ensemble", "layer", "lstm"])
+@pytest.mark.parametrize(("code", "shown"), EXAMPLES, ids=["ensemble", "sequences", "attention", "layer"])
 def test_an_example_prints_what_is_shown(code, shown, tmp_path):
     # in a folder where the sources do not hide an installed package
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
