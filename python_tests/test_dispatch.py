@@ -62,8 +62,10 @@ def test_on_a_gpu_plain_torch_computes_what_has_no_kernel_if_enabled(calls):
         reason = "tensors are on cpu, this op has no GPU kernel and 'torch' is enabled"
         assert backends.last() == (name, "torch", None, reason)
         ours, theirs = ([t] if isinstance(t, torch.Tensor) else list(t) for t in (op(*given), found))
-        if name in ("lstm_attention", "gru_attention"):  # what these keep for backward is theirs alone
-            ours, theirs = ours[: len(RESULTS)], theirs[: len(RESULTS)]
+        handed = {"lstm": 4, "gru": 4, "lstm_attention": len(RESULTS), "gru_attention": len(RESULTS)}.get(
+            name
+        )
+        ours, theirs = ours[:handed], theirs[:handed]  # what these keep for backward is theirs alone
         same(ours, theirs, [max(ours, key=torch.Tensor.numel)])
 
 
@@ -168,3 +170,28 @@ def test_forced_plain_torch_keeps_the_promises_of_the_schemas(calls):
             assert output.is_contiguous(), name
             assert not output.requires_grad, name
             assert not any(torch._C._is_alias_of(output, other) for other in [*tensors, *found[:at]]), name
+
+
+@pytest.mark.parametrize("rows", [3, 20])
+@pytest.mark.parametrize("kind", ["lstm", "gru"])
+@pytest.mark.parametrize("first", ["torch", "cpu"])
+def test_backward_may_run_on_another_backend_than_forward(kind, first, rows):
+    gates, other = 4 if kind == "lstm" else 3, "cpu" if first == "torch" else "torch"
+    sequence = [torch.randn(1, 4, rows, 3), torch.randn(1, 1, gates * 5, 3), torch.randn(1, 1, gates * 5, 5)]
+    weights = [torch.randn(1, gates * 5, 8), torch.randn(1, gates * 5, 5), *torch.randn(2, 1, gates * 5)]
+    decoder = [sequence[0], *weights, *torch.randn(2, 1, rows, 6, 5)]
+    decode = getattr(ops, f"{kind}_attention")
+    cases = [
+        (lambda *t: getattr(ops, kind)(*t)[0], sequence),
+        (lambda *t: decode(*t, feed="context").y, decoder),
+    ]
+    for function, given in cases:
+        found = []
+        for forward, backward in ((first, other), ("cpu", "cpu")):
+            leaves = [tensor.double().requires_grad_() for tensor in given]
+            backends.force(None if forward == "cpu" else forward)
+            y = function(*leaves)
+            backends.force(None if backward == "cpu" else backward)
+            found.append(torch.autograd.grad(y.sum(), leaves))
+        for ours, theirs in zip(*found, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)

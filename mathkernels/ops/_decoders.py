@@ -227,6 +227,12 @@ def _cpu_backward(kind: str, *arguments: Any) -> tuple[Tensor, ...]:
     arriving, given, kept, options, wants, sizes = _check_backward(kind, arguments)
     given = _dense(given)
     check_values(f"{kind}_attention_backward", given, sizes)
+    gates = kept[KEPT.index("gates")]
+    if (
+        gates.numel() and gates.flatten()[0].isnan()
+    ):  # plain torch ran forward, or the gate is NaN: both made anew
+        made_anew = _cpu(kind, *given, *options, False, True)
+        kept = (*made_anew[:3], *made_anew[len(RESULTS) :])
     new = maker(sizes.most, given.weight_hh.dtype)
     wanted = _wanted(given, wants)
     gradients = new_gradients(new, given[:WITH_GRADIENTS], wanted, sizes.E)
@@ -325,7 +331,7 @@ def _reference(kind: str, plain: Callable, *arguments: Any) -> tuple[Tensor, ...
     found = plain(given, options)
     none = found[0].new_empty(found[0].shape[0], 0)
     results = [*found[:6], found[6] if return_weights else None]
-    # Only the kernel's backward reads what is kept, in an order of its own: NaN cannot go unnoticed there.
+    # Only the kernel's backward reads what is kept, in an order of its own: see _cpu_backward.
     sizes = check_decoder(f"{kind}_attention", kind, given, options)
     kept = _outputs(kind, lambda shape: none.new_full(shape, torch.nan), given, sizes, options, flags)[7:]
     return *(none.clone() if tensor is None else tensor for tensor in results), *kept

@@ -64,7 +64,7 @@ def define_sequence(name: str, reference: Callable, reference_backward: Callable
         Kernels(
             partial(_rule_backward, name),
             partial(_cpu_backward, name),
-            partial(_reference_backward, reference_backward),
+            partial(_reference_backward, reference, reference_backward),
             check_values=partial(_check_values_backward, name),
         ),
         _Derivative(reference, reference_backward),
@@ -118,6 +118,9 @@ def _check_values(name: str, *arguments: Any) -> None:
 def _reference(reference: Callable, *arguments: Any) -> tuple[Tensor, ...]:
     save_gates, save_cells, bfloat16 = arguments[8:]
     y, hn, cn, cells, gates = reference(*arguments[:8], bfloat16)
+    gates = torch.full_like(
+        gates, torch.nan
+    )  # the kernels keep them in an order of their own: see _cpu_backward
     kept = (cn, cells if save_cells else None, gates if save_gates else None)
     return y, hn, *(y.new_empty(y.shape[0], 0) if tensor is None else tensor for tensor in kept)
 
@@ -164,6 +167,10 @@ def _cpu_backward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
     given = own_integers(given)
     check_values(f"{name}_backward", given, sizes)
     y, cells, gates = arguments[12:15]
+    if (
+        gates.numel() and gates.flatten()[0].isnan()
+    ):  # plain torch ran forward, or the gate is NaN: both made anew
+        y, _, _, cells, gates = _cpu(name, *given, True, True, arguments[-1])
     wanted = _wanted(given, *arguments[15:18])
     gradients = _new_gradients(maker(sizes.most, given.weight_hh.dtype), given, wanted)
     call = _call(name, given, sizes, arguments[-1])
@@ -180,10 +187,14 @@ def _check_values_backward(name: str, *arguments: Any) -> None:
     check_values(f"{name}_backward", given, check_sequence(name, given, arguments[-1]))
 
 
-def _reference_backward(reference_backward: Callable, *arguments: Any) -> tuple[Tensor, ...]:
+def _reference_backward(
+    reference: Callable, reference_backward: Callable, *arguments: Any
+) -> tuple[Tensor, ...]:
     given = Given(*arguments[4:12])
     wanted = _wanted(given, *arguments[15:18])
-    found = reference_backward(*arguments[:15], arguments[-1])
+    # What a kernel has kept is in an order of its own.
+    y, _, _, cells, gates = reference(*given, arguments[-1])
+    found = reference_backward(*arguments[:12], y, cells, gates, arguments[-1])
     none = _new_gradients(given.weight_hh.new_empty, given, [False] * 7)
     return tuple(value if want else no for value, want, no in zip(found, wanted, none, strict=True))
 
