@@ -29,7 +29,7 @@ HERE = Path(__file__).parent
 FOLDER = native.ROOT / "build/mutants"
 ISA = "v3"  # has what is worth a defect: packs of eight, products in registers, transposes
 FAILED, PASSED = 1, 0  # of pytest's exit codes
-SECONDS = 600  # after which a test hangs
+SECONDS = 200  # after which a test hangs
 
 
 def _run_tests(library: Path, package: Path | None, arguments: list[str], report: Path) -> None:
