@@ -10,13 +10,14 @@ constexpr AttentionKernels<T> attention_kernels = {AttentionRow<T>::forward, Att
 
 }  // namespace
 
-#define MK_ATTENTION(real, ...)              \
-  template struct DecoderForward<real, 16>;  \
-  template struct DecoderForward<real, 32>;  \
-  template struct DecoderBackward<real, 16>; \
-  template struct DecoderBackward<real, 32>; \
+#define MK_DECODERS(real, rows)               \
+  template struct DecoderForward<real, rows>; \
+  template struct DecoderBackward<real, rows>;
+#define MK_ATTENTION(real, ...)          \
+  MK_FOR_EACH_PANEL_##real(MK_DECODERS); \
   constexpr AttentionKernels<real> attention_##real = attention_kernels<real>;
 MK_FOR_EACH_REAL(MK_ATTENTION, )
 #undef MK_ATTENTION
+#undef MK_DECODERS
 
 }  // namespace mk::MK_ISA

@@ -141,9 +141,8 @@ struct DecoderForward : DecoderPanel<T, rows> {
 };
 
 // Compiled once, in attention.cpp.
-extern template struct DecoderForward<float, 16>;
-extern template struct DecoderForward<float, 32>;
-extern template struct DecoderForward<double, 16>;
-extern template struct DecoderForward<double, 32>;
+#define MK_DECODER(real, rows) extern template struct DecoderForward<real, rows>;
+MK_FOR_EACH_PANEL_float(MK_DECODER) MK_FOR_EACH_PANEL_double(MK_DECODER)
+#undef MK_DECODER
 
 }  // namespace mk::MK_ISA

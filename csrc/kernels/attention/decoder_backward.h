@@ -152,9 +152,8 @@ struct DecoderBackward : DecoderPanel<T, rows> {
 };
 
 // Compiled once, in attention.cpp.
-extern template struct DecoderBackward<float, 16>;
-extern template struct DecoderBackward<float, 32>;
-extern template struct DecoderBackward<double, 16>;
-extern template struct DecoderBackward<double, 32>;
+#define MK_DECODER(real, rows) extern template struct DecoderBackward<real, rows>;
+MK_FOR_EACH_PANEL_float(MK_DECODER) MK_FOR_EACH_PANEL_double(MK_DECODER)
+#undef MK_DECODER
 
 }  // namespace mk::MK_ISA

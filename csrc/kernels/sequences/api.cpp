@@ -61,9 +61,10 @@ SequenceShape shape_of(const SequenceCall& call, const InstructionSet& set, Pass
   s.depth_h = rounded_up(call.hidden, unit);
   s.pairs = call.bfloat16 && bfloat16_pairs(set);
   // small panels where large ones would leave a second thread without work
-  s.panel_rows = call.batch <= 32 ? 16 : 32;
+  const bool single = call.dtype == Dtype::float32;
+  s.panel_rows = call.batch <= 32 ? 16 : single ? large_panel<float> : large_panel<double>;
   s.panels = parts(call.batch, s.panel_rows);
-  const int64_t size = call.dtype == Dtype::float32 ? sizeof(float) : sizeof(double);
+  const int64_t size = single ? sizeof(float) : sizeof(double);
   const int64_t weights = gates(call) * call.hidden * (s.columns + call.hidden) * size;
   // at least two blocks, for two threads; in forward, where rows do not meet, of all sequences together
   const int64_t panels = pass == Pass::forward ? s.panels * call.models * call.directions : s.panels;

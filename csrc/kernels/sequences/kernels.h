@@ -1,5 +1,7 @@
-// What a cell of sequences provides to the table: its items, for panels of 16 and of 32 rows.
+// What a cell of sequences provides to the table: its items, for both sizes of panels.
 #pragma once
+#include <type_traits>
+
 #include "kernels/sequences/backward.h"
 #include "kernels/sequences/finish.h"
 #include "kernels/sequences/forward.h"
@@ -11,33 +13,33 @@ namespace mk::MK_ISA {
 
 template <class Cell, class T>
 struct Sequence {
+  // work(std::integral_constant<int, rows>) for the panels of this shape.
+  template <class Work>
+  static auto with_panels(const SequenceShape& s, const Work& work) {
+    if (s.panel_rows == 16) return work(std::integral_constant<int, 16>());
+    return work(std::integral_constant<int, large_panel<T>>());
+  }
   template <template <class, class, int> class Loop>
   static void run(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
-    if (s.panel_rows == 16)
-      Loop<Cell, T, 16>::run(s, t, item, scratch);
-    else
-      Loop<Cell, T, 32>::run(s, t, item, scratch);
+    with_panels(s, [&](auto rows) { Loop<Cell, T, rows>::run(s, t, item, scratch); });
+  }
+  template <template <class, class, int> class Loop>
+  static int64_t scratch_of(const SequenceShape& s) {
+    return with_panels(s, [&](auto rows) { return Loop<Cell, T, rows>::scratch(s); });
   }
   static void pack_forward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
     pack_attention(s, t, item, false);
-    if (s.panel_rows == 16)
-      pack_forward<Cell, T, 16>(s, t, item, scratch);
-    else
-      pack_forward<Cell, T, 32>(s, t, item, scratch);
-  }
-  static void pack_attention(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, bool backward) {
-    if (!s.attention.is_there() || item % pack_pieces != 0) return;
-    if (s.panel_rows == 16)
-      DecoderProjections<T, 16>(s.attention, s.hidden).pack(*t.attention, item / pack_pieces, backward);
-    else
-      DecoderProjections<T, 32>(s.attention, s.hidden).pack(*t.attention, item / pack_pieces, backward);
+    with_panels(s, [&](auto rows) { pack_forward<Cell, T, rows>(s, t, item, scratch); });
   }
   static void pack_backward_item(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, void* scratch) {
     pack_attention(s, t, item, true);
-    if (s.panel_rows == 16)
-      BackwardProducts<Cell, T, 16>::pack(s, t, item, scratch);
-    else
-      BackwardProducts<Cell, T, 32>::pack(s, t, item, scratch);
+    with_panels(s, [&](auto rows) { BackwardProducts<Cell, T, rows>::pack(s, t, item, scratch); });
+  }
+  static void pack_attention(const SequenceShape& s, const SequenceTensors<T>& t, int64_t item, bool backward) {
+    if (!s.attention.is_there() || item % pack_pieces != 0) return;
+    with_panels(s, [&](auto rows) {
+      DecoderProjections<T, rows>(s.attention, s.hidden).pack(*t.attention, item / pack_pieces, backward);
+    });
   }
   static int64_t packed_forward(const SequenceShape& s) { return packed_forward_numbers<Cell>(s); }
   static int64_t packed_backward(const SequenceShape& s) { return BackwardProducts<Cell, T, 16>::packed_numbers(s); }
@@ -45,12 +47,6 @@ struct Sequence {
     return s.attention.is_there() ? DecoderProjections<T, 16>::packed_numbers(s.attention, s.hidden) : 0;
   }
   static int64_t partial(const SequenceShape& s) { return WeightGradients<Cell, T, 16>::partial(s); }
-  static int64_t forward_scratch(const SequenceShape& s) {
-    return s.panel_rows == 16 ? SequenceForward<Cell, T, 16>::scratch(s) : SequenceForward<Cell, T, 32>::scratch(s);
-  }
-  static int64_t backward_scratch(const SequenceShape& s) {
-    return s.panel_rows == 16 ? SequenceBackward<Cell, T, 16>::scratch(s) : SequenceBackward<Cell, T, 32>::scratch(s);
-  }
   template <class Loop>
   static SequenceMemory small_batch_memory(const SequenceShape& s) {
     return {typename Loop::Shared(s, nullptr).bytes, typename Loop::Own(s, nullptr).bytes};
@@ -65,8 +61,8 @@ struct Sequence {
                                                  packed_backward,
                                                  packed_attention,
                                                  partial,
-                                                 forward_scratch,
-                                                 backward_scratch,
+                                                 scratch_of<SequenceForward>,
+                                                 scratch_of<SequenceBackward>,
                                                  SmallBatchForward<Cell, T>::run,
                                                  SmallBatchBackward<Cell, T>::run,
                                                  small_batch_memory<SmallBatchForward<Cell, T>>,

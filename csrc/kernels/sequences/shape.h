@@ -23,6 +23,14 @@ constexpr int64_t most_block_panels = 4;
 constexpr int64_t most_groups = 16;  // bounds the memory of partial sums
 constexpr int64_t most_small_batch = gradient_rows;
 
+// Rows of a large panel; small ones have 16. Doubles know no other: to compile both takes a tenth of a build, and what
+// is trained and measured is float.
+template <class T>
+constexpr int large_panel = sizeof(T) == sizeof(float) ? 32 : 16;
+// make(T, rows) for every size of panel of one type.
+#define MK_FOR_EACH_PANEL_float(make) make(float, 16) make(float, 32)
+#define MK_FOR_EACH_PANEL_double(make) make(double, 16)
+
 struct SequenceShape {
   int64_t models, directions, steps, batch, inputs, hidden;
   bool token_ids, bfloat16;
@@ -32,7 +40,7 @@ struct SequenceShape {
   int64_t columns;               // of x and of what is fed in products
   int64_t depth_x, depth_h;      // of the reduction dimension: x and h, with bfloat16 padded by a zero to be even
   bool pairs;                    // whether products of bfloat16 read two numbers as one word
-  int64_t panel_rows, panels;    // 16 or 32; panels that the batch takes
+  int64_t panel_rows, panels;    // 16 or large_panel; panels that the batch takes
   int64_t block_panels, blocks;  // panels of a block share the weights while they are in the cache
   int64_t group_blocks, groups;
   int64_t chunk_steps;      // steps whose rows form one product for the weight gradients
