@@ -11,17 +11,16 @@ epoch (median and least of the rounds); writes benchmarks/results/equations.json
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import machine
 import numpy as np
 import torch
+from report import write
 
 from mathkernels.data import equation_sets
 from mathkernels.data.equations import Equations
@@ -108,10 +107,7 @@ def main() -> None:
     print(text)
     if chosen.short:  # no figures to keep
         return
-    path = Path(__file__).parent / "results" / f"{chosen.name}.json"
-    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(f"written: {path} and the same table as {path.stem}.md")
+    write(chosen.name, {"machine": where, "timings": entries}, text)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ benchmarks/results/NAME.json and the printed table as NAME.md, except in short m
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
-from pathlib import Path
 from typing import Any
 
 import machine
 import torch
 from layers import IMPLEMENTATIONS, LAYERS, SIZES, assert_equal_answers, seconds
+from report import write
 
 from mathkernels.experiment.terminal import run_script
 
@@ -74,11 +73,7 @@ def main() -> None:
     print(text)
     if chosen.short:  # no figures to keep
         return
-    path = Path(__file__).parent / "results" / f"{chosen.name}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(f"written: {path} and the same table as {path.stem}.md")
+    write(chosen.name, {"machine": where, "timings": entries}, text)
 
 
 if __name__ == "__main__":
