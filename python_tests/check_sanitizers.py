@@ -71,11 +71,12 @@ PLANTED = {
         "int twice(int by) { return 2 << by; }\nconst int64_t usual_small_batch = 8 + twice(99) * 0; ",
         "shift exponent",
     ),
-    "a sum that two threads add to": (
+    # one that changes no bit, at which a call would end
+    "a number that two threads add to": (
         "threads",
         "kernels/layers/api.cpp",
         "sums[item] = kernel(",
-        "sums[0] = kernel(",
+        "static int64_t calls = 0; ++calls; sums[item] = kernel(",
         "data race",
     ),
 }
