@@ -39,9 +39,10 @@ download_models: ## Deep Math: say where trained weights come from
 	@echo "No trained weights of the project were found for download. make gradient_job trains them:"
 	@echo "runs/deepmath-$(PRESET)-$(MODEL)/best-interpolate.safetensors, best-extrapolate.safetensors."
 
-# Two tests at a time share the cores: threads that wait must sleep.
+# One test more than there are cores runs at a time, since some wait for programs; threads that wait must sleep.
+TESTS_AT_ONCE = $(shell $(PYTHON) -c 'import os; print(len(os.sched_getaffinity(0)) + 1)')
 test: $(VENV)/with-test ## install and run the tests
-	OMP_WAIT_POLICY=passive $(BIN)/pytest python_tests -n auto --dist worksteal
+	OMP_WAIT_POLICY=passive $(BIN)/pytest python_tests -n $(TESTS_AT_ONCE) --dist worksteal
 
 mutants: $(VENV)/with-test ## plant defects into copies of the kernels; the tests must find each (2 minutes)
 	OMP_WAIT_POLICY=passive OMP_NUM_THREADS=2 $(BIN)/python python_tests/check_mutants.py
