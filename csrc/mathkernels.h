@@ -138,9 +138,12 @@ struct AttentionCall {
   AttentionShape attention;
   int threads;
 };
+// rows (E,B), in forward alone: which rows of keys, values and mask each row reads, of `sources` of a model; may be null.
 struct AttentionInputs {
   const void *query, *keys, *values, *mask, *weight_score;
   double scale;
+  const int64_t* rows;
+  int64_t sources;
 };
 // weights may be null in forward, dcontext and dweights in backward for zeros, and every gradient that is not wanted.
 struct AttentionGradients {

@@ -16,6 +16,8 @@ from composition_cases import OPS
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mathkernels.ops._attention_of_rows import attention_of_rows
+
 Call = tuple[Any, tuple]  # op, arguments
 
 
@@ -48,6 +50,13 @@ def valid_calls() -> list[Call]:
             results = [result] if isinstance(result, Tensor) else list(result)
             sum(r.sin().sum() for r in results).backward()
         calls |= recorder.calls
+    with (recorder := _Recorder()):  # the one without gradients
+        of_rows = torch.randn(2, 3, 1, 4), torch.randn(2, 5, 3, 4), torch.randn(2, 5, 3, 6)
+        rows = torch.tensor([[4, 0, 0], [1, 2, 3]])
+        attention_of_rows(
+            *of_rows, torch.rand(2, 5, 3) > 0.3, None, rows, heads=2, scale=0.5, return_weights=True
+        )
+    calls |= recorder.calls
     return list(calls.values())
 
 

@@ -11,6 +11,7 @@ from attention_cases import Case, drawn
 from torch import Tensor
 
 from mathkernels import backends, ops, reference
+from mathkernels.ops._attention_of_rows import attention_of_rows
 from mathkernels.testing import assert_no_worse_than, poisoned_memory
 
 
@@ -259,6 +260,34 @@ def test_attention_alone(seed):
         leaves[0], leaves[1], leaves[2], mask, leaves[3] if additive else None, heads=N, scale=scale
     )
     assert torch.equal(alone, found[0])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_rows_read_the_sources_that_they_name(isa, seed):
+    source = random.Random(seed)
+    E, B, Q, S, N = (source.randint(1, most) for most in (2, 7, 4, 20, 3))
+    P, R, taken = source.randint(1, 9), source.randint(1, 20), source.randint(0, 9)
+    dtype = source.choice([torch.float32, torch.float64])
+    query, keys = torch.randn(E, taken, Q, N * P, dtype=dtype), torch.randn(E, B, S, N * P, dtype=dtype)
+    values = keys if source.random() < 0.3 else torch.randn(E, B, S, N * R, dtype=dtype)
+    score = torch.randn(E, N * P, dtype=dtype) if source.random() < 0.5 else None
+    mask = torch.rand(E, B, S) > 0.3 if source.random() < 0.7 else None
+    rows = torch.randint(B, (E, taken))
+    options = {"heads": N, "scale": 1.0 if score is not None else 0.5, "return_weights": True}
+
+    def read(tensor):
+        return None if tensor is None else torch.stack([t[r] for t, r in zip(tensor, rows, strict=True)])
+
+    found = attention_of_rows(query, keys, values, mask, score, rows, **options)
+    expected = ops.attention_step(query, read(keys), read(values), read(mask), score, **options)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
+    if taken:
+        for wrong in (-1, B):
+            with pytest.raises(ValueError, match=rf"rows are .*; needs 0 to {B - 1}, the rows of keys"):
+                attention_of_rows(query, keys, values, mask, score, rows.clone().fill_(wrong), **options)
+    with pytest.raises(TypeError, match=r"rows is torch\.int32; needs torch\.int64"):
+        attention_of_rows(query, keys, values, mask, score, rows.int(), **options)
 
 
 def test_second_derivatives():

@@ -51,10 +51,11 @@ void bind_attention(py::module_& m) {
   m.def(
       "attention_forward",
       [](const mk::AttentionCall& call, Address query, Address keys, Address values, Address mask, Address weight_score,
-         double scale, Address context, Address weights, Address workspace) {
-        mk::attention_forward(
-            call, {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score), scale},
-            pointer(context), pointer(weights), pointer(workspace));
+         double scale, Address rows, int64_t sources, Address context, Address weights, Address workspace) {
+        mk::attention_forward(call,
+                              {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score),
+                               scale, static_cast<const int64_t*>(pointer(rows)), sources},
+                              pointer(context), pointer(weights), pointer(workspace));
       },
       released);
   m.def(
@@ -63,7 +64,8 @@ void bind_attention(py::module_& m) {
          double scale, Address dcontext, Address dweights, Address weights, Address dquery, Address dkeys,
          Address dvalues, Address dweight_score, Address workspace) {
         mk::attention_backward(
-            call, {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score), scale},
+            call,
+            {pointer(query), pointer(keys), pointer(values), pointer(mask), pointer(weight_score), scale, nullptr, 0},
             {pointer(dcontext), pointer(dweights), pointer(weights), pointer(dquery), pointer(dkeys), pointer(dvalues),
              pointer(dweight_score)},
             pointer(workspace));

@@ -27,6 +27,13 @@ uint64_t step(Draw& draw, int threads, Dtype dtype) {
   if (a.additive) in.weight_score = arrays.uniform<T>(call.models * a.query(), -1, 1);
   T* const kept = arrays.output<T>(weights);
   attention_forward(call, in, arrays.output<T>(contexts), kept, arrays.workspace(attention_forward_workspace(call)));
+  if (rows > 0) {  // rows may read any sources, also fewer than there are rows
+    AttentionInputs shared = in;
+    shared.sources = draw.from(1, call.batch);
+    shared.rows = arrays.whole<int64_t>(rows, 0, shared.sources - 1);
+    attention_forward(call, shared, arrays.output<T>(contexts), nullptr,
+                      arrays.workspace(attention_forward_workspace(call)));
+  }
   AttentionGradients g{};
   g.weights = kept;
   if (draw.coin()) g.dcontext = arrays.uniform<T>(contexts, -1, 1);

@@ -94,7 +94,7 @@ class AttentionDecoder(DecoderSteps):
         """
         name, models = type(self).__name__, self.models
         ids, batched = check_input(name, x, ("B",), self.input_size, models)
-        R, n = x.shape[len(self.lead)] if batched else 1, memory.keys.shape[1]
+        R, n = x.shape[len(self.lead)] if batched else 1, memory.batch
         if not batched or (R % n if n else R):
             raise ValueError(f"{name}: x has shape {text(x.shape)}; needs rows, a multiple of memory's {n}")
         stored, bfloat16, lenient = widening(self.in_bfloat16, self.weight_ih)

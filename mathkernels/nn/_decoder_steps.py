@@ -251,7 +251,7 @@ class DecoderSteps(Parameters):
     ) -> tuple[Tensor, Tensor | None]:
         """Contexts (E,T,R,NR) and weights (E,T,R,N,S) of states (E,T,R,H); R = n k rows of n sources."""
         E, T, R, H = asking.shape
-        n = source.keys.shape[1]
+        n = source.batch
         k = R // n if n else 1
         queries = asking.reshape(E, T, n, k, H).permute(0, 2, 1, 3, 4).reshape(E, n, T * k, H)
         context, alpha = self.attention.attend(

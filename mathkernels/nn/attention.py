@@ -17,6 +17,7 @@ from mathkernels.nn._sequence import widening
 from mathkernels.nn._sequence_shapes import text
 from mathkernels.nn._tensors import LOW, check_tensor, own, widen
 from mathkernels.ops import attention_step
+from mathkernels.ops._attention_of_rows import attention_of_rows
 
 SCORES = ("dot", "scaled_dot", "general", "additive")
 
@@ -24,18 +25,38 @@ SCORES = ("dot", "scaled_dot", "general", "additive")
 class Memory(NamedTuple):
     """A source as attention reads it, made once by `Attention.prepare` for all steps.
 
-    keys (E,B,S,N*P), values (E,B,S,N*R), and mask (E,B,S), True where attention may look, or None.
+    keys (E,B,S,N*P), values (E,B,S,N*R), mask (E,B,S), True where attention may look, or None; and rows (R,),
+    which of the B rows it consists of, None for all in order.
     """
 
     keys: Tensor
     values: Tensor
     mask: Tensor | None
+    rows: Tensor | None = None
+
+    @property
+    def batch(self) -> int:
+        """How many rows it has."""
+        return self.keys.shape[1] if self.rows is None else len(self.rows)
 
     def select(self, rows: Tensor) -> Memory:
-        """Some rows of the batch, (R,) indices."""
-        keys, mask = self.keys.index_select(1, rows), self.mask
-        values = keys if self.values is self.keys else self.values.index_select(1, rows)
-        return Memory(keys, values, None if mask is None else mask.index_select(1, rows))
+        """Some of its rows, (R,) indices; nothing is copied."""
+        return self._replace(rows=rows if self.rows is None else self.rows[rows])
+
+    def places(self) -> Tensor:
+        """Where attention may look in each of its rows, (E,R,S)."""
+        if self.mask is None:
+            shape = self.keys.shape[0], self.batch, self.keys.shape[2]
+            return torch.ones(shape, dtype=torch.bool, device=self.keys.device)
+        return self.mask if self.rows is None else self.mask.index_select(1, self.rows)
+
+    def dense(self) -> Memory:
+        """The same with tensors that hold its rows alone."""
+        if self.rows is None:
+            return self
+        keys, mask = self.keys.index_select(1, self.rows), self.mask
+        values = keys if self.values is self.keys else self.values.index_select(1, self.rows)
+        return Memory(keys, values, None if mask is None else mask.index_select(1, self.rows))
 
 
 class Attention(Parameters):
@@ -205,10 +226,14 @@ class Attention(Parameters):
         (score,) = self._tensors("score_weight")
         score = score if score is None or score.dtype not in LOW else score.float()
         options: dict[str, Any] = {"heads": self.heads, "scale": self.scale}
+        if memory.rows is not None and not torch.is_grad_enabled():
+            rows = memory.rows.expand(query.shape[:2])
+            given = query, *memory[:3], score, rows
+            return attention_of_rows(*given, **options, return_weights=return_weights)
+        given = query, *memory.dense()[:3], score
         if not return_weights:
-            return attention_step(query, *memory, score, **options), None
-        context, weights = attention_step(query, *memory, score, **options, return_weights=True)
-        return context, weights
+            return attention_step(*given, **options), None
+        return attention_step(*given, **options, return_weights=True)
 
     def prepare(
         self, memory: Any, mask: Tensor | None = None, lengths: Any = None, *, batched: bool = True
@@ -228,7 +253,7 @@ class Attention(Parameters):
                 raise ValueError(
                     f"{name}: the memory is prepared and has its mask; mask or lengths is given too"
                 )
-            return memory
+            return memory.dense()
         time_first = not self.batch_first
         if isinstance(memory, PackedSequence):
             if self.models is not None or lengths is not None:

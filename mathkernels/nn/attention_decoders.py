@@ -59,7 +59,7 @@ class AttentionLSTM(AttentionDecoder):
         self, x: Tensor, weights: Sequence[Any], source: Sequence[Any], states: Sequence[Any], **rest: Any
     ) -> Any:
         h, c, f, lengths = states
-        given: list[Any] = [x, *weights, *source, h, c, f, lengths]
+        given: list[Any] = [x, *weights, *source[:3], h, c, f, lengths]
         return lstm_attention(*given, **rest)
 
     def _recurrence(self, x: Tensor, weights: Sequence[Any], states: Sequence[Any], bfloat16: bool) -> tuple:
@@ -77,7 +77,7 @@ class AttentionGRU(AttentionDecoder):
         self, x: Tensor, weights: Sequence[Any], source: Sequence[Any], states: Sequence[Any], **rest: Any
     ) -> Any:
         h, _, f, lengths = states
-        given: list[Any] = [x, *weights, *source, h, f, lengths]
+        given: list[Any] = [x, *weights, *source[:3], h, f, lengths]
         return gru_attention(*given, **rest)
 
     def _recurrence(self, x: Tensor, weights: Sequence[Any], states: Sequence[Any], bfloat16: bool) -> tuple:

@@ -14,6 +14,8 @@ from mathkernels.nn._beams import Rules, search_block
 from mathkernels.nn._layer import check_number, check_size
 from mathkernels.nn._steps import Allowed, Decoded, Limits, StepModel, StepOutput, check_scores
 
+MOST_TOGETHER = 1024  # sentences, where nothing else is asked for
+
 __all__ = ["Allowed", "Decoded", "StepModel", "StepOutput", "beam_search", "greedy"]
 
 
@@ -27,7 +29,7 @@ def greedy(
     max_length: int,
     min_length: int = 1,
     allowed: Allowed | None = None,
-    block: int = 64,
+    block: int = MOST_TOGETHER,
     numbers_of: Tensor | None = None,
 ) -> Decoded:
     """Take the most probable token at every step; of equal ones the lowest.
@@ -43,7 +45,7 @@ def greedy(
             end.
         allowed: asked once per step for all rows: the tokens so far (R,t), without the start symbol, and the
             number of each row's sentence (R,) -> (R,V) bool, True for tokens that may follow.
-        block: sentences that go through all steps together, so that what they read stays in the cache.
+        block: sentences that go through all steps together.
         numbers_of: numbers by which ``allowed`` and errors know the sentences, (B,); by default 0, 1, ….
 
     Returns:
@@ -77,7 +79,7 @@ def beam_search(
     patience: float = 1.0,
     coverage: float = 0.0,
     allowed: Allowed | None = None,
-    block: int = 64,
+    block: int = MOST_TOGETHER,
     numbers_of: Tensor | None = None,
 ) -> Decoded:
     """Keep the ``beams`` most probable beginnings at every step, and of what has ended the best.

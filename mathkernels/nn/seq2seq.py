@@ -18,7 +18,9 @@ from mathkernels.nn._sequence import SequenceLayer, widening
 from mathkernels.nn._steps import Decoded, StepOutput
 from mathkernels.nn._tensors import LOW, check_tensor, own
 from mathkernels.nn.attention import Memory
-from mathkernels.nn.decoding import beam_search, greedy
+from mathkernels.nn.decoding import MOST_TOGETHER, beam_search, greedy
+
+MOST_BYTES = 1 << 28  # of what the encoder makes of the sentences that are decoded together
 
 
 class Start(NamedTuple):
@@ -234,9 +236,7 @@ class Seq2Seq(Parameters):
             assert state.memory is not None
             outputs, states, *more = self.decoder.step(x, state.states, state.memory, return_weights)
             if return_weights:
-                weights, mask = more[0].mean(1), state.memory.mask
-                n, S = state.memory.keys.shape[1:3]
-                source = torch.ones(n, S, dtype=torch.bool, device=x.device) if mask is None else mask[0]
+                weights, source = more[0].mean(1), state.memory.places()[0]
         else:
             states = state.states
             hx: Any = states[0] if states is not None and len(states) == 1 else states
@@ -252,27 +252,47 @@ class Seq2Seq(Parameters):
 
     # ---- decoding
 
-    def greedy(self, source: Any, lengths: Any = None, *, block: int = 64, **options: Any) -> Decoded:
-        """`decoding.greedy` of source sentences; options are its."""
+    def greedy(
+        self, source: Any, lengths: Any = None, *, block: int | None = None, **options: Any
+    ) -> Decoded:
+        """`decoding.greedy` of source sentences; options are its.
+
+        Args:
+            source, lengths: as in `encode`.
+            block: sentences that go through encoder and decoder together; by default up to 1,024, fewer where
+                what the encoder makes of the longest would take more than 256 MB.
+        """
         return self._decode(greedy, source, lengths, block, options)
 
-    def beam_search(self, source: Any, lengths: Any = None, *, block: int = 64, **options: Any) -> Decoded:
-        """`decoding.beam_search` of source sentences; options are its."""
+    def beam_search(
+        self, source: Any, lengths: Any = None, *, block: int | None = None, **options: Any
+    ) -> Decoded:
+        """`decoding.beam_search` of source sentences; options are its, and arguments as in `greedy`."""
         return self._decode(beam_search, source, lengths, block, options)
 
     @torch.no_grad()
     def _decode(
-        self, decode: Callable[..., Decoded], source: Any, lengths: Any, block: int, options: dict[str, Any]
+        self,
+        decode: Callable[..., Decoded],
+        source: Any,
+        lengths: Any,
+        block: int | None,
+        options: dict[str, Any],
     ) -> Decoded:
         """Sentences of like length go through encoder and decoder together, block by block."""
         if self.models is not None:
             raise ValueError("Seq2Seq: decoding needs a module without models")
-        block = check_size("Seq2Seq", "block", block)
+        if block is not None:
+            block = check_size("Seq2Seq", "block", block)
         if isinstance(source, PackedSequence):
             source, lengths = pad_packed_sequence(source, batch_first=self.batch_first)
         source = check_tensor("Seq2Seq", "source", source)
         rows_first = source if self.batch_first else source.transpose(0, 1)
         count = rows_first.shape[0]
+        if block is None:
+            columns = self.encoder.hidden_size * self.encoder.directions
+            each = rows_first[:1].shape[1] * columns * self._tensors("output_weight")[0].element_size()  # pyright: ignore[reportOptionalMemberAccess]
+            block = min(max(MOST_BYTES // max(each, 1), 1), MOST_TOGETHER)
         if lengths is not None:
             lengths = torch.as_tensor(lengths)
         order = torch.arange(count) if lengths is None else lengths.argsort(stable=True)

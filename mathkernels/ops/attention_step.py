@@ -27,7 +27,7 @@ _LETTERS = {
 }
 
 
-class _Given(NamedTuple):
+class Given(NamedTuple):
     query: Tensor
     keys: Tensor
     values: Tensor
@@ -46,7 +46,7 @@ def check_heads(op: str, keys: Tensor, values: Tensor, heads: int) -> None:
             )
 
 
-def _check(op: str, given: _Given, heads: int, scale: float, **more: Tensor | None) -> dict[str, int]:
+def check(op: str, given: Given, heads: int, scale: float, **more: Tensor | None) -> dict[str, int]:
     query, keys, values, weight_score, _ = given
     tensors = {**given._asdict(), **more}
     names = "E", "B", "Q", "N*P", "S", "N*R", "N"
@@ -62,24 +62,24 @@ def _check(op: str, given: _Given, heads: int, scale: float, **more: Tensor | No
     return sizes
 
 
-def _call(given: _Given, sizes: dict[str, int], heads: int) -> object:
+def call_of(given: Given, sizes: dict[str, int], heads: int) -> object:
     E, B, Q, NP, S, NR, _ = sizes.values()
     additive, dtype = given.weight_score is not None, DTYPES.index(given.query.dtype)
     threads = torch.get_num_threads()
     return _C.attention_call(dtype, E, B, Q, S, heads, NP // heads, NR // heads, additive, threads)
 
 
-def _most(sizes: dict[str, int]) -> int:
+def most(sizes: dict[str, int]) -> int:
     E, B, Q, NP, S, NR, N = sizes.values()
     return E * max(B, 1) * max(Q, S, 1) * max(NP, NR, N * min(Q, S), 1)
 
 
-def _outputs(new: Any, sizes: dict[str, int], return_weights: bool) -> tuple[Tensor, Tensor]:
+def outputs(new: Any, sizes: dict[str, int], return_weights: bool) -> tuple[Tensor, Tensor]:
     E, B, Q, _, S, NR, N = sizes.values()
     return new((E, B, Q, NR)), new((E, B, N, Q, S) if return_weights else (E, 0))
 
 
-def _addresses(given: _Given, scale: float) -> tuple[list[Tensor | None], list[Any]]:
+def addresses(given: Given, scale: float) -> tuple[list[Tensor | None], list[Any]]:
     """The tensors, which have to live until the call has returned, and what it takes of them."""
     kept = dense(given)
     query, keys, values, weight_score, mask = map(address, kept)
@@ -87,36 +87,36 @@ def _addresses(given: _Given, scale: float) -> tuple[list[Tensor | None], list[A
 
 
 def _rule(*arguments: Any) -> tuple[Tensor, Tensor]:
-    given, (heads, scale, return_weights) = _Given(*arguments[:5]), arguments[5:]
-    sizes = _check("attention_step", given, heads, scale)
-    return _outputs(given.query.new_empty, sizes, return_weights)
+    given, (heads, scale, return_weights) = Given(*arguments[:5]), arguments[5:]
+    sizes = check("attention_step", given, heads, scale)
+    return outputs(given.query.new_empty, sizes, return_weights)
 
 
 def _cpu(*arguments: Any) -> tuple[Tensor, Tensor]:
-    given, (heads, scale, return_weights) = _Given(*arguments[:5]), arguments[5:]
-    sizes = _check("attention_step", given, heads, scale)
-    context, weights = _outputs(maker(_most(sizes), given.query.dtype), sizes, return_weights)
-    call = _call(given, sizes, heads)
+    given, (heads, scale, return_weights) = Given(*arguments[:5]), arguments[5:]
+    sizes = check("attention_step", given, heads, scale)
+    context, weights = outputs(maker(most(sizes), given.query.dtype), sizes, return_weights)
+    call = call_of(given, sizes, heads)
     workspace = scratch(_C.attention_forward_workspace(call))
-    _kept, passed = _addresses(given, scale)
+    _kept, passed = addresses(given, scale)
     wanted = address(weights) if return_weights else 0
-    _C.attention_forward(call, *passed, address(context), wanted, address(workspace))
+    _C.attention_forward(call, *passed, 0, 0, address(context), wanted, address(workspace))
     return context, weights
 
 
-def _reference(*arguments: Any) -> tuple[Tensor, Tensor]:
+def reference_of(*arguments: Any) -> tuple[Tensor, Tensor]:
     query, keys, values, weight_score, mask, heads, scale, return_weights = arguments
     context, weights = reference.attention_step(query, keys, values, mask, weight_score, heads, scale)
     return context, weights if return_weights else weights.new_empty(weights.shape[0], 0)
 
 
-def _check_backward(arguments: tuple) -> tuple[_Given, dict[str, int]]:
-    (dcontext, dweights), given, weights = arguments[:2], _Given(*arguments[2:7]), arguments[7]
+def _check_backward(arguments: tuple) -> tuple[Given, dict[str, int]]:
+    (dcontext, dweights), given, weights = arguments[:2], Given(*arguments[2:7]), arguments[7]
     more = {"dcontext": dcontext, "dweights": dweights, "weights": weights}
-    return given, _check("attention_step_backward", given, *arguments[8:10], **more)
+    return given, check("attention_step_backward", given, *arguments[8:10], **more)
 
 
-def _wanted(given: _Given, wants: tuple) -> list[bool]:
+def _wanted(given: Given, wants: tuple) -> list[bool]:
     return [want and tensor is not None for want, tensor in zip(wants, given[:4], strict=True)]
 
 
@@ -129,10 +129,10 @@ def _cpu_backward(*arguments: Any) -> tuple[Tensor, ...]:
     given, sizes = _check_backward(arguments)
     heads, scale = arguments[8:10]
     wanted = _wanted(given, arguments[10:])
-    gradients = new_gradients(maker(_most(sizes), given.query.dtype), given[:4], wanted, sizes["E"])
-    call = _call(given, sizes, heads)
+    gradients = new_gradients(maker(most(sizes), given.query.dtype), given[:4], wanted, sizes["E"])
+    call = call_of(given, sizes, heads)
     workspace = scratch(_C.attention_backward_workspace(call))
-    _kept, passed = _addresses(given, scale)
+    _kept, passed = addresses(given, scale)
     arrived = dense((*arguments[:2], arguments[7]))
     made = (address(gradient) if want else 0 for gradient, want in zip(gradients, wanted, strict=True))
     _C.attention_backward(call, *passed, *map(address, arrived), *made, address(workspace))
@@ -140,7 +140,7 @@ def _cpu_backward(*arguments: Any) -> tuple[Tensor, ...]:
 
 
 def _pullback(*arguments: Any) -> tuple[Tensor, ...]:
-    (dcontext, dweights), given = arguments[:2], _Given(*arguments[2:7])
+    (dcontext, dweights), given = arguments[:2], Given(*arguments[2:7])
     heads, scale, *wants = arguments[7:]
 
     def forward(query: Tensor, keys: Tensor, values: Tensor, weight_score: Tensor | None) -> tuple:
@@ -180,7 +180,7 @@ class _Derivative(Derivative):
         return *options[:2], *needed[:4]
 
     def returned(self, tensors: tuple, options: tuple) -> list[bool]:
-        return [*_wanted(_Given(*tensors[:5]), options[2:])]
+        return [*_wanted(Given(*tensors[:5]), options[2:])]
 
 
 _tensors = "Tensor query, Tensor keys, Tensor values, Tensor? weight_score, Tensor? mask"
@@ -191,7 +191,7 @@ _attention_step = define_twice(
         f"attention_step_backward(Tensor? dcontext, Tensor? dweights, {_tensors}, Tensor weights, int heads,"
         f" float scale, {_wants}) -> (Tensor, Tensor, Tensor, Tensor)",
     ),
-    Kernels(_rule, _cpu, _reference),
+    Kernels(_rule, _cpu, reference_of),
     Kernels(_rule_backward, _cpu_backward, _reference_backward),
     _Derivative(),
 )

@@ -36,6 +36,7 @@ AttentionStepTensors<T> tensors_of(const AttentionInputs& in) {
   t.attention.mask = static_cast<const uint8_t*>(in.mask);
   t.attention.weight_score = static_cast<const T*>(in.weight_score);
   t.attention.scale = static_cast<T>(in.scale);
+  t.rows = in.rows, t.sources = in.sources;
   return t;
 }
 

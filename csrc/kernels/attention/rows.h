@@ -123,17 +123,27 @@ struct AttentionRow {
   const AttentionStepShape& s;
   const AttentionShape& a;
   const AttentionStepTensors<T>& t;
-  const int64_t row;  // of (E,B)
+  const int64_t row, source_row;  // of (E,B), and of keys, values and mask
   const Memory memory;
   int64_t count;  // places that take part
 
   AttentionRow(const AttentionStepShape& shape, const AttentionStepTensors<T>& tensors, int64_t item, bool backward,
                void* scratch)
-      : s(shape), a(shape.attention), t(tensors), row(item), memory(shape, backward, scratch), count(0) {
+      : s(shape),
+        a(shape.attention),
+        t(tensors),
+        row(item),
+        source_row(source_of(tensors, item / shape.batch, item)),
+        memory(shape, backward, scratch),
+        count(0) {
     for (int64_t place = 0; place < a.source; ++place)
-      if (t.attention.mask == nullptr || t.attention.mask[row * a.source + place] != 0) memory.places[count++] = place;
+      if (t.attention.mask == nullptr || t.attention.mask[source_row * a.source + place] != 0)
+        memory.places[count++] = place;
   }
 
+  static int64_t source_of(const AttentionStepTensors<T>& t, int64_t model, int64_t row) {
+    return t.rows == nullptr ? row : model * t.sources + t.rows[row];
+  }
   const T* score_weight(int64_t head) const {
     return t.attention.weight_score + row / s.batch * a.query() + head * a.key;
   }
@@ -282,8 +292,8 @@ struct AttentionRow {
   void attend(int64_t head, int64_t first) const {
     const int64_t used = taken(first);
     T* const scores = memory.probabilities + first * a.source;
-    const T* const keys = at(t.attention.keys, row * a.source, a.query(), head, a.key);
-    const T* const values = at(t.attention.values, row * a.source, a.context(), head, a.value);
+    const T* const keys = at(t.attention.keys, source_row * a.source, a.query(), head, a.key);
+    const T* const values = at(t.attention.values, source_row * a.source, a.context(), head, a.value);
     load_queries(head, first);
     if (!a.additive) dots(used, memory.query, a.key, keys, a.query(), a.key, scores, a.source);
     for (int64_t u = 0; u < used; ++u) {

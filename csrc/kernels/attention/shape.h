@@ -29,6 +29,8 @@ struct AttentionTensors {
 template <class T>
 struct AttentionStepTensors {
   AttentionTensors<T> attention;
+  const int64_t* rows;  // (E,B): rows of keys, values and mask, of `sources` of a model; null where all stand in order
+  int64_t sources;
   const T *query, *dcontext, *dweights, *saved_weights;
   T *context, *weights, *dquery;
 };
