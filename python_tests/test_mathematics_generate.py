@@ -9,11 +9,13 @@ import mathematics_cases as cases
 import numpy as np
 import pytest
 
-from mathkernels.data.mathematics import modules, questions, workers
+from mathkernels.data import processes
+from mathkernels.data.mathematics import modules, questions
+from mathkernels.data.mathematics.chunks import Drawing
 from mathkernels.data.mathematics.generate import Request, generate
 from mathkernels.data.mathematics.modules import Difficulty
-from mathkernels.data.mathematics.questions import TOO_SLOW, draw, seed_of
-from mathkernels.data.mathematics.workers import Drawing, Pool
+from mathkernels.data.mathematics.questions import TOO_SLOW, draw
+from mathkernels.data.processes import Pool, seed_of
 
 SLOW = ("comparison__sort_more", "probability__")  # a second each, and three a second
 
@@ -120,7 +122,7 @@ def test_a_question_that_takes_too_long_is_dropped_and_counted(tmp_path):
 
 
 def test_a_process_that_hangs_is_killed_and_its_chunk_drawn_without_that_question(tmp_path, monkeypatch):
-    monkeypatch.setattr(workers, "GRACE", 0.5)
+    monkeypatch.setattr(processes, "GRACE", 0.5)
     report = made(tmp_path / "hang", "hanging", 30, limit=0.1)
     assert report.killed == report.dropped[TOO_SLOW] > 0
     assert len(files(tmp_path / "hang")["train-easy/arithmetic__hanging.txt"].splitlines()) == 60

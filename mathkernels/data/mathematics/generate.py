@@ -21,8 +21,9 @@ from typing import Any
 from mathkernels import files
 from mathkernels.data import ranges
 from mathkernels.data.mathematics import modules
+from mathkernels.data.mathematics.chunks import Chunk, Drawing
 from mathkernels.data.mathematics.modules import EXTRAPOLATE, FOLDERS, INTERPOLATE, TRAIN, Difficulty
-from mathkernels.data.mathematics.workers import Chunk, Drawing, Pool
+from mathkernels.data.processes import Pool
 
 CHUNK = 2_000  # questions
 RECORD = "generated.json"
@@ -144,7 +145,7 @@ def generate(
         open_files[chunk.name[:2]] += not chunk.path.exists()
     missing = [chunk for chunk in chunks if not chunk.path.exists()]
     total = sum(chunk.count for chunk in missing)
-    pool = Pool(Drawing(request.seed, request.limit, request.difficulty, samplers), workers)
+    pool: Pool[Chunk] = Pool(Drawing(request.seed, request.limit, request.difficulty, samplers), workers)
     for chunk, dropped in pool.run(missing):
         report.questions += chunk.count
         for reason, count in dropped.items():

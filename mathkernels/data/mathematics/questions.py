@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 
 import numpy as np
 
 from mathkernels.data.mathematics.modules import Sampler
 from mathkernels.data.mathematics.vocabulary import MOST_ANSWER, MOST_QUESTION
+from mathkernels.data.processes import OutOfTimeError, limited, seed_of
 
 TOO_LONG, TOO_SLOW, FAILED = "too long", "too slow", "failed"
 MOST_DROPPED = 20_000  # in a row: comparison__sort_more drops 300 for each question that it keeps
-
-
-class OutOfTimeError(BaseException):
-    """A question took longer than its limit. No Exception: sympy would catch that."""
-
-
-def seed_of(*parts: object) -> int:
-    """Return the seed that follows from names and numbers, the same on every machine."""
-    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
 def set_seed(seed: int) -> None:
@@ -35,28 +22,6 @@ def set_seed(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002 - the package draws from numpy's global generator
     seed_sympy(seed)
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """Raise OutOfTimeError in the block after so many seconds of the processor; in main threads only.
-
-    They do not pass while other programs run, so that a busy machine draws the same questions.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise OutOfTimeError
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
 
 
 def draw(

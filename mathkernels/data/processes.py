@@ -1,86 +1,103 @@
-"""Processes that each draw chunks of questions, and that can be killed when one question hangs.
+"""Processes that draw chunks of data sets, and that can be killed when one item hangs.
 
-A worker ends a question by a signal when its time is over. Code that waits, or never comes back to the
+A worker ends an item by a signal when its time is over. Code that waits, or never comes back to the
 interpreter, does not hear that; the parent then kills the process, and the chunk is drawn anew without that
-question.
+item.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
-
-from mathkernels import files
-from mathkernels.data.mathematics import modules
-from mathkernels.data.mathematics.modules import Difficulty, Sampler
-from mathkernels.data.mathematics.questions import draw
+from types import FrameType
+from typing import Any, Generic, Protocol, TypeVar
 
 POLL = 0.25  # seconds between looks at the workers
 PATIENCE, GRACE = 3.0, 2.0  # a process is killed after so many times the limit and so many seconds more
-_PRELOADED = "mathkernels.data.mathematics.workers"
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """Questions of one module that one seed decides.
-
-    Args:
-        folder, module, number: which; they and the seed decide the questions.
-        count: of questions.
-        path: of the file that gets them.
-    """
-
-    folder: str
-    module: str
-    number: int
-    count: int
-    path: Path
+class Chunk(Protocol):
+    """Items that one seed decides, and the file that gets them."""
 
     @property
-    def name(self) -> tuple[str, str, int]:
-        return self.folder, self.module, self.number
+    def name(self) -> tuple[str | int, ...]:
+        """What tells it from the other chunks."""
+        ...
+
+    @property
+    def path(self) -> Path: ...
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """What decides the questions of a chunk besides its name.
+C = TypeVar("C", bound=Chunk)
 
-    Args:
-        seed: of all chunks.
-        limit: seconds of the processor for a question.
-        difficulty: None for the authors' own.
-        samplers: folder and difficulty -> callables by the module's name; for tests.
+
+class Drawing(Protocol):
+    """What decides the items of a chunk besides its name."""
+
+    @property
+    def limit(self) -> float:
+        """Seconds of the processor for an item."""
+        ...
+
+    @property
+    def preload(self) -> str:
+        """A module that every worker needs."""
+        ...
+
+    def write(self, chunk: Any, skip: frozenset[int], begin: Callable[[int], None]) -> dict[str, int]:
+        """Draw a chunk into its file, and return how many items were dropped for which reason.
+
+        Args:
+            chunk: which.
+            skip: numbers of items that are known to hang.
+            begin: called with the number of each item before it is drawn.
+        """
+        ...
+
+
+class OutOfTimeError(BaseException):
+    """An item took longer than its limit. No Exception: sympy would catch that."""
+
+
+def seed_of(*parts: object) -> int:
+    """Return the seed that follows from names and numbers, the same on every machine."""
+    return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """Raise OutOfTimeError in the block after so many seconds of the processor; in main threads only.
+
+    They do not pass while other programs run, so that a busy machine draws the same items.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
-    seed: int
-    limit: float
-    difficulty: Difficulty | None = None
-    samplers: Callable[[str, Difficulty | None], dict[str, Sampler]] = modules.samplers
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise OutOfTimeError
 
-
-def write_chunk(
-    chunk: Chunk, drawing: Drawing, skip: frozenset[int], begin: Callable[[int], None] = lambda number: None
-) -> dict[str, int]:
-    """Draw a chunk into its file, and return how many questions were dropped for which reason."""
-    sampler = drawing.samplers(chunk.folder, drawing.difficulty)[chunk.module]
-    pairs, dropped = draw(sampler, (drawing.seed, *chunk.name), chunk.count, drawing.limit, skip, begin)
-    chunk.path.parent.mkdir(parents=True, exist_ok=True)
-    with files.replacing(chunk.path) as temporary:
-        lines = (line + "\n" for pair in pairs for line in pair)
-        temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-    return dropped
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _work(connection: Connection, drawing: Drawing, clock: Any) -> None:
-    """Draw chunks until the connection ends; clock has the questions begun, and the number of the last."""
+    """Draw chunks until the connection ends; clock has the items begun, and the number of the last."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
 
     def begin(number: int) -> None:
@@ -98,26 +115,26 @@ def _result_of(
 ) -> dict[str, int] | Exception:
     """Write a chunk; return what was dropped, or the error for the parent to raise."""
     try:
-        return write_chunk(chunk, drawing, skip, begin)
+        return drawing.write(chunk, skip, begin)
     except Exception as error:
         return error
 
 
 @dataclass
-class _Worker:
+class _Worker(Generic[C]):
     process: Any
     connection: Connection
     clock: Any
-    chunk: Chunk | None = None
+    chunk: C | None = None
     seen: float = 0.0  # of the clock
     looks: int = 0  # since it was seen to move
 
-    def give(self, chunk: Chunk, skip: frozenset[int]) -> None:
+    def give(self, chunk: C, skip: frozenset[int]) -> None:
         self.chunk, self.looks = chunk, 0
         self.connection.send((chunk, skip))
 
     def overdue(self, limit: float) -> int | None:
-        """Return the number of the question that hangs, None if there is none.
+        """Return the number of the item that hangs, None if there is none.
 
         Looks are counted and not seconds, which pass for a machine that sleeps as well.
         """
@@ -133,7 +150,7 @@ class _Worker:
 
 
 @dataclass
-class Pool:
+class Pool(Generic[C]):
     """Worker processes.
 
     Args:
@@ -141,19 +158,19 @@ class Pool:
         workers: how many processes; None: one for each core.
 
     Attributes:
-        killed: how many were killed because a question hung.
+        killed: how many were killed because an item hung.
     """
 
     drawing: Drawing
     workers: int | None = None
     killed: int = 0
-    _skips: dict[tuple[str, str, int], set[int]] = field(default_factory=dict)
+    _skips: dict[tuple[str | int, ...], set[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload([_PRELOADED])
+        self._context.set_forkserver_preload([self.drawing.preload])
 
-    def _start(self) -> _Worker:
+    def _start(self) -> _Worker[C]:
         ours, theirs = self._context.Pipe()
         clock = self._context.RawArray("d", 2)
         process = self._context.Process(target=_work, args=(theirs, self.drawing, clock), daemon=True)
@@ -161,8 +178,8 @@ class Pool:
         theirs.close()
         return _Worker(process, ours, clock)
 
-    def run(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, dict[str, int]]]:
-        """Draw the chunks; yield each when its file is whole, with how many questions it dropped.
+    def run(self, chunks: Sequence[C]) -> Iterator[tuple[C, dict[str, int]]]:
+        """Draw the chunks; yield each when its file is whole, with how many items it dropped.
 
         Raises:
             ValueError, ImportError: what a worker raised.
@@ -188,10 +205,10 @@ class Pool:
             for one in team:
                 one.kill()
 
-    def _give(self, worker: _Worker, chunk: Chunk) -> None:
+    def _give(self, worker: _Worker[C], chunk: C) -> None:
         worker.give(chunk, frozenset(self._skips.get(chunk.name, ())))
 
-    def _result(self, worker: _Worker) -> tuple[Chunk, dict[str, int]]:
+    def _result(self, worker: _Worker[C]) -> tuple[C, dict[str, int]]:
         chunk = worker.chunk
         assert chunk is not None
         try:
@@ -205,8 +222,8 @@ class Pool:
             raise result
         return chunk, result
 
-    def _checked(self, worker: _Worker, waiting: list[Chunk]) -> _Worker:
-        """Replace a worker whose question hangs."""
+    def _checked(self, worker: _Worker[C], waiting: list[C]) -> _Worker[C]:
+        """Replace a worker whose item hangs."""
         stuck = None if worker.chunk is None else worker.overdue(self.drawing.limit)
         if worker.chunk is None or stuck is None:
             return worker
