@@ -40,7 +40,9 @@ class Sentences:
         begin = self.ends[number - 1] if number > 0 else 0
         return [WORDS[one] for one in self.ids[begin : self.ends[number]]]
 
-    def padded(self, rows: np.ndarray, start: bool = False, end: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def padded(
+        self, rows: np.ndarray, start: bool = False, end: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Ids (M,W), int64, with the id of the pad behind each sentence, and lengths (M), int64.
 
         Args:

@@ -221,7 +221,9 @@ def _join(folder: Path, request: Request, chunks: list[Chunk]) -> int:
             held = answers.get(problem)
             if held is None or (len(answer), answer) < (len(held), held):
                 answers[problem] = answer
-    order = sorted(counts, key=lambda problem: (-counts[problem], len(problem) + len(answers[problem]), problem))
+    order = sorted(
+        counts, key=lambda problem: (-counts[problem], len(problem) + len(answers[problem]), problem)
+    )
     places = held_out_places(len(order), min(request.held_out, len(order) // 10))
     which = np.zeros(len(order), np.int8)
     which[places[0::2]], which[places[1::2]] = 1, 2

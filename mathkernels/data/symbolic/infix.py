@@ -131,7 +131,8 @@ class _Reader:
             self.at += 1
             if not self.take("("):
                 raise SyntaxProblem(
-                    f"'{token.text}' at character {token.place + 1} needs its operand in parentheses", token.place
+                    f"'{token.text}' at character {token.place + 1} needs its operand in parentheses",
+                    token.place,
                 )
             return (_FUNCTIONS[token.text.lower()], self.closed())
         if self.take("("):
@@ -141,8 +142,10 @@ class _Reader:
     def closed(self) -> Tree:
         found = self.sum()
         if not self.take(")"):
-            raise self.problem("stands where ')' is expected") if self.next.kind != "end" else SyntaxProblem(
-                "the text ends, but a parenthesis is open", self.next.place
+            raise (
+                self.problem("stands where ')' is expected")
+                if self.next.kind != "end"
+                else SyntaxProblem("the text ends, but a parenthesis is open", self.next.place)
             )
         return found
 
@@ -175,7 +178,12 @@ def rational(tree: Tree) -> Fraction | None:
     """The value of a tree that is a rational number, None of another."""
     if isinstance(tree, int):
         return Fraction(tree)
-    if isinstance(tree, tuple) and tree[0] == "div" and all(isinstance(part, int) for part in tree[1:]) and tree[2]:
+    if (
+        isinstance(tree, tuple)
+        and tree[0] == "div"
+        and all(isinstance(part, int) for part in tree[1:])
+        and tree[2]
+    ):
         return Fraction(tree[1], tree[2])
     return None
 
@@ -273,7 +281,9 @@ def _product(tree: Tree) -> tuple[str, int]:
             waiting += [(node[2], is_above ^ (node[0] == "div")), (node[1], is_above)]
         elif isinstance(node, tuple) and node[0] == "inv":
             waiting.append((node[1], not is_above))
-        elif isinstance(node, tuple) and node[0] == "pow" and (by := rational(node[2])) is not None and by < 0:
+        elif (
+            isinstance(node, tuple) and node[0] == "pow" and (by := rational(node[2])) is not None and by < 0
+        ):
             base = node[1] if by == -1 else power(node[1], number(-by))
             (below if is_above else above).append(base)
         else:

@@ -1,0 +1,223 @@
+"""Whether an answer's derivative is the problem: a proof that it is not, or agreement to thirty digits.
+
+F' - f is evaluated as a ball of complex numbers, which holds the exact value, at random points, with 128 bits and more
+up to 1,024. A ball without 0 proves the answer wrong. If all hold 0 and the last are tiny beside the problem's value, it
+is right to that confidence; otherwise the question is left open.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+from mathkernels.data.symbolic import algebra
+from mathkernels.data.symbolic.algebra import OutsideLanguageError
+from mathkernels.data.symbolic.language import Tree
+from mathkernels.data.symbolic.prefix import words
+
+PRECISIONS: Final = (128, 256, 512, 1024)  # bits
+TINY: Final = 1e-30  # radius of a ball beside the problem's value, or beside 1 where that may be 0
+POINTS: Final = 5
+MOST_TRIES: Final = 60  # points of which these are found; others lie outside the domain
+BROKEN: Final = frozenset({"abs", "sign"})  # functions whose pieces are checked each for itself
+
+
+class Verdict(Enum):
+    """What is known of an answer."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Verdicts of many answers, under both published conventions for what is undecided."""
+
+    right: int = 0
+    wrong: int = 0
+    undecided: int = 0
+
+    def __add__(self, verdict: Verdict) -> Counts:
+        own = {one.value: getattr(self, one.value) + (one is verdict) for one in Verdict}
+        return Counts(**own)
+
+    @property
+    def of(self) -> int:
+        return self.right + self.wrong + self.undecided
+
+    @property
+    def share(self) -> float:
+        """Of answers that are right; what is undecided counts as wrong."""
+        return self.right / max(self.of, 1)
+
+    @property
+    def share_at_most(self) -> float:
+        """The same; what is undecided counts as right."""
+        return (self.right + self.undecided) / max(self.of, 1)
+
+
+class Verifier:
+    """Checks answers.
+
+    Raises:
+        ImportError: symengine or python-flint is not installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import flint
+        except ImportError as error:
+            raise ImportError(
+                f"python-flint is missing ({error}): pip install mathkernels[symbolic]"
+            ) from error
+        self.flint = flint
+        self.engine = algebra.symengine_algebra()
+        self.functions = _functions(flint.acb)
+
+    def check(self, problem: Tree, answer: Tree, seed: int = 0) -> Verdict:
+        """The verdict on ``answer`` as an integral of ``problem``.
+
+        Points are real ones, where the problem is real, and complex ones with a positive real part. An answer is
+        right if it holds on one side of 0, as arcsec does, and nowhere else proves it wrong but other branches of
+        roots and logarithms. Where an absolute value or a sign stands, it has to hold on both sides.
+
+        Args:
+            seed: of the points.
+        """
+        pieces = bool(BROKEN & {*words(problem), *words(answer)})
+        try:
+            smooth = _without_pieces(answer) if pieces else answer
+            derivative = algebra.tree_of(self.engine.expression(smooth).diff(self.engine.leaves["x"]))
+        except (OutsideLanguageError, RuntimeError):
+            return Verdict.WRONG if not _is_finite(self.engine, answer) else Verdict.UNDECIDED
+        source = random.Random(seed)
+        sides = [
+            self._agree(problem, derivative, _real_points(source, sign), only_real=True) for sign in (1, -1)
+        ]
+        known = {*sides} - {Verdict.UNDECIDED}
+        real = Verdict.UNDECIDED
+        if known:
+            holds = Verdict.WRONG not in known if pieces else Verdict.RIGHT in known
+            real = Verdict.RIGHT if holds else Verdict.WRONG
+        if pieces or real is Verdict.WRONG:
+            return real
+        found = self._agree(problem, derivative, _complex_points(source), only_real=False)
+        if found is None:
+            return real if real is Verdict.RIGHT else Verdict.WRONG
+        return found
+
+    def _agree(self, problem: Tree, derivative: Tree, points: Iterator[complex], only_real: bool) -> Any:
+        """Verdict; None where some points prove it wrong and others do not."""
+        taken = excluded = open_questions = 0
+        for _ in range(MOST_TRIES):
+            if taken == POINTS:
+                break
+            holds = self._holds(problem, derivative, next(points), only_real)
+            if holds is _OUTSIDE:
+                continue
+            taken += 1
+            excluded += holds is False
+            open_questions += holds is None
+        if taken == 0:
+            return Verdict.UNDECIDED
+        if excluded:
+            return Verdict.WRONG if only_real or excluded == taken else None
+        return Verdict.UNDECIDED if open_questions else Verdict.RIGHT
+
+    def _holds(self, problem: Tree, derivative: Tree, point: complex, only_real: bool) -> Any:
+        """False if the ball is without 0, True if it is tiny around 0, None if neither; or _OUTSIDE."""
+        flint = self.flint
+        before, found = flint.ctx.prec, _OUTSIDE
+        try:
+            for precision in PRECISIONS:
+                flint.ctx.prec = precision
+                x = flint.acb(flint.arb(point.real), flint.arb(point.imag))
+                wanted, taken = self.value(problem, x), self.value(derivative, x)
+                if only_real and not wanted.imag.contains(0):
+                    return _OUTSIDE
+                if not (wanted.is_finite() and taken.is_finite()):
+                    continue
+                difference = taken - wanted
+                if not difference.contains(0):
+                    return False
+                scale = flint.arb(1) if wanted.contains(0) else wanted.abs_lower()
+                found = True if difference.abs_upper() < TINY * scale else None
+            return found
+        finally:
+            flint.ctx.prec = before
+
+    def value(self, tree: Tree, x: Any) -> Any:
+        """The ball of a tree at a ball."""
+        if isinstance(tree, tuple):
+            return self.functions[tree[0]](*(self.value(operand, x) for operand in tree[1:]))
+        if isinstance(tree, int):
+            return self.flint.acb(tree)
+        if tree == "x":
+            return x
+        return {"pi": self.flint.acb.pi, "E": lambda: self.flint.acb(1).exp()}[tree]()
+
+
+def _without_pieces(tree: Tree) -> Tree:
+    """The same at real numbers: |u| = sqrt(u^2), sign u = u / sqrt(u^2), of which there are derivatives."""
+    if not isinstance(tree, tuple):
+        return tree
+    operands = [_without_pieces(operand) for operand in tree[1:]]
+    if tree[0] not in BROKEN:
+        return (tree[0], *operands)
+    root = ("sqrt", ("pow", operands[0], 2))
+    return root if tree[0] == "abs" else ("div", operands[0], root)
+
+
+class _Outside:
+    pass
+
+
+_OUTSIDE: Final = _Outside()
+
+
+def _is_finite(engine: Any, tree: Tree) -> bool:
+    try:
+        algebra.tree_of(engine.expression(tree))
+    except (OutsideLanguageError, RuntimeError):
+        return False
+    return True
+
+
+def _complex_points(source: random.Random) -> Iterator[complex]:
+    while True:
+        yield complex(source.uniform(0.05, 3), source.choice((-1, 1)) * source.uniform(0.05, 2))
+
+
+def _real_points(source: random.Random, sign: int) -> Iterator[complex]:
+    while True:
+        yield complex(sign * source.uniform(0.05, 3), 0)
+
+
+def _functions(acb: Any) -> dict[str, Callable[..., Any]]:
+    def of_inverse(name: str) -> Callable[[Any], Any]:
+        return lambda z: getattr(1 / z, name)()
+
+    found: dict[str, Callable[..., Any]] = {
+        "add": lambda a, b: a + b,
+        "sub": lambda a, b: a - b,
+        "mul": lambda a, b: a * b,
+        "div": lambda a, b: a / b,
+        "pow": lambda a, b: a**b,
+        "inv": lambda a: 1 / a,
+        "ln": lambda a: a.log(),
+        "abs": lambda a: acb(abs(a)),
+        "sign": lambda a: a.sgn(),
+    }
+    for power in (2, 3, 4, 5):
+        found[f"pow{power}"] = lambda a, power=power: a**power
+    for name in ("sqrt", "exp", "sin", "cos", "tan", "cot", "sec", "csc", "asin", "acos", "atan"):
+        found[name] = lambda a, name=name: getattr(a, name)()
+    for name in ("sinh", "cosh", "tanh", "coth", "sech", "csch", "asinh", "acosh", "atanh"):
+        found[name] = lambda a, name=name: getattr(a, name)()
+    for name, inverse in (("acot", "atan"), ("asec", "acos"), ("acsc", "asin")):
+        found[name], found[f"{name}h"] = of_inverse(inverse), of_inverse(f"{inverse}h")
+    return found
