@@ -30,7 +30,26 @@ def is_expression(words):
 
 def test_words_are_the_published_ones_and_different():
     assert len({*WORDS}) == len(WORDS) == len(IDS)
-    assert {*"add sub mul div pow sin Y' INT+ INT- 0 9 x pi E a9 acsch".split()} <= {*WORDS}
+    assert {
+        *[
+            "add",
+            "sub",
+            "mul",
+            "div",
+            "pow",
+            "sin",
+            "Y'",
+            "INT+",
+            "INT-",
+            "0",
+            "9",
+            "x",
+            "pi",
+            "E",
+            "a9",
+            "acsch",
+        ]
+    } <= {*WORDS}
 
 
 def test_a_tree_is_its_words_read_again():
@@ -194,6 +213,51 @@ def test_sentences_side_by_side_are_those_alone():
                 alone = grammar.step(alone, np.array([grammar.ids[word]]))
             np.testing.assert_array_equal(grammar.allowed(alone, 30)[0], grammar.allowed(states, 30)[k])
         states = np.where(here[:, None], grammar.step(states, words), states)
+
+
+def _engine_of_others():
+    """The language in a grammar engine that is not ours, one character a word; and the character of each word."""
+    signs = [c for c in map(chr, range(33, 127)) if c not in DIGITS and c not in '"\\/']
+    others = [word for word in WORDS if word in ARITY]
+    letters = {**dict(zip(others, signs, strict=False)), **{digit: digit for digit in DIGITS}}
+
+    def either(arity):
+        return " | ".join(f'"{letters[w]}"' for w in others if ARITY[w] == arity and w not in (PLUS, MINUS))
+
+    return letters, "\n".join(
+        [
+            "start: expression",
+            "expression: leaf | unary expression | binary expression expression | integer",
+            f"leaf: {either(0)}",
+            f"unary: {either(1)}",
+            f"binary: {either(2)}",
+            f'integer: ("{letters[PLUS]}" | "{letters[MINUS]}") ("0" | /[1-9]/ /[0-9]/*)',
+        ]
+    )
+
+
+def test_the_grammar_is_that_of_an_engine_of_others():
+    llguidance = pytest.importorskip("llguidance")
+    letters, text = _engine_of_others()
+    tokens = llguidance.LLTokenizer("byte")
+    rules = llguidance.LLMatcher.grammar_from_lark(text)
+    grammar, source = Grammar(), random.Random(5)
+    for _ in range(60):
+        matcher, states = llguidance.LLMatcher(tokens, rules), grammar.start(1)
+        for left in range(40, 0, -1):
+            # ours also sees to the length, which theirs does not know
+            bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+            allowed = np.unpackbits(bits, bitorder="little").astype(bool)
+            theirs = np.array([allowed[ord(letters[w])] if w in letters else False for w in WORDS])
+            theirs[IDS[END]] = allowed[tokens.eos_token]
+            np.testing.assert_array_equal(grammar.allowed(states, 1000)[0], theirs)
+            word = source.choice(np.flatnonzero(grammar.allowed(states, left)[0]))
+            assert theirs[word]
+            if WORDS[word] == END:
+                break
+            assert matcher.consume_token(ord(letters[WORDS[word]]))
+            states = grammar.step(states, np.array([word]))
+        assert matcher.is_accepting()
 
 
 @pytest.mark.parametrize(("words", "message"), [(("x",), "needs </s>"), (("sin", END), "needs a variable")])

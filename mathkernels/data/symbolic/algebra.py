@@ -1,7 +1,7 @@
 """Trees as expressions of symengine and of sympy, and back: one canonical form, whoever computed.
 
-symengine differentiates some hundred times as fast as sympy and keeps sums, products and powers in a normal form;
-its objects are not handed to sympy, nor the other way round: both are made from trees.
+symengine differentiates some hundred times as fast as sympy and keeps sums, products and powers in a normal
+form; its objects are not handed to sympy, nor the other way round: both are made from trees.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class _Algebra:
 def tree_of(expression: Any) -> Tree:
     """The canonical tree of an expression of symengine or sympy.
 
-    Operands of sums and products are ordered by their own trees, longer ones last, numbers first, and nested to
-    the right; there is no ``sub``, and ``div`` stands in rational numbers only, as in the published data. Powers
-    of 1/2 are ``sqrt``, powers of E ``exp``.
+    Operands of sums and products are ordered by their own trees, longer ones last, numbers first, and
+    nested to the right; there is no ``sub``, and ``div`` stands in rational numbers only, as in the
+    published data. Powers of 1/2 are ``sqrt``, powers of E ``exp``.
 
     Raises:
         OutsideLanguageError: see there.

@@ -2,9 +2,10 @@
 
     generate(Path("data/bwd"), Request(Pairs("bwd", most_operators=6), count=40_000))
 
-writes prim_bwd.train, .valid and .test, each line ``count|sub Y' PROBLEM<TAB>ANSWER``, where the count says how
-often the pair was drawn, the most frequent and then the shortest first. Pairs are drawn in chunks with seeds of their
-own, so that nothing depends on the number of processes; the same call after an interruption draws what is missing.
+writes prim_bwd.train, .valid and .test, each line ``count|sub Y' PROBLEM<TAB>ANSWER``, where the count says
+how often the pair was drawn, the most frequent and then the shortest first. Pairs are drawn in chunks with
+seeds of their own, so that nothing depends on the number of processes; the same call after an interruption
+draws what is missing.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Drawing:
             ValueError: thousands in a row gave none.
         """
         found: list[str] = []
-        dropped = dict.fromkeys(REASONS, 0)
+        dropped: dict[str, int] = dict.fromkeys(REASONS, 0)
         draw, number, in_a_row = self.pairs.drawer(), 0, 0
         while len(found) < chunk.count:
             begin(number)
@@ -112,7 +113,8 @@ class Request:
     Args:
         pairs: how.
         count: of pairs that are drawn, repetitions included.
-        held_out: of different pairs that become validation, and as many that become test; at most a tenth each.
+        held_out: of different pairs that become validation, and as many that become test; at most a tenth
+        each.
         seed: decides all of them.
         limit: seconds of the processor that a pair may take; slower ones are dropped and counted.
     """
@@ -209,8 +211,8 @@ def _chunks(folder: Path, request: Request) -> list[Chunk]:
 def _join(folder: Path, request: Request, chunks: list[Chunk]) -> int:
     """Count the pairs, sort them, hold some out, and write all files; return how many are different.
 
-    Of two answers to one problem the shorter one stays. What is held out is spread over all frequencies, as in the
-    published data: of N sorted pairs those at places floor(i^a) with a = ln(N - 1/2) / ln(most).
+    Of two answers to one problem the shorter one stays. What is held out is spread over all frequencies, as
+    in the published data: of N sorted pairs those at places floor(i^a) with a = ln(N - 1/2) / ln(most).
     """
     counts: Counter[str] = Counter()
     answers: dict[str, str] = {}

@@ -14,7 +14,8 @@ DEEPEST: Final = 100  # parentheses in one another
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d+)?|\.\d+)|([A-Za-z_]\w*|π)|(\*\*|[-+*/^()]))")
 _NAMES: Final = {
     **{name: name for name in (*VARIABLES, *COEFFICIENTS, *CONSTANTS)},
-    **{"e": "E", "π": "pi"},
+    "e": "E",
+    "π": "pi",
 }
 _FUNCTIONS: Final = {
     **{name: name for name in UNARY},
@@ -153,9 +154,9 @@ class _Reader:
 def read(text: str) -> Tree:
     """The tree of an equation's side, such as ``x^2 * ln(x)/3``.
 
-    Powers are ``^`` or ``**``, functions have parentheses, ``log`` is the natural logarithm, and decimal fractions
-    become rational numbers. Sums and products are nested to the right, as `algebra.tree_of` has them; nothing
-    else is changed.
+    Powers are ``^`` or ``**``, functions have parentheses, ``log`` is the natural logarithm, and decimal
+    fractions become rational numbers. Sums and products are nested to the right, as `algebra.tree_of` has
+    them; nothing else is changed.
 
     Raises:
         SyntaxProblem: with the place of the first wrong character.

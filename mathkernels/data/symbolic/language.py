@@ -44,8 +44,8 @@ class Grammar:
 
     The state of a sentence is how many operands are still due and whether an integer has begun: a sentence
     begins with one operand due, an operator of k operands adds k - 1, a leaf takes one away, an integer is a
-    sign and digits without a leading zero, and the end comes when nothing is due. No word is allowed that leaves
-    more due than fits into the words that are left.
+    sign and digits without a leading zero, and the end comes when nothing is due. No word is allowed that
+    leaves more due than fits into the words that are left.
 
     Args:
         words: those that decoding may write, by id; END is one of them. Default: all.
@@ -75,7 +75,7 @@ class Grammar:
         self.change = np.array([ARITY.get(word, 1) - 1 for word in words])
 
     def start(self, count: int) -> np.ndarray:
-        """The states (N,2) of N sentences that have no word yet, int64: operands due, state of the integer."""
+        """The states (N,2), int64, of N sentences without a word: operands due, state of an integer."""
         return np.tile(np.array([1, self.NUMBER], np.int64), (count, 1))
 
     def allowed(self, states: np.ndarray, left: int) -> np.ndarray:

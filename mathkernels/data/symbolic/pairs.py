@@ -1,8 +1,8 @@
 """Pairs of a problem and its answer, one after another: differentiated, integrated by sympy, or by parts.
 
-Source: arXiv:1912.01412, section 4: backward (BWD), forward (FWD), backward with integration by parts (IBP). A
-problem is the function f of ``Y' - f = 0``, its answer a function F with F' = f, without an additive constant.
-Both are in the canonical form of `algebra.tree_of`.
+Source: arXiv:1912.01412, section 4: backward (BWD), forward (FWD), backward with integration by parts
+(IBP). A problem is the function f of ``Y' - f = 0``, its answer a function F with F' = f, without an
+additive constant. Both are in the canonical form of `algebra.tree_of`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ CONSTANT, UNDEFINED, UNSOLVED, FAILED, TOO_LONG, TOO_SLOW, FOREIGN = (
     "too slow",
     "outside the language",
 )
-REASONS: Final = (CONSTANT, UNDEFINED, UNSOLVED, FAILED, TOO_LONG, TOO_SLOW, FOREIGN)
+REASONS: Final[tuple[str, ...]] = (CONSTANT, UNDEFINED, UNSOLVED, FAILED, TOO_LONG, TOO_SLOW, FOREIGN)
 FEW = 3  # a share of problems has at most so many operators,
 SHARE_OF_FEW = 1 / 40  # this one
 
 
-class Dropped(Exception):  # noqa: N818 - nothing went wrong
+class Dropped(Exception):
     """A draw gave no pair; the text is the reason, for a count."""
 
 

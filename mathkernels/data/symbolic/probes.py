@@ -1,4 +1,5 @@
-"""Values of trees at real numbers: whether an expression is defined anywhere, and whether two agree roughly."""
+"""Values of trees at real numbers: whether an expression is defined anywhere, and whether two agree
+roughly."""
 
 from __future__ import annotations
 

@@ -40,8 +40,8 @@ PUBLISHED = {
 def count(empty: int, operators: int) -> int:
     """D(e, n): in how many ways n operators can be put into trees that grow from e empty places.
 
-    D(0, n) = 0 for n > 0, D(e, 0) = 1, D(e, n) = D(e - 1, n) + D(e, n - 1) + D(e + 1, n - 1): the first empty place
-    becomes a leaf, a unary or a binary operator.
+    D(0, n) = 0 for n > 0, D(e, 0) = 1, D(e, n) = D(e - 1, n) + D(e, n - 1) + D(e + 1, n - 1): the first
+    empty place becomes a leaf, a unary or a binary operator.
     """
     if operators == 0:
         return 1

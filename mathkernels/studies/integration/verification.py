@@ -1,8 +1,8 @@
 """Whether an answer's derivative is the problem: a proof that it is not, or agreement to thirty digits.
 
-F' - f is evaluated as a ball of complex numbers, which holds the exact value, at random points, with 128 bits and more
-up to 1,024. A ball without 0 proves the answer wrong. If all hold 0 and the last are tiny beside the problem's value, it
-is right to that confidence; otherwise the question is left open.
+F' - f is evaluated as a ball of complex numbers, which holds the exact value, at random points, with 128
+bits and more up to 1,024. A ball without 0 proves the answer wrong. If all hold 0 and the last are tiny
+beside the problem's value, it is right to that confidence; otherwise the question is left open.
 """
 
 from __future__ import annotations
@@ -81,9 +81,10 @@ class Verifier:
     def check(self, problem: Tree, answer: Tree, seed: int = 0) -> Verdict:
         """The verdict on ``answer`` as an integral of ``problem``.
 
-        Points are real ones, where the problem is real, and complex ones with a positive real part. An answer is
-        right if it holds on one side of 0, as arcsec does, and nowhere else proves it wrong but other branches of
-        roots and logarithms. Where an absolute value or a sign stands, it has to hold on both sides.
+        Points are real ones, where the problem is real, and complex ones with a positive real part. An
+        answer is right if it holds on one side of 0, as arcsec does, and nowhere else proves it wrong but
+        other branches of roots and logarithms. Where an absolute value or a sign stands, it has to hold on
+        both sides.
 
         Args:
             seed: of the points.
