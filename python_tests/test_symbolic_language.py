@@ -216,7 +216,7 @@ def test_sentences_side_by_side_are_those_alone():
 
 
 def _engine_of_others():
-    """The language in a grammar engine that is not ours, one character a word; and the character of each word."""
+    """The language in a grammar of llguidance, one character a word; and the character of each word."""
     signs = [c for c in map(chr, range(33, 127)) if c not in DIGITS and c not in '"\\/']
     others = [word for word in WORDS if word in ARITY]
     letters = {**dict(zip(others, signs, strict=False)), **{digit: digit for digit in DIGITS}}
