@@ -138,7 +138,7 @@ struct AttentionCall {
   AttentionShape attention;
   int threads;
 };
-// rows (E,B), in forward alone: which rows of keys, values and mask each row reads, of `sources` of a model; may be null.
+// rows (E,B), forward alone: which rows of keys, values and mask each row reads, of `sources` a model; may be null.
 struct AttentionInputs {
   const void *query, *keys, *values, *mask, *weight_score;
   double scale;
