@@ -23,6 +23,24 @@ def count(option: str, value: int, high: int = ranges.MOST) -> int:
     return ranges.whole(option, value, 1, high, "{name}: got {given}; needs {right}")
 
 
+def device(given: str, stock: bool, ours: str) -> None:
+    """Refuse a device that torch cannot use, and another than the CPU for layers of ours.
+
+    Args:
+        given: with ``--device``.
+        stock: whether torch's layers are trained.
+        ours: what has no kernel there, and its verb.
+    """
+    torch = load("torch")
+    try:
+        kind = torch.empty(0, device=given).device.type
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"--device: got {given}, which torch cannot use here ({error})") from error
+    if kind != "cpu" and not stock:
+        what = f"got {given}, for which {ours} no kernel"
+        raise ValueError(f"--device: {what}; needs cpu, or --stock for torch's layers")
+
+
 def prepare_logs(root: Path, names: Iterable[str]) -> None:
     """Make TensorBoard's folders; one that cannot be written is refused before anything is trained."""
     load("tensorboard")

@@ -94,6 +94,11 @@ def override(content: Mapping[str, Any], text: str) -> dict[str, Any]:
     return _replaced(content, parts, parse(value, f"override {_short(repr(text))}"), text)
 
 
+def quoted(text: str) -> str:
+    """Return a text as YAML that is read as this text, whatever is in it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _replaced(content: Mapping[str, Any], parts: Sequence[str], value: Any, text: str) -> dict[str, Any]:
     first, *rest = parts
     if not rest:

@@ -31,6 +31,10 @@ MATHEMATICS = (
     *("bars-epoch<n>.png", "bars.gif", "last.safetensors"),
     *("best-interpolate.safetensors", "best-extrapolate.safetensors"),
 )
+SYMBOLIC = (
+    *("config.yaml", "log.jsonl", "history.csv", "scores.csv", "samples.csv", "table.md", "curves.png"),
+    *("attention.png", "<name>.safetensors"),
+)
 ARITHMETIC = (
     *(
         "runs.csv",
@@ -46,7 +50,17 @@ ARITHMETIC = (
 )
 EVERY = tuple(
     dict.fromkeys(
-        (*ADDING, *ADDING_SWEEP, *EQUATIONS, *SEQUENTIAL, *MATHEMATICS, *ARITHMETIC, LIST, CHECKPOINT)
+        (
+            *ADDING,
+            *ADDING_SWEEP,
+            *EQUATIONS,
+            *SEQUENTIAL,
+            *MATHEMATICS,
+            *SYMBOLIC,
+            *ARITHMETIC,
+            LIST,
+            CHECKPOINT,
+        )
     )
 )
 _PLACEHOLDERS = {"<n>": r"\d+", "<name>": r"[\w.+-]+"}

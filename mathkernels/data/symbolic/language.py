@@ -5,6 +5,7 @@ Source: appendix C of arXiv:1912.01412; the list of words is that of its publish
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
@@ -48,7 +49,8 @@ class Grammar:
     leaves more due than fits into the words that are left.
 
     Args:
-        words: those that decoding may write, by id; END is one of them. Default: all.
+        words: the vocabulary of decoding, by id; END is one of them. Default: all.
+        without: words of it that are never written.
 
     Raises:
         ValueError: END is missing, or no leaf is among the words, so that nothing could ever end.
@@ -57,20 +59,22 @@ class Grammar:
     # what a digit may follow: the sign, a first digit other than 0, or nothing because the integer was a 0
     NUMBER, SIGN, DIGIT, ZERO = range(4)
 
-    def __init__(self, words: tuple[str, ...] = WORDS) -> None:
-        if END not in words:
+    def __init__(self, words: tuple[str, ...] = WORDS, without: Collection[str] = ()) -> None:
+        usable = {*words} - {*without}
+        if END not in usable:
             raise ValueError(f"Grammar: words are {' '.join(words)}; needs {END} among them")
-        if not any(word in LEAVES for word in words) and not {PLUS, MINUS} & {*words}:
+        if not usable & {*LEAVES} and not (usable & {PLUS, MINUS} and usable & {*DIGITS}):
             raise ValueError(
                 f"Grammar: words are {' '.join(words)}; needs a variable, a constant or integers"
             )
         self.words = words
-        self.operand = 1 if any(word in LEAVES for word in words) else 2  # words of the shortest one
+        self.operand = 1 if usable & {*LEAVES} else 2  # words of the shortest one
         self.ids = {word: number for number, word in enumerate(words)}
         self.signs = np.array([word in (PLUS, MINUS) for word in words])
         self.digits = np.array([word in DIGITS for word in words])
         self.zero = np.array([word == "0" for word in words])
         self.end = np.array([word == END for word in words])
+        self.usable = np.array([word in usable for word in words])
         self.begins = np.array([word in ARITY for word in words])
         self.change = np.array([ARITY.get(word, 1) - 1 for word in words])
 
@@ -92,7 +96,15 @@ class Grammar:
         first, more = number == self.SIGN, number == self.DIGIT
         found |= self.digits & (first | more) & (due * self.operand + 1 < left)
         found |= self.end & (due == 0) & (number != self.SIGN)
-        return found
+        return found & self.usable
+
+    def after(self, sentences: np.ndarray) -> np.ndarray:
+        """The states (N,2) of N sentences of T words each (N,T), by id."""
+        states = self.start(len(sentences))
+        states[:, 0] += (self.begins[sentences] * self.change[sentences]).sum(1)
+        for words in sentences[:, -2:].T:  # an integer's state depends on no more
+            states[:, 1] = self.step(states, words)[:, 1]
+        return states
 
     def step(self, states: np.ndarray, words: np.ndarray) -> np.ndarray:
         """The states (N,2) after one word (N), by id, in each sentence."""

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mathkernels.data.mathematics.generate import generate
 from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.distributed import Processes
@@ -64,22 +62,11 @@ def described(args: argparse.Namespace, configs: Path) -> Config:
     if args.workers is not None:
         command_line.count("--workers", args.workers, 256)
     one_way(args.resume, args.overwrite)
-    device = torch.device(args.device)
-    if device.type != "cpu" and not args.stock:
-        what = f"got {args.device}, for which our LSTM has no kernel"
-        raise ValueError(f"--device: {what}; needs cpu, or --stock for torch's layers")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"--device: got {args.device}, which torch cannot use here ({error})") from error
+    command_line.device(args.device, args.stock, "our LSTM has")
     over = [*args.set]
     for key, value in (("model", args.model), ("data_path", args.data), ("save_path", args.out)):
-        over += [] if value is None else [f"{key}={_quoted(str(value))}"]
+        over += [] if value is None else [f"{key}={configuration.quoted(str(value))}"]
     return configuration.load(Config, _file(args, configs), over)
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _file(args: argparse.Namespace, configs: Path) -> Path:
