@@ -38,7 +38,8 @@ from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
 from mathkernels.studies.integration import batches, report
 from mathkernels.studies.integration.command import arguments, ask, chosen, described, make_data
-from mathkernels.studies.integration.plan import PLACES, Plan, check_finished
+from mathkernels.studies.integration.config import PLACES
+from mathkernels.studies.integration.plan import Plan, check_finished
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 

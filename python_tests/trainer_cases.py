@@ -1,4 +1,4 @@
-"""The trainers of sequences on tasks of seconds, and a Ctrl-C at a chosen epoch."""
+"""The trainers of torch models on tasks of seconds, and a Ctrl-C at a chosen epoch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import importlib.util
 from pathlib import Path
 
+import mathematics_cases
 import numpy as np
+import symbolic_cases
 import torch
 
 from mathkernels.data import mnist
@@ -18,7 +20,11 @@ ADDING = (
     "dataset: {dt_length: 60, t: 5}\ntrain: {epochs: 2, batch: 20}\nmodel: {cells: 4}\nsweep: {t: [4, 5]}\n"
 )
 EQUATIONS = ["data.max_number=99", "data.n_examples=200", "data.new_equations=50", "model.hidden_size=4"]
-TRAINERS = ("adding", "equations", "sequential_mnist")
+DEEPMATH = (
+    *("batch_size=120", "math_module=arithmetic", "thinking_steps=1", "num_encoder_units=4"),
+    *("num_decoder_units=4", "embedding_dim=4", "valid_split=0.1"),
+)
+TRAINERS = ("adding", "equations", "sequential_mnist", "deepmath", "symbolic")
 
 
 class Trainer:
@@ -38,6 +44,19 @@ class Trainer:
             own += [place, f"artifacts={folder}", f"train.epochs={epochs}"]
         elif self.name == "equations":
             own = [*EQUATIONS, f"train.epochs={epochs}", "--models", str(models), place, str(folder)]
+        elif self.name == "deepmath":  # which trains one model
+            data = self.root / "mathematics"
+            if not data.exists():
+                mathematics_cases.write(data)
+            own = ["--preset", "smoke", "--data", str(data), "--model", "attentional", "--threads", "1"]
+            own += ["--set", *DEEPMATH, f"epochs={epochs}", place, str(folder)]
+        elif self.name == "symbolic":
+            (self.root / "tiny.yaml").write_text(symbolic_cases.configuration(models, epochs))
+            data = self.root / "pairs"
+            if not data.exists():
+                symbolic_cases.write(data)
+            own = ["--config", str(self.root / "tiny.yaml"), "--data", str(data), "--threads", "1"]
+            own += [place, str(folder)]
         else:
             own = ["--unit", "NMU", "--ramp", "1", "3", "--seeds", str(models), "--epochs", str(epochs)]
             own += [place, str(folder)]

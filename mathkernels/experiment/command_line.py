@@ -33,12 +33,13 @@ def device(given: str, stock: bool, ours: str) -> None:
     """
     torch = load("torch")
     try:
-        kind = torch.empty(0, device=given).device.type
+        kind = torch.device(given)
+        if kind.type != "cpu" and not stock:
+            what = f"got {given}, for which {ours} no kernel"
+            raise ValueError(f"--device: {what}; needs cpu, or --stock for torch's layers")
+        torch.empty(0, device=kind)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device: got {given}, which torch cannot use here ({error})") from error
-    if kind != "cpu" and not stock:
-        what = f"got {given}, for which {ours} no kernel"
-        raise ValueError(f"--device: {what}; needs cpu, or --stock for torch's layers")
 
 
 def prepare_logs(root: Path, names: Iterable[str]) -> None:

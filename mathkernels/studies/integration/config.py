@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mathkernels.data import ranges
 from mathkernels.data.symbolic.generate import Request
 from mathkernels.data.symbolic.pairs import METHODS, Pairs
+from mathkernels.experiment import configuration
 
 WORDING = "{name}: got {given}; needs {right}"
+PLACES = ("save_path", "data_path")  # keys that say where, not what
 MOST_UNITS, MOST_HEADS, MOST_BATCH, MOST_WORDS = 8_192, 256, 1_000_000, 10_000
 # what the project's script does, and what is repaired here unless it is asked for
 REPLICA = {"output_activation": "tanh", "masked_loss": False, "shuffle": False, "encoder_state": False}
@@ -128,3 +130,7 @@ class Config:
     def as_published(self) -> Config:
         """The same with the project's logits, loss, stream and first state of the decoder."""
         return replace(self, **REPLICA)
+
+    def described(self) -> dict[str, Any]:
+        """What decides the result, as JSON values: all but the places of folders."""
+        return {name: value for name, value in configuration.plain(self).items() if name not in PLACES}

@@ -13,7 +13,7 @@ import torch
 
 from mathkernels.data import ranges
 from mathkernels.data.symbolic import infix
-from mathkernels.experiment import configuration, tensor_files
+from mathkernels.experiment import tensor_files
 from mathkernels.experiment.training import Training
 from mathkernels.studies.integration import answers, batches, weights
 from mathkernels.studies.integration.answers import Judged
@@ -23,7 +23,6 @@ from mathkernels.studies.integration.model import Integrator, build, parameters
 from mathkernels.studies.integration.training import COLUMNS, CPU, training
 from mathkernels.studies.integration.verification import Verifier
 
-PLACES = ("save_path", "data_path")  # keys that say where, not what
 LAYERS = {False: "mathkernels", True: "torch.nn"}  # by --stock
 SCORE_COLUMNS = {
     "trial": str,
@@ -57,11 +56,14 @@ class Plan:
 
     def describe(self) -> dict[str, Any]:
         """What decides the result, as JSON values."""
-        plain = configuration.plain(self.config)
-        own = {name: value for name, value in plain.items() if name not in PLACES}
         tests = {name: len(part) for name, part in self.parts.tests.items()}
         held = {"train": len(self.parts.train), "valid": len(self.parts.valid), **tests}
-        return {**own, "trials": list(self.trials), "layers": LAYERS[self.stock], "pairs": held}
+        return {
+            **self.config.described(),
+            "trials": list(self.trials),
+            "layers": LAYERS[self.stock],
+            "pairs": held,
+        }
 
     def makers(self) -> list[Callable[[], Training]]:
         """What makes the training of each trial."""
@@ -93,7 +95,7 @@ class Plan:
         row = next((one for one in record.rows if one["epoch"] == record.best_epoch), record.rows[-1])
         problems = [file.problems for file in self.parts.train.files]
         facts = {
-            "config": configuration.plain(self.config),
+            "config": self.config.described(),
             "trial": name,
             "seen": weights.seen_words(np.concatenate([np.unique(side.ids) for side in problems])),
             "words": int(max(side.lengths.max() for side in problems)),

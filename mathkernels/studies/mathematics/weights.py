@@ -18,7 +18,7 @@ from mathkernels.studies.mathematics.batches import EXTRAPOLATE, INTERPOLATE
 from mathkernels.studies.mathematics.config import Config
 from mathkernels.studies.mathematics.encoding import Encoding, encoding_of, model_of
 from mathkernels.studies.mathematics.models import Model
-from mathkernels.studies.mathematics.plan import Plan
+from mathkernels.studies.mathematics.plan import Plan, described
 from mathkernels.studies.mathematics.templates import Templates, of_corpus
 from mathkernels.studies.mathematics.training import Learner
 
@@ -43,7 +43,7 @@ class Kept:
     def _facts(self) -> dict[str, Any]:
         known = of_corpus(self._plan.sets.train, self._plan.sets.rows)
         return {
-            "config": configuration.plain(self._plan.config),
+            "config": described(self._plan.config),
             "modules": self._plan.data.train.modules,
             "templates": sorted(known.templates),
             "grams": sorted(known.grams),
