@@ -67,12 +67,14 @@ def train(what: Plan, args: argparse.Namespace, device: torch.device) -> int:
     begun = time.perf_counter()
     logs: list[Log] = [JsonLines(folder, report.LOG), Kept(folder.path, what)] if own.first else []
     finished = loop.train(run, checkpoint, logs, show)
+    diverged = run.records[0].stopped == "diverged"
     if own.first:
         print(report.write(folder, what, run))
         print(f"\n{run.epoch} epochs, {time.perf_counter() - begun:.1f} s in this call")
+        if diverged:
+            print("the model diverged: its error is infinite or NaN")
         status = {"status": "finished" if finished else "interrupted", "threads": torch.get_num_threads()}
-        folder.write_json(STATUS, status)
-    diverged = run.records[0].stopped == "diverged"
+        folder.write_json(STATUS, {**status, "diverged": int(diverged)})
     return command_line.INTERRUPTED if not finished else int(diverged)
 
 

@@ -51,7 +51,7 @@ def show(run: Training, rows: list[Row]) -> str:
 
 
 def train(what: Plan, args: argparse.Namespace) -> int:
-    """Train the trials and write everything; return 130 after Ctrl-C, 1 if one diverged, else 0."""
+    """Train the trials and write everything; return 130 after Ctrl-C, 1 if all diverged, else 0."""
     folder = RunFolder(what.config.save_path)
     how: dict[str, Any] = {"resume": args.resume, "overwrite": args.overwrite, "beside": PLACES}
     folder.begin(what.describe(), outputs=report.OUTPUTS, **how)
@@ -61,21 +61,20 @@ def train(what: Plan, args: argparse.Namespace) -> int:
     except ValueError as error:
         raise checkpoint.refused(error) from error
     print(what.summary())
-    begun, diverged = time.perf_counter(), []
+    begun = time.perf_counter()
 
     def finish(run: Training) -> dict[str, Any]:
-        name = what.trials[len(checkpoint.finished)]
-        diverged.extend([name] if run.records[0].stopped == "diverged" else [])
-        return what.finish(folder.path, name, run)
+        return what.finish(folder.path, what.trials[len(checkpoint.finished)], run)
 
     finished = loop.train_each(what.makers(), checkpoint, finish, show)
     print(report.write(folder, what, checkpoint.finished))
     print(f"\n{len(checkpoint.finished)} trials, {time.perf_counter() - begun:.1f} s in this call")
-    for name in diverged:
-        print(f"{name} diverged: its validation loss is infinite or NaN")
+    diverged = [held["rows"][-1] for held in checkpoint.finished if report.diverged(held["rows"])]
+    for row in diverged:
+        print(f"{row['trial']} diverged: its validation loss is infinite or NaN at epoch {row['epoch']}")
     status = {"status": "finished" if finished else "interrupted", "threads": torch.get_num_threads()}
-    folder.write_json(STATUS, status)
-    return command_line.INTERRUPTED if not finished else int(bool(diverged))
+    folder.write_json(STATUS, {**status, "diverged": len(diverged)})
+    return command_line.INTERRUPTED if not finished else int(len(diverged) == len(what.trials))
 
 
 def work(args: argparse.Namespace) -> int:

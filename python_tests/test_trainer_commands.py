@@ -21,7 +21,7 @@ pytest.importorskip("safetensors")
 pytest.importorskip("scipy")
 pytest.importorskip("yaml")
 
-from trainer_cases import EQUATIONS, EXAMPLES, TRAINERS, files, made
+from trainer_cases import EQUATIONS, EXAMPLES, OWN, TRAINERS, files, made
 
 from mathkernels.experiment import command_line
 from mathkernels.experiment.training import Training
@@ -78,7 +78,9 @@ def break_after(monkeypatch, name, epochs, only=None):
 
         def spoil(self):
             plain(self)
-            if self.epoch > epochs and only in (None, self.table.of[0]["seed"]):
+            own = self.table.of[0]
+            place = own["seed"] if "seed" in own else int(own.get("trial", "trial_1")[6:]) - 1
+            if self.epoch > epochs and only in (None, place):
                 for value in self.learner.net.parameters():
                     value.data[:] = float("nan")
 
@@ -94,7 +96,8 @@ def test_a_training_whose_models_all_diverge_is_no_success(trainer, tmp_path, ca
     assert trainer(run, models=2) == 1
     shown = capsys.readouterr().out
     assert "diverged" in shown
-    assert json.loads((run / "status.json").read_text())["diverged"] >= 2
+    held = json.loads((run / "status.json").read_text())["diverged"]
+    assert held == 1 if trainer.name == "deepmath" else held >= 2
     assert not [name for name in files(run) if name.startswith(("model/", "weights/"))]
     if trainer.name == "equations":
         assert {row["best_epoch"] for row in rows(run / "runs.csv")} == {"0"}
@@ -104,6 +107,9 @@ def test_a_training_whose_models_all_diverge_is_no_success(trainer, tmp_path, ca
     elif trainer.name == "adding":
         assert {row["stopped"] for row in rows(run / "runs.csv")} == {"diverged"}
         assert "its models diverged" in refused(trainer, capsys, run, "--mode", "validate")
+    elif trainer.name in ("deepmath", "symbolic"):
+        assert not [name for name in files(run) if name.endswith(".safetensors")]
+        assert "holds no " in refused(trainer, capsys, run, "--ask", "1 + 2")
     else:
         assert {row["test_mse"] for row in rows(run / "runs.csv")} == {""}
         assert "" not in {row["diverged"] for row in rows(run / "runs.csv")}
@@ -118,13 +124,21 @@ def nan_update(plain):
     return update
 
 
+@pytest.mark.parametrize("name", [name for name in TRAINERS if name != "deepmath"])  # which has one model
 def test_a_model_that_diverges_beside_others_is_named_and_keeps_what_it_had(
-    trainer, tmp_path, capsys, monkeypatch
+    name, tmp_path, capsys, monkeypatch
 ):
+    trainer = made(name, tmp_path, monkeypatch)
     break_after(monkeypatch, trainer.name, 1 if trainer.name != "sequential_mnist" else 6, only=1)
     run = tmp_path / "run"
     assert trainer(run, models=2, epochs=4 if trainer.name != "sequential_mnist" else 11) == 0
     assert "diverged" in capsys.readouterr().out
+    if name == "symbolic":
+        assert json.loads((run / "status.json").read_text())["diverged"] == 1
+        assert {f"trial_{k}.safetensors" for k in (1, 2)} <= {*files(run)}
+        epochs = [int(row["epoch"]) for row in rows(run / "history.csv") if row["trial"] == "trial_2"]
+        assert epochs == [1, 2]
+        return
     named = {row["seed"]: row.get("diverged", "") or row.get("stopped", "") for row in rows(run / "runs.csv")}
     first, second = named.values()
     assert first in ("", "epochs")
@@ -206,7 +220,7 @@ def start(name, tmp_path, *more, ignore=False):
         handler = "lambda *_: print('handled', flush=True)"
         program = f"import signal; signal.signal(signal.SIGINT, {handler}); {program}"
     config = ["--config", str(EXAMPLES.parent / "configs" / "adding.yaml")] if name == "adding" else []
-    own = [*config, *COMMANDS[name], *more]
+    own = [*config, *(COMMANDS[name] if name in COMMANDS else OWN[name](tmp_path, 1, 80)), *more]
     command = [sys.executable, "-c", program, str(EXAMPLES / f"train_{name}.py"), *own]
     environment = {
         **os.environ,

@@ -27,6 +27,27 @@ DEEPMATH = (
 TRAINERS = ("adding", "equations", "sequential_mnist", "deepmath", "symbolic")
 
 
+def deepmath(root, models, epochs):
+    """The command line of Deep Math, whatever the number of models: it trains one."""
+    data = root / "mathematics"
+    if not data.exists():
+        mathematics_cases.write(data)
+    own = ["--preset", "smoke", "--data", str(data), "--model", "attentional", "--threads", "1"]
+    return [*own, "--set", *DEEPMATH, f"epochs={epochs}"]
+
+
+def symbolic(root, models, epochs):
+    """The command line of symbolic integration: a trial is a model."""
+    (root / "tiny.yaml").write_text(symbolic_cases.configuration(models, epochs))
+    data = root / "pairs"
+    if not data.exists():
+        symbolic_cases.write(data)
+    return ["--config", str(root / "tiny.yaml"), "--data", str(data), "--threads", "1"]
+
+
+OWN = {"deepmath": deepmath, "symbolic": symbolic}
+
+
 class Trainer:
     """One of the trainers, on a task of seconds."""
 
@@ -44,19 +65,8 @@ class Trainer:
             own += [place, f"artifacts={folder}", f"train.epochs={epochs}"]
         elif self.name == "equations":
             own = [*EQUATIONS, f"train.epochs={epochs}", "--models", str(models), place, str(folder)]
-        elif self.name == "deepmath":  # which trains one model
-            data = self.root / "mathematics"
-            if not data.exists():
-                mathematics_cases.write(data)
-            own = ["--preset", "smoke", "--data", str(data), "--model", "attentional", "--threads", "1"]
-            own += ["--set", *DEEPMATH, f"epochs={epochs}", place, str(folder)]
-        elif self.name == "symbolic":
-            (self.root / "tiny.yaml").write_text(symbolic_cases.configuration(models, epochs))
-            data = self.root / "pairs"
-            if not data.exists():
-                symbolic_cases.write(data)
-            own = ["--config", str(self.root / "tiny.yaml"), "--data", str(data), "--threads", "1"]
-            own += [place, str(folder)]
+        elif self.name in OWN:
+            own = [*OWN[self.name](self.root, models, epochs), place, str(folder)]
         else:
             own = ["--unit", "NMU", "--ramp", "1", "3", "--seeds", str(models), "--epochs", str(epochs)]
             own += [place, str(folder)]

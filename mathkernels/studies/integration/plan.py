@@ -14,6 +14,7 @@ import torch
 from mathkernels.data import ranges
 from mathkernels.data.symbolic import infix
 from mathkernels.experiment import tensor_files
+from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.training import Training
 from mathkernels.studies.integration import answers, batches, weights
 from mathkernels.studies.integration.answers import Judged
@@ -89,10 +90,16 @@ class Plan:
         return "\n".join(lines)
 
     def finish(self, folder: Path, name: str, run: Training) -> dict[str, Any]:
-        """Write a trial's best weights, let them solve the test problems, and return all as JSON values."""
+        """Write a trial's best weights, let them solve the test problems, and return all as JSON values.
+
+        One that has diverged before it had any leaves its rows alone.
+        """
         (record,) = run.records
+        if record.best_epoch == NEVER:
+            (folder / weights.name_of(name)).unlink(missing_ok=True)
+            return {"rows": record.rows, "scores": [], "samples": []}
         best = tensor_files.row_of(run.best, 0)
-        row = next((one for one in record.rows if one["epoch"] == record.best_epoch), record.rows[-1])
+        row = next(one for one in record.rows if one["epoch"] == record.best_epoch)
         problems = [file.problems for file in self.parts.train.files]
         facts = {
             "config": self.config.described(),
@@ -151,7 +158,7 @@ def check_finished(plan: Plan, finished: list[Any]) -> None:
             raise ValueError(f"{key}: got {ranges.shown(held)}, needs {', '.join(TABLES)}")
         for table, columns in TABLES.items():
             found = tensor_files.rows(held[table], f"{key}.{table}", columns)
-            if any(row["trial"] != name for row in found) or (table != "samples" and not found):
+            if any(row["trial"] != name for row in found) or (table == "rows" and not found):
                 raise ValueError(f"{key}.{table}: needs rows of {name}")
         for row in held["scores"]:
             own = {column: row[column] for column, kind in SCORE_COLUMNS.items() if kind is int}

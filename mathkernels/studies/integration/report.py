@@ -25,9 +25,14 @@ Row = Mapping[str, Any]
 
 
 def best(rows: Sequence[Row]) -> Row:
-    """The row of the lowest validation loss."""
+    """The row of the lowest validation loss, the last one if none is finite."""
     finite = [row for row in rows if np.isfinite(row["val_loss"])]
     return min(finite, key=lambda row: row["val_loss"]) if finite else rows[-1]
+
+
+def diverged(rows: Sequence[Row]) -> bool:
+    """Whether a trial ended in a validation loss that is infinite or NaN."""
+    return not np.isfinite(rows[-1]["val_loss"])
 
 
 def trials(what: Plan, finished: Sequence[Mapping[str, Any]]) -> str:
@@ -122,12 +127,15 @@ def write(folder: RunFolder, what: Plan, finished: Sequence[Mapping[str, Any]]) 
     folder.write_csv(SCORES, plan.joined([*finished], "scores"), [*SCORE_COLUMNS])
     folder.write_csv(SAMPLES, plan.joined([*finished], "samples"), [*SAMPLE_COLUMNS])
     plots.save(figures.curves(rows), [folder.path / "curves.png"], dpi=200)
-    chosen = min(rows, key=lambda name: best(rows[name])["val_loss"])
-    answered = {name: _loaded(folder, what, name) for name in rows}
-    plots.save(figures.attention(maps(what, answered[chosen])), [folder.path / "attention.png"], dpi=200)
+    answered = {held["rows"][0]["trial"] for held in finished if held["scores"]}
+    models = {name: _loaded(folder, what, name) for name in rows if name in answered}
+    if not models:
+        return "no trial has weights: all have diverged"
+    chosen = min(models, key=lambda name: best(rows[name])["val_loss"])
+    plots.save(figures.attention(maps(what, models[chosen])), [folder.path / "attention.png"], dpi=200)
     own = [test for test in what.parts.tests if test in what.config.methods]
     tables = [trials(what, finished), decoding(finished, own), crossed(what, finished)]
-    text = "\n\n".join([heading(what, chosen, rows[chosen]), *tables, project_problems(answered)])
+    text = "\n\n".join([heading(what, chosen, rows[chosen]), *tables, project_problems(models)])
     folder.write_text(TABLE, text + "\n")
     return text
 

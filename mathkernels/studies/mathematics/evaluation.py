@@ -6,6 +6,7 @@ first mistake both read the same, and after it both are wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -80,7 +81,8 @@ def measured(
         shares = {f"{one.name}/{name}": right / count for name, (count, right, _, _) in modules.items()}
         losses = sum(row[2] for row in modules.values()) / sum(row[3] for row in modules.values())
         mean = float(np.mean([*shares.values()]))
-        found |= {f"{one.name}_loss": losses, f"{one.name}_exact_match": mean, f"{one.name}_error": 1 - mean}
+        error = 1 - mean if math.isfinite(losses) else math.nan  # scores of NaN have a greatest one too
+        found |= {f"{one.name}_loss": losses, f"{one.name}_exact_match": mean, f"{one.name}_error": error}
         found |= shares
     return found
 

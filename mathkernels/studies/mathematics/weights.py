@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +54,11 @@ class Kept:
         self._training = training
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Write what the rows say is the last, and those of its sets that are the best."""
+        """Write what the rows say is the last, and those of its sets that are the best, unless it is NaN."""
         training, (row,) = self._training, rows
         assert training is not None, "begin comes first"
+        if not math.isfinite(row[training.table.monitor]):
+            return
         (record,), learner = training.records, training.learner
         assert isinstance(learner, Learner)
         self.save(LAST, learner.weights(), {"of": "last", "epoch": row["epoch"]})
