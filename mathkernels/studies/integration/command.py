@@ -81,13 +81,17 @@ def chosen(config: Config, given: list[str]) -> tuple[str, ...]:
     known = [*config.model_params]
     if given == [ALL]:
         return tuple(known)
-    names = [f"trial_{one}" if one.isdecimal() else one for one in given]
+    names = [_name(one) for one in given]
     for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             more = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(known)}"
             raise ValueError(f"--trial: got {name!r}{more}")
     return tuple(name for name in known if name in names)
+
+
+def _name(given: str) -> str:
+    return f"trial_{given}" if given.isdecimal() else given
 
 
 def make_data(config: Config, workers: int | None) -> None:
@@ -106,8 +110,7 @@ def make_data(config: Config, workers: int | None) -> None:
 
 def ask(config: Config, args: argparse.Namespace) -> None:
     """Answer the problems of the command line."""
-    names = chosen(config, args.trial) if args.trial != [ALL] else (None,)
-    answerer = Answerer(config.save_path, names[0])
+    answerer = Answerer(config.save_path, None if args.trial == [ALL] else _name(args.trial[0]))
     print(f"{answerer.trial}, weights of epoch {answerer.epoch}, validation loss {answerer.loss:.4f}")
     for question in args.ask:
         print(answerer.ask(question, max(config.beams)))
