@@ -78,6 +78,7 @@ bench-short: $(VENV)/with-bench ## prove the benchmarks' answers, print ratios, 
 	$(BIN)/python benchmarks/report_decoding.py --short
 	$(BIN)/python benchmarks/report_equations.py --short
 	$(BIN)/python benchmarks/report_deepmath.py --short
+	$(BIN)/python benchmarks/report_symbolic.py --short
 	$(BIN)/python benchmarks/compare_builds.py --case "GRU short, symbols" --rounds 1 --seconds 0.01
 
 report: $(VENV)/with-bench ## measure the ratios of the README into benchmarks/results (about two hours)
@@ -85,6 +86,7 @@ report: $(VENV)/with-bench ## measure the ratios of the README into benchmarks/r
 	$(BIN)/python benchmarks/report_modules.py
 	$(BIN)/python benchmarks/report_equations.py
 	$(BIN)/python benchmarks/report_deepmath.py
+	$(BIN)/python benchmarks/report_symbolic.py
 	$(BIN)/python benchmarks/report_layers.py
 	$(BIN)/python benchmarks/report_sequences.py
 	$(BIN)/python benchmarks/report_attention.py

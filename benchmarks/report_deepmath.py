@@ -12,35 +12,28 @@ and .md, not in short mode.
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import statistics
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
 import torch
+import trainer_steps
+from trainer_steps import ENGINES, Learners
 
 from mathkernels.experiment import configuration
-from mathkernels.experiment.denormals import flushed_denormals
-from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.terminal import run_script
 from mathkernels.studies.mathematics.config import Config
 from mathkernels.studies.mathematics.plan import plan
 from mathkernels.studies.mathematics.training import Learner
 
 PRESET = Path(__file__).resolve().parents[1] / "configs" / "deepmath-cpu.yaml"
-MODELS, ENGINES = ("attentional", "simple"), ("ours", "torch.nn")
+MODELS = ("attentional", "simple")
 # quantiles of the preset's lengths, and characters
 QUESTIONS = ((0, 0.05, 0.25, 0.5, 0.75, 0.95, 1), (3, 9, 17, 24, 37, 55, 57))
 ANSWERS = ((0, 0.05, 0.5, 0.95, 1), (1, 1, 2, 5, 7))
-# rounding is amplified by training: float32 losses of the first three steps agree this well
-CLOSE = 1e-4
 SHORT = ["num_encoder_units=16", "num_decoder_units=32", "embedding_dim=16", "latent_dim=32"]
 
 
@@ -67,75 +60,22 @@ def learners(folder: Path, short: bool) -> dict[tuple[str, str], Learner]:
     return found
 
 
-def prove(all_learners: dict[tuple[str, str], Learner]) -> None:
-    """Train three steps of each; raise AssertionError unless the engines have the same losses."""
-    for model in MODELS:
-        losses = []
-        for engine in ENGINES:
-            own = all_learners[model, engine]
-            for step in range(3):
-                own.step(step)
-            losses.append(float(own.sums[0] / own.sums[1]))
-        np.testing.assert_allclose(losses[0], losses[1], rtol=CLOSE, err_msg=model)
-
-
-def measure(rounds: int, steps: int, threads: list[int], short: bool) -> list[dict[str, Any]]:
-    """Return one entry for each model, engine and number of threads, with the seconds of a step by round."""
-    entries: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as name, flushed_denormals():
+def work(short: bool, measured: Callable[[Learners], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Measure all learners on made-up questions."""
+    with tempfile.TemporaryDirectory() as name:
         write_questions(Path(name), 2_000 if short else 20_000)
-        own = learners(Path(name), short)
-        prove(own)
-        for count in threads:
-            entries += [{"model": m, "engine": e, "threads": count, "seconds": []} for m, e in own]
-        for turn in range(rounds + 1):
-            for entry in entries:
-                learner = own[entry["model"], entry["engine"]]
-                torch.set_num_threads(entry["threads"])
-                begun = time.perf_counter()
-                for step in range(steps):  # the same batches in every round and for both engines
-                    learner.step(step)
-                if turn:  # the first warms up
-                    entry["seconds"].append((time.perf_counter() - begun) / steps)
-    return entries
+        return measured(learners(Path(name), short))
 
 
-def markdown(entries: list[dict[str, Any]]) -> str:
-    """Return the table; ratios are to torch.nn with as many threads."""
-    head = ["model", "layers", "threads", "step, ms", "least", "times torch.nn"]
-    lines = [head, ["---"] * len(head)]
-    medians = {(e["model"], e["engine"], e["threads"]): statistics.median(e["seconds"]) for e in entries}
-    for entry in entries:
-        median = medians[entry["model"], entry["engine"], entry["threads"]]
-        ratio = medians[entry["model"], "torch.nn", entry["threads"]] / median
-        figures = [f"{1e3 * median:.1f}", f"{1e3 * min(entry['seconds']):.1f}", f"{ratio:.2f}"]
-        lines.append([entry["model"], entry["engine"], str(entry["threads"]), *figures])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
+def loss(learner: Learner) -> float:
+    return float(learner.sums[0] / learner.sums[1])
 
 
-def main() -> None:
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
-    parser.add_argument("--rounds", type=int, help="default 7, short 1")
-    parser.add_argument("--steps", type=int, help="of a round; default 20, short 2")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    short = os.environ.get("MATHKERNELS_BENCH_SHORT") == "1"
-    parser.add_argument("--short", action="store_true", default=short)
-    parser.add_argument("--name", default="deepmath", help="of the JSON file; default: deepmath")
-    chosen = parser.parse_args()
-    keep_memory()
-    where = machine.fingerprint()
-    rounds, steps = chosen.rounds or (1 if chosen.short else 7), chosen.steps or (2 if chosen.short else 20)
-    entries = measure(rounds, steps, chosen.threads, chosen.short)
-    text = markdown(entries)
-    print(text)
-    if chosen.short:  # no figures to keep
-        return
-    path = Path(__file__).parent / "results" / f"{chosen.name}.json"
-    path.write_text(json.dumps({"machine": where, "timings": entries}, indent=1) + "\n", encoding="utf-8")
-    path.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(f"written: {path} and the same table as {path.stem}.md")
+def characters(learner: Learner, step: int) -> int:
+    """Characters of the questions and answers of a step."""
+    texts = learner.batches.texts(step)
+    return int(texts.question_lengths.sum() + texts.answer_lengths.sum())
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(run_script(lambda: trainer_steps.main(__doc__, "deepmath", work, loss, characters)))

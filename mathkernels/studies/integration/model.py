@@ -114,6 +114,8 @@ class Stock(nn.Module):
         self.output = nn.Linear(units, words)
         for name, value in self._of(like.state_dict()).items():
             self.get_parameter(name).data.copy_(value)
+        for name, own in like.encoder.named_parameters():  # Keras' LSTM has one bias
+            self.encoder.get_parameter(name).requires_grad_(own.requires_grad)
 
     def _of(self, ours: dict[str, Tensor]) -> dict[str, Tensor]:
         """Parameters of this module by the names of ours."""
