@@ -9,16 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mathkernels.data.symbolic.growth import MOST_BITS, MOST_NESTED, SHORTHANDS, size
 from mathkernels.data.symbolic.language import COEFFICIENTS, UNARY, VARIABLES, Tree
 
 MOST_OPERANDS = 64  # of a sum or product, beyond which nothing that is learnt has them
-SHORTHANDS = {"inv": -1, "pow2": 2, "pow3": 3, "pow4": 4, "pow5": 5}
 _NAMES = {"log": "ln", "Abs": "abs"}  # of symengine and sympy -> of the language
 _FUNCTIONS = tuple(word for word in UNARY if word not in SHORTHANDS)
 
 
 class OutsideLanguageError(ValueError):
     """An expression has a part that the language has no word for: infinity, i, a special function."""
+
+
+class TooLargeError(OutsideLanguageError):
+    """An expression has, or leads to, a number that is too large to be computed or written."""
 
 
 class _Algebra:
@@ -52,12 +56,22 @@ class _Algebra:
 
         Raises:
             OutsideLanguageError: a leaf is the unknown function, which is no number.
+            TooLargeError: a number has, or would get, more than `growth.MOST_BITS` bits, or operators are
+                nested more than `growth.MOST_NESTED` deep.
         """
+        if size(tree).bits > MOST_BITS:
+            raise TooLargeError(
+                f"a number has, or leads to, more than {MOST_BITS:,} bits, or operators are nested more than"
+                f" {MOST_NESTED} deep"
+            )
+        return self._built(tree)
+
+    def _built(self, tree: Tree) -> Any:
         if isinstance(tree, tuple):
-            operands = [self.expression(operand) for operand in tree[1:]]
+            operands = [self._built(operand) for operand in tree[1:]]
             if len(operands) == 1:
                 if tree[0] == "exp" and isinstance(tree[1], tuple) and tree[1][0] == "ln":
-                    return self.expression(tree[1][1])  # as sympy does, and symengine does not
+                    return self._built(tree[1][1])  # as sympy does, and symengine does not
                 return self.functions[tree[0]](operands[0])
             return self.binary[tree[0]](*operands)
         if isinstance(tree, int):
@@ -110,6 +124,8 @@ def _leaf(expression: Any, kind: str) -> Tree:
             return name
     elif expression.is_Rational:
         upper, lower = int(expression.p), int(expression.q)
+        if max(upper.bit_length(), lower.bit_length()) > MOST_BITS:
+            raise TooLargeError(f"a number has more than {MOST_BITS:,} bits")
         return upper if lower == 1 else ("div", upper, lower)
     elif kind in ("Pi", "pi"):
         return "pi"
@@ -142,7 +158,19 @@ def symengine_algebra() -> _Algebra:
         import symengine
     except ImportError as error:
         raise ImportError(f"symengine is missing ({error}): pip install mathkernels[symbolic]") from error
-    return _Algebra(symengine)
+    found = _Algebra(symengine)
+    found.functions["sign"] = lambda operand: symengine.sign(3 * operand if _hangs(operand) else operand)
+    return found
+
+
+def _hangs(operand: Any) -> bool:
+    """Whether symengine 0.15 looks for the sign for ever: of powers of a negative product, sqrt(-x)."""
+    if type(operand).__name__ != "Pow":
+        return False
+    base = operand.args[0]
+    if type(base).__name__ == "Mul":
+        return base.args[0].is_Rational and base.args[0] < 0
+    return _hangs(base)
 
 
 def sympy_algebra() -> _Algebra:

@@ -8,13 +8,13 @@ beside the problem's value, it is right to that confidence; otherwise the questi
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
 from mathkernels.data.symbolic import algebra
-from mathkernels.data.symbolic.algebra import OutsideLanguageError
+from mathkernels.data.symbolic.algebra import OutsideLanguageError, TooLargeError
 from mathkernels.data.symbolic.language import Tree
 from mathkernels.data.symbolic.prefix import words
 
@@ -93,12 +93,12 @@ class Verifier:
         try:
             smooth = _without_pieces(answer) if pieces else answer
             derivative = algebra.tree_of(self.engine.expression(smooth).diff(self.engine.leaves["x"]))
+        except TooLargeError:
+            return Verdict.UNDECIDED
         except (OutsideLanguageError, RuntimeError):
             return Verdict.WRONG if not _is_finite(self.engine, answer) else Verdict.UNDECIDED
-        source = random.Random(seed)
-        sides = [
-            self._agree(problem, derivative, _real_points(source, sign), only_real=True) for sign in (1, -1)
-        ]
+        source, program = random.Random(seed), _Program(self.flint.acb, self.functions, (problem, derivative))
+        sides = [self._agree(program, _real_points(source, sign), only_real=True) for sign in (1, -1)]
         known = {*sides} - {Verdict.UNDECIDED}
         real = Verdict.UNDECIDED
         if known:
@@ -106,18 +106,18 @@ class Verifier:
             real = Verdict.RIGHT if holds else Verdict.WRONG
         if pieces or real is Verdict.WRONG:
             return real
-        found = self._agree(problem, derivative, _complex_points(source), only_real=False)
+        found = self._agree(program, _complex_points(source), only_real=False)
         if found is None:
             return real if real is Verdict.RIGHT else Verdict.WRONG
         return found
 
-    def _agree(self, problem: Tree, derivative: Tree, points: Iterator[complex], only_real: bool) -> Any:
+    def _agree(self, program: _Program, points: Iterator[complex], only_real: bool) -> Any:
         """Verdict; None where some points prove it wrong and others do not."""
         taken = excluded = open_questions = 0
         for _ in range(MOST_TRIES):
             if taken == POINTS:
                 break
-            holds = self._holds(problem, derivative, next(points), only_real)
+            holds = self._holds(program, next(points), only_real)
             if holds is _OUTSIDE:
                 continue
             taken += 1
@@ -129,7 +129,7 @@ class Verifier:
             return Verdict.WRONG if only_real or excluded == taken else None
         return Verdict.UNDECIDED if open_questions else Verdict.RIGHT
 
-    def _holds(self, problem: Tree, derivative: Tree, point: complex, only_real: bool) -> Any:
+    def _holds(self, program: _Program, point: complex, only_real: bool) -> Any:
         """False if the ball is without 0, True if it is tiny around 0, None if neither; or _OUTSIDE."""
         flint = self.flint
         before, found = flint.ctx.prec, _OUTSIDE
@@ -137,7 +137,7 @@ class Verifier:
             for precision in PRECISIONS:
                 flint.ctx.prec = precision
                 x = flint.acb(flint.arb(point.real), flint.arb(point.imag))
-                wanted, taken = self.value(problem, x), self.value(derivative, x)
+                wanted, taken = program.values(x)
                 if only_real and not wanted.imag.contains(0):
                     return _OUTSIDE
                 if not (wanted.is_finite() and taken.is_finite()):
@@ -151,15 +151,39 @@ class Verifier:
         finally:
             flint.ctx.prec = before
 
-    def value(self, tree: Tree, x: Any) -> Any:
-        """The ball of a tree at a ball."""
-        if isinstance(tree, tuple):
-            return self.functions[tree[0]](*(self.value(operand, x) for operand in tree[1:]))
-        if isinstance(tree, int):
-            return self.flint.acb(tree)
-        if tree == "x":
-            return x
-        return {"pi": self.flint.acb.pi, "E": lambda: self.flint.acb(1).exp()}[tree]()
+
+class _Program:
+    """Trees as steps, each different subtree once: derivatives repeat most of theirs.
+
+    Args:
+        acb: the type of balls.
+        functions: word -> of balls.
+        trees: whose values are wanted.
+    """
+
+    def __init__(self, acb: Any, functions: Mapping[str, Callable[..., Any]], trees: Iterable[Tree]) -> None:
+        self.acb, self.functions = acb, functions
+        self.steps: list[tuple[Any, ...]] = []
+        self._places: dict[tuple[Any, ...], int] = {}
+        self.ends = [self._place(tree) for tree in trees]
+
+    def _place(self, tree: Tree) -> int:
+        step = (tree[0], *map(self._place, tree[1:])) if isinstance(tree, tuple) else (tree,)
+        found = self._places.setdefault(step, len(self.steps))
+        if found == len(self.steps):
+            self.steps.append(step)
+        return found
+
+    def values(self, x: Any) -> list[Any]:
+        """The balls of the trees at a ball."""
+        found: list[Any] = []
+        leaves = {"x": lambda: x, "pi": self.acb.pi, "E": lambda: self.acb(1).exp()}
+        for word, *operands in self.steps:
+            if operands:
+                found.append(self.functions[word](*[found[one] for one in operands]))
+            else:
+                found.append(self.acb(word) if isinstance(word, int) else leaves[word]())
+        return [found[end] for end in self.ends]
 
 
 def _without_pieces(tree: Tree) -> Tree:
