@@ -29,7 +29,7 @@ import torch
 from mathkernels.experiment import command_line, distributed, loop
 from mathkernels.experiment.denormals import flushed_denormals
 from mathkernels.experiment.distributed import Processes
-from mathkernels.experiment.logs import JsonLines, Log
+from mathkernels.experiment.logs import JsonLines, Log, TensorBoard
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
@@ -56,6 +56,8 @@ def train(what: Plan, args: argparse.Namespace, device: torch.device) -> int:
     """Train and write everything; return 130 after Ctrl-C, 1 if the model diverged, else 0."""
     own, config = what.own, what.config
     folder = RunFolder(config.save_path)
+    if args.tensorboard:
+        command_line.prepare_logs(args.tensorboard, [folder.path.name])
     if own.first:
         how = {"resume": args.resume, "overwrite": args.overwrite, "beside": PLACES}
         folder.begin(what.describe(), outputs=report.OUTPUTS, **how)
@@ -66,6 +68,9 @@ def train(what: Plan, args: argparse.Namespace, device: torch.device) -> int:
     run, checkpoint = training(learner), distributed.checkpoint(own, folder.checkpoint, what.describe())
     begun = time.perf_counter()
     logs: list[Log] = [JsonLines(folder, report.LOG), Kept(folder.path, what)] if own.first else []
+    if own.first and args.tensorboard:
+        columns = [name for name, kind in run.table.columns.items() if kind is float]
+        logs.append(TensorBoard(args.tensorboard, {None: folder.path.name}, columns))
     finished = loop.train(run, checkpoint, logs, show)
     diverged = run.records[0].stopped == "diverged"
     if own.first:

@@ -30,6 +30,7 @@ import torch
 from mathkernels.experiment import command_line, loop
 from mathkernels.experiment.checkpoint import Checkpoint
 from mathkernels.experiment.denormals import flushed_denormals
+from mathkernels.experiment.logs import JsonLines, Log, TensorBoard
 from mathkernels.experiment.memory import keep_memory
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.run_folder import STATUS, RunFolder
@@ -66,7 +67,14 @@ def train(what: Plan, args: argparse.Namespace) -> int:
     def finish(run: Training) -> dict[str, Any]:
         return what.finish(folder.path, what.trials[len(checkpoint.finished)], run)
 
-    finished = loop.train_each(what.makers(), checkpoint, finish, show)
+    def logs(run: Training) -> list[Log]:
+        name = run.table.of[0]["trial"]
+        found: list[Log] = [JsonLines(folder, f"log-{name}.jsonl")]
+        if args.tensorboard:
+            found.append(TensorBoard(args.tensorboard, {name: name}, report.LOGGED, "trial"))
+        return found
+
+    finished = loop.train_each(what.makers(), checkpoint, finish, show, logs)
     print(report.write(folder, what, checkpoint.finished))
     print(f"\n{len(checkpoint.finished)} trials, {time.perf_counter() - begun:.1f} s in this call")
     diverged = [held["rows"][-1] for held in checkpoint.finished if report.diverged(held["rows"])]
@@ -95,6 +103,8 @@ def work(args: argparse.Namespace) -> int:
         if args.no_train:
             print(what.summary())
             return 0
+        if args.tensorboard:
+            command_line.prepare_logs(args.tensorboard, what.trials)
         return train(what, args)
 
 

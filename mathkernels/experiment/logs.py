@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -64,25 +64,29 @@ class TensorBoard:
 
     Args:
         root: gets the folders.
-        names: of the folders, by the model's seed.
+        names: of the folders, by what stands in the model's rows under the key, None if nothing does.
         columns: that are logged.
+        key: a column that tells models apart.
     """
 
-    def __init__(self, root: Path, names: dict[int, str], columns: Sequence[str]) -> None:
-        self._root, self._names, self._columns = root, names, columns
-        self._writers: dict[int, Any] = {}
+    def __init__(
+        self, root: Path, names: Mapping[Any, str], columns: Sequence[str], key: str = "seed"
+    ) -> None:
+        self._root, self._names, self._columns, self._key = root, names, columns, key
+        self._writers: dict[Any, Any] = {}
 
     def begin(self, training: Training) -> None:
         writer = load("torch.utils.tensorboard").SummaryWriter
-        for seed, name in self._names.items():
+        for model, name in self._names.items():
             # what older files have logged after the checkpoint no longer counts
-            self._writers[seed] = writer(str(self._root / name), purge_step=training.epoch + 1)
+            self._writers[model] = writer(str(self._root / name), purge_step=training.epoch + 1)
 
     def write(self, rows: Sequence[Row]) -> None:
         for row in rows:
+            own = self._writers[row.get(self._key)]
             for column in self._columns:
-                self._writers[row["seed"]].add_scalar(column, row[column], row["epoch"])
-            self._writers[row["seed"]].flush()
+                own.add_scalar(column, row[column], row["epoch"])
+            own.flush()
 
     def close(self) -> None:
         for writer in self._writers.values():

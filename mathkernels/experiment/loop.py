@@ -49,6 +49,7 @@ def train_each(
     checkpoint: Checkpoint,
     finish: Callable[[Training], Any],
     show: Show | None = None,
+    logs: Callable[[Training], Iterable[Log]] = lambda training: (),
 ) -> bool:
     """Train one after the other what the checkpoint does not have yet, to the end or until Ctrl-C.
 
@@ -57,6 +58,7 @@ def train_each(
         checkpoint: of their folder; ``finished`` has an entry for each that is over.
         finish: called with each training that is over; returns what it leaves, as JSON values.
         show: as in :func:`train`.
+        logs: -> those of a training.
 
     Returns:
         Whether it got to the end.
@@ -65,7 +67,7 @@ def train_each(
     try:
         while (done := len(checkpoint.finished)) < len(makers):
             training = makers[done]()
-            _train(training, checkpoint, (), bar, len(makers) - done - 1)
+            _train(training, checkpoint, logs(training), bar, len(makers) - done - 1)
             checkpoint.finish(finish(training))
         return True
     except KeyboardInterrupt:

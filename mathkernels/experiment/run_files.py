@@ -32,7 +32,15 @@ MATHEMATICS = (
     *("best-interpolate.safetensors", "best-extrapolate.safetensors"),
 )
 SYMBOLIC = (
-    *("config.yaml", "log.jsonl", "history.csv", "scores.csv", "samples.csv", "table.md", "curves.png"),
+    *(
+        "config.yaml",
+        "log-<name>.jsonl",
+        "history.csv",
+        "scores.csv",
+        "samples.csv",
+        "table.md",
+        "curves.png",
+    ),
     *("attention.png", "<name>.safetensors"),
 )
 ARITHMETIC = (

@@ -19,7 +19,8 @@ from mathkernels.studies.integration.plan import SAMPLE_COLUMNS, SCORE_COLUMNS, 
 from mathkernels.studies.integration.training import COLUMNS
 
 OUTPUTS = run_files.SYMBOLIC
-LOG, HISTORY, SCORES, SAMPLES, TABLE = "log.jsonl", "history.csv", "scores.csv", "samples.csv", "table.md"
+HISTORY, SCORES, SAMPLES, TABLE = "history.csv", "scores.csv", "samples.csv", "table.md"
+LOGGED = tuple(name for name, kind in COLUMNS.items() if kind is float)  # by TensorBoard
 MAPS = 3  # of attention, besides the project's two problems
 Row = Mapping[str, Any]
 

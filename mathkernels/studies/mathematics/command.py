@@ -41,6 +41,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add("--threads", type=int, help="default: as torch chooses")
     add("--resume", action="store_true", help="continue an interrupted training")
     add("--overwrite", action="store_true", help="drop the run that the folder holds")
+    add("--tensorboard", type=folder_argument, metavar="DIR", help="write logs, a folder for each model")
     add("--ask", nargs="+", metavar="QUESTION", help='answer with the weights in --out: "Calculate 3 + 4."')
     best = "weights that --ask takes: those that interpolated or extrapolated best"
     add("--best", choices=("interpolate", "extrapolate"), default="interpolate", help=best)
