@@ -55,9 +55,9 @@ def show(run: Training, rows: list[Row]) -> str:
 def train(what: Plan, args: argparse.Namespace, device: torch.device) -> int:
     """Train and write everything; return 130 after Ctrl-C, 1 if the model diverged, else 0."""
     own, config = what.own, what.config
-    folder = RunFolder(config.save_path)
     if args.tensorboard:
-        command_line.prepare_logs(args.tensorboard, [folder.path.name])
+        command_line.prepare_logs(args.tensorboard, [config.save_path.name])
+    folder = RunFolder(config.save_path)
     if own.first:
         how = {"resume": args.resume, "overwrite": args.overwrite, "beside": PLACES}
         folder.begin(what.describe(), outputs=report.OUTPUTS, **how)
