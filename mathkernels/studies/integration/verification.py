@@ -2,7 +2,7 @@
 
 F' - f is evaluated as a ball of complex numbers, which holds the exact value, at random points, with 128
 bits and more up to 1,024. A ball without 0 proves the answer wrong. If all hold 0 and the last are tiny
-beside the problem's value, it is right to that confidence; otherwise the question is left open.
+beside the problem's value, it is right to that confidence; otherwise the question is left open, or to sympy.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from mathkernels.data.symbolic import algebra
 from mathkernels.data.symbolic.algebra import OutsideLanguageError, TooLargeError
 from mathkernels.data.symbolic.language import Tree
 from mathkernels.data.symbolic.prefix import words
+from mathkernels.studies.integration.second_opinion import SecondOpinion
 
 PRECISIONS: Final = (128, 256, 512, 1024)  # bits
 TINY: Final = 1e-30  # radius of a ball beside the problem's value, or beside 1 where that may be 0
@@ -63,18 +64,21 @@ class Counts:
 class Verifier:
     """Checks answers.
 
+    Args:
+        second_opinion: is asked where balls leave it open; None: it stays open.
+
     Raises:
         ImportError: symengine or python-flint is not installed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, second_opinion: SecondOpinion | None = None) -> None:
         try:
             import flint
         except ImportError as error:
             raise ImportError(
                 f"python-flint is missing ({error}): pip install mathkernels[symbolic]"
             ) from error
-        self.flint = flint
+        self.flint, self.second_opinion = flint, second_opinion
         self.engine = algebra.symengine_algebra()
         self.functions = _functions(flint.acb)
 
@@ -90,8 +94,15 @@ class Verifier:
             seed: of the points.
         """
         pieces = bool(BROKEN & {*words(problem), *words(answer)})
+        smooth = _without_pieces(answer) if pieces else answer
+        found = self._by_balls(problem, answer, smooth, pieces, seed)
+        if found is Verdict.UNDECIDED and self.second_opinion is not None:
+            plain = _without_pieces(problem) if pieces else problem
+            return Verdict.RIGHT if self.second_opinion.shows(plain, smooth) else found
+        return found
+
+    def _by_balls(self, problem: Tree, answer: Tree, smooth: Tree, pieces: bool, seed: int) -> Verdict:
         try:
-            smooth = _without_pieces(answer) if pieces else answer
             derivative = algebra.tree_of(self.engine.expression(smooth).diff(self.engine.leaves["x"]))
         except TooLargeError:
             return Verdict.UNDECIDED
