@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from mathkernels.nn._decoder_steps import DecoderSteps
 from mathkernels.nn._parameters import models_first
 from mathkernels.nn._sequence import widening
-from mathkernels.nn._sequence_shapes import check_input, check_lengths, check_state, text
+from mathkernels.nn._sequence_shapes import check_embedding, check_input, check_lengths, check_state, text
 from mathkernels.nn._tensors import LOW, own, widen
 from mathkernels.nn.attention import Memory
 
@@ -34,6 +34,7 @@ class AttentionDecoder(DecoderSteps):
         memory_lengths: Any = None,
         return_context: bool = False,
         return_weights: bool = False,
+        embedding: Tensor | None = None,
     ) -> Any:
         """Run along a whole target.
 
@@ -46,6 +47,7 @@ class AttentionDecoder(DecoderSteps):
             memory_mask, memory_lengths: where a source may be attended to, as in `Attention.prepare`.
             return_context: return the contexts (T, B, N*R) as well.
             return_weights: return the weights (T, B, N, S) as well.
+            embedding: a table (V, I) of which x holds numbers of rows, as in `LSTM`.
 
         Returns:
             the output, the tuple of final states, and what else was asked for.
@@ -54,6 +56,9 @@ class AttentionDecoder(DecoderSteps):
         axes = ("B", "T") if self.batch_first else ("T", "B")
         ids, batched = check_input(name, x, axes, self.input_size, models)
         stored, bfloat16, lenient = widening(self.in_bfloat16, self.weight_ih)
+        if embedding is not None:
+            embedding = check_embedding(name, embedding, x, self.input_size, models)
+            embedding = widen(name, "embedding", embedding, stored, lenient)
         x = models_first(x.long() if ids else widen(name, "x", x, stored, lenient), models)
         x = x.unsqueeze(2) if not batched else x.transpose(1, 2) if self.batch_first else x
         source = self.attention.prepare(memory, memory_mask, memory_lengths, batched=batched)
@@ -62,7 +67,7 @@ class AttentionDecoder(DecoderSteps):
         states = self._initial(hx, (x.shape[2],) if batched else (), stored, lenient)
         if lengths is not None:
             lengths = check_lengths(name, lengths, x, batched, models)
-        steps = self.run(x, source, states, lengths, return_weights, bfloat16)
+        steps = self.run(x, source, states, lengths, return_weights, bfloat16, embedding)
         swap = (len(self.lead), len(self.lead) + 1) if batched and self.batch_first else None
         found = [self._output(steps, lengths, bfloat16)]
         found += [steps.context] if return_context else []

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mathkernels.nn._layer import check_choice, check_number, check_size
-from mathkernels.nn._linear import linear
+from mathkernels.nn._linear import linear, of_rows
 from mathkernels.nn._parameters import Parameters
 from mathkernels.nn._tensors import LOW
 from mathkernels.nn.attention import Attention, Memory
@@ -140,6 +140,15 @@ class DecoderSteps(Parameters):
         found = (of or self)._tensors(*names, like=stored)
         return [t.float() if t is not None and t.dtype in LOW else t for t in found]
 
+    def _cell(self, embedding: Tensor | None, bfloat16: bool) -> list[Any]:
+        """weight_ih, weight_hh, bias_ih and bias_hh; with an embedding (E,V,I) of columns for its rows."""
+        found = self._wide("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        if embedding is not None:
+            of_x, of_fed = found[0].split([self.input_size, self.fed_size], -1)
+            columns = of_rows(type(self).__name__, of_x[:, None], embedding, bfloat16)[:, 0]
+            found[0] = torch.cat([columns, of_fed], -1) if self.fed_size else columns
+        return found
+
     def run(
         self,
         x: Tensor,
@@ -148,15 +157,17 @@ class DecoderSteps(Parameters):
         lengths: Tensor | None,
         return_weights: bool,
         bfloat16: bool,
+        embedding: Tensor | None = None,
     ) -> Steps:
-        """x (E,T,R,I) or token ids (E,T,R), states (E,R,·); R is the source's rows, or k times as many."""
+        """x (E,T,R,I) or token ids (E,T,R), perhaps rows of an embedding (E,V,I), states (E,R,·); R is the
+        source's rows, or k times as many."""
         h, c, f = self._three(states)
         if self.feed == "none":
-            return self.apart(x, source, states, lengths, return_weights, bfloat16)
+            return self.apart(x, source, states, lengths, return_weights, bfloat16, embedding)
         attention = self.attention
         q, score = self._wide("q_proj_weight", "score_weight", of=attention)
         q_bias = attention._bias(0)
-        weights = self._wide("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = self._cell(embedding, bfloat16)
         w_out, b_out = self._wide("weight_output", "bias_output")
         if w_out is not None and b_out is None:
             b_out = w_out.new_zeros(w_out.shape[:2])
@@ -192,6 +203,7 @@ class DecoderSteps(Parameters):
         lengths: Tensor | None,
         return_weights: bool,
         bfloat16: bool,
+        embedding: Tensor | None = None,
     ) -> Steps:
         """The recurrence and attention by ops of their own: many steps without feeding, or a single step.
 
@@ -200,7 +212,7 @@ class DecoderSteps(Parameters):
         h, c, f = self._three(states)
         E, T, R = x.shape[:3]
         before = None
-        weights = self._wide("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        weights = self._cell(embedding, bfloat16)
         if lengths is not None:  # a row of no step attends to nothing
             steps = (lengths > 0)[..., None]
             mask = steps.expand(source.keys.shape[:3]) if source.mask is None else source.mask & steps

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from mathkernels.nn._layer import check_choice, check_models, check_size
+from mathkernels.nn._linear import of_rows
 from mathkernels.nn._sequence_shapes import (
+    check_embedding,
     check_input,
     check_lengths,
     check_state,
@@ -165,9 +167,15 @@ class SequenceLayer(TorchNames):
         raise NotImplementedError
 
     def run(
-        self, x: Tensor, states: Sequence[Tensor | None], lengths: Tensor | None, return_cells: bool = False
+        self,
+        x: Tensor,
+        states: Sequence[Tensor | None],
+        lengths: Tensor | None,
+        return_cells: bool = False,
+        embedding: Tensor | None = None,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]], list[Tensor], torch.dtype]:
-        """All layers: x (E,T,B,I) or token ids (E,T,B), states (E,LD,B,H).
+        """All layers: x (E,T,B,I) or token ids (E,T,B), perhaps rows of an embedding (E,V,I), states
+        (E,LD,B,H).
 
         Returns:
             y, the final states of each layer and its cells, all as kernels gave them, and the dtype of the
@@ -185,6 +193,9 @@ class SequenceLayer(TorchNames):
             first = [None if s is None else s[:, layer * D : (layer + 1) * D] for s in states]
             weights = weights if layer == 0 else self._weights(layer, stored)
             wide = [widen(name, "weight", weight, stored, False) for weight in weights]
+            if layer == 0 and embedding is not None:
+                table = widen(name, "embedding", embedding, stored, lenient)
+                wide[0] = of_rows(name, wide[0], table, bfloat16)
             x, last, more = self.run_layer(x, wide, first, lengths, return_cells, bfloat16)
             final.append(last)
             cells += [] if more is None else [more]
@@ -198,14 +209,17 @@ class SequenceLayer(TorchNames):
         hx: Any,
         lengths: Tensor | Sequence[int] | None,
         return_cells: bool,
+        embedding: Tensor | None = None,
     ) -> tuple[Any, tuple[Tensor, ...], list[Any]]:
         """y, the final states and, if wanted, the cells of each layer, in the shapes of what came in."""
         name, models = type(self).__name__, self.models
         if isinstance(x, PackedSequence):
-            return self._packed(x, hx, lengths, return_cells)
+            return self._packed(x, hx, lengths, return_cells, embedding)
         axes = ("B", "T") if self.batch_first else ("T", "B")
         ids, batched = check_input(name, x, axes, self.input_size, models)
-        if ids and batched and not self.token_ids and hx is None and lengths is None:
+        if embedding is not None:
+            embedding = check_embedding(name, embedding, x, self.input_size, models)
+        elif ids and batched and not self.token_ids and hx is None and lengths is None:
             check_token_ids(name, x, axes, self.input_size)  # either of them would have told
         x = x.long() if ids else x
         x = x if models is not None else x.unsqueeze(0)
@@ -216,7 +230,7 @@ class SequenceLayer(TorchNames):
         states = self._initial(hx, x.shape[2], batched)
         if lengths is not None:
             lengths = check_lengths(name, lengths, x, batched, models)
-        y, final, cells, stored = self.run(x, states, lengths, return_cells)
+        y, final, cells, stored = self.run(x, states, lengths, return_cells, embedding)
         lead = 1 if models is None else 0  # the axes of one model and of one row go
         shape = [n for axis, n in enumerate(y.shape) if axis >= lead and (batched or axis != 2)]
         swap = (1 - lead, 2 - lead) if batched and self.batch_first else None
@@ -248,7 +262,12 @@ class SequenceLayer(TorchNames):
         return [state if batched else state.unsqueeze(2) for state in states]
 
     def _packed(
-        self, packed: PackedSequence, hx: Any, lengths: object, return_cells: bool
+        self,
+        packed: PackedSequence,
+        hx: Any,
+        lengths: object,
+        return_cells: bool,
+        embedding: Tensor | None = None,
     ) -> tuple[PackedSequence, tuple[Tensor, ...], list[PackedSequence]]:
         name = type(self).__name__
         if self.models is not None:
@@ -259,6 +278,8 @@ class SequenceLayer(TorchNames):
             raise ValueError(f"{name}: lengths is given beside a PackedSequence, which has its own")
         if not check_input(name, packed.data, ("N",), self.input_size, None)[1]:
             raise ValueError(f"{name}: data of the PackedSequence has one axis; needs (N, {self.input_size})")
+        if embedding is not None:
+            embedding = check_embedding(name, embedding, packed.data, self.input_size, None)
         _, batch_sizes, order, back = packed
         padded, rows = pad_packed_sequence(PackedSequence(packed.data, batch_sizes))
         states = self._initial(hx, len(rows), True)
@@ -266,7 +287,7 @@ class SequenceLayer(TorchNames):
             states = [None if state is None else state.index_select(2, order) for state in states]
         x = padded.long() if not padded.is_floating_point() else padded
         lengths_of_rows = rows.to(x.device).unsqueeze(0)
-        y, final, cells, stored = self.run(x.unsqueeze(0), states, lengths_of_rows, return_cells)
+        y, final, cells, stored = self.run(x.unsqueeze(0), states, lengths_of_rows, return_cells, embedding)
 
         def pack(values: Tensor) -> PackedSequence:
             data = pack_padded_sequence(values[0], rows).data.to(stored)

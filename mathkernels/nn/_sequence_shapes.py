@@ -46,6 +46,18 @@ def check_input(name: str, x: Any, axes: Sequence[str], inputs: int, models: int
     return ids, missing == 0
 
 
+def check_embedding(name: str, table: Any, x: Tensor, inputs: int, models: int | None) -> Tensor:
+    """The rows (E,V,I) of a table that token ids x stand for."""
+    table = check_tensor(name, "embedding", table)
+    lead = () if models is None else (models,)
+    if table.dim() != len(lead) + 2 or table.shape[: len(lead)] != lead or table.shape[-1] != inputs:
+        right = text((*lead, "V", inputs))
+        raise ValueError(f"{name}: embedding has shape {text(table.shape)}; needs {right}")
+    if x.is_floating_point():
+        raise TypeError(f"{name}: x is {x.dtype} beside embedding; needs whole numbers, rows of it")
+    return table if lead else table.unsqueeze(0)
+
+
 def check_token_ids(name: str, x: Tensor, axes: Sequence[str], inputs: int) -> None:
     """Refuse zeros and ones that may as well be the features of one sequence, such as one-hot rows.
 

@@ -64,6 +64,7 @@ class GRU(SequenceLayer):
         hx: Tensor | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         *,
+        embedding: Tensor | None = None,
         input: Tensor | PackedSequence | None = None,
     ) -> tuple[Any, Tensor]:
         """Run along the sequences.
@@ -73,9 +74,13 @@ class GRU(SequenceLayer):
             hx: initial state h0, 0 by default.
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 state is that after the last valid step, and the reverse direction starts there.
+            embedding: a table (V, I), or (E, V, I) with ``models``, such as an Embedding's weight: x holds
+                numbers of its rows, and the result is that of these rows. All V of them are multiplied by
+                the input weights, and no step is, which is faster unless there are fewer steps than rows.
 
         Returns:
             y and hn.
         """
-        y, (hn,), _ = self.sequence(one_of(type(self).__name__, x, input), hx, lengths, False)
+        x = one_of(type(self).__name__, x, input)
+        y, (hn,), _ = self.sequence(x, hx, lengths, False, embedding)
         return y, hn

@@ -68,6 +68,7 @@ class LSTM(SequenceLayer):
         lengths: Tensor | Sequence[int] | None = None,
         return_cells: bool = False,
         *,
+        embedding: Tensor | None = None,
         input: Tensor | PackedSequence | None = None,
     ) -> Any:
         """Run along the sequences.
@@ -78,9 +79,13 @@ class LSTM(SequenceLayer):
             lengths: valid steps of each row, (B,), or (E,B) with ``models``: from there on y is 0, the final
                 states are those after the last valid step, and the reverse direction starts there.
             return_cells: return the cells of every step as well.
+            embedding: a table (V, I), or (E, V, I) with ``models``, such as an Embedding's weight: x holds
+                numbers of its rows, and the result is that of these rows. All V of them are multiplied by
+                the input weights, and no step is, which is faster unless there are fewer steps than rows.
 
         Returns:
             y, (hn, cn), and with ``return_cells`` a list with the cells of each layer, in the shape of y.
         """
-        y, ends, cells = self.sequence(one_of(type(self).__name__, x, input), hx, lengths, return_cells)
+        x = one_of(type(self).__name__, x, input)
+        y, ends, cells = self.sequence(x, hx, lengths, return_cells, embedding)
         return (y, ends, cells) if return_cells else (y, ends)

@@ -20,6 +20,7 @@ from mathkernels.nn._tensors import LOW, check_tensor, own
 from mathkernels.nn.attention import Memory
 from mathkernels.nn.decoding import MOST_TOGETHER, beam_search, greedy
 
+MOST_ROWS = 256  # of an embedding that are multiplied by the input weights once, instead of every token
 MOST_BYTES = 1 << 28  # of what the encoder makes of the sentences that are decoded together
 
 
@@ -133,20 +134,31 @@ class Seq2Seq(Parameters):
                 torch.nn.init.normal_(getattr(self, name))
         self._draw(self.columns**-0.5, "output_weight", "output_bias")
 
+    def _tokens(self, which: str, tokens: Any) -> Tensor:
+        tokens = check_tensor("Seq2Seq", "target" if which == "embedding" else "source", tokens)
+        if tokens.is_floating_point() or tokens.dtype == torch.bool:
+            raise TypeError(f"Seq2Seq: {which} takes token ids; the tokens are {tokens.dtype}")
+        return tokens.long()
+
     def _embedded(self, which: str, tokens: Tensor) -> Tensor:
         """Token ids as rows of an embedding, or as they are where there is none."""
         (table,) = self._tensors(which)
         if table is None:
             return tokens
-        tokens = check_tensor("Seq2Seq", "target" if which == "embedding" else "source", tokens)
-        if tokens.is_floating_point() or tokens.dtype == torch.bool:
-            raise TypeError(f"Seq2Seq: {which} takes token ids; the tokens are {tokens.dtype}")
+        tokens = self._tokens(which, tokens)
         E, V, columns = table.shape
-        tokens = tokens.long()
         if self.models is not None:
             shift = torch.arange(E, device=tokens.device) * V
             tokens = tokens + shift.reshape(E, *[1] * (tokens.dim() - 1))
         return torch.nn.functional.embedding(tokens, table.reshape(E * V, columns))
+
+    def _read(self, which: str, tokens: Any) -> tuple[Any, Tensor | None]:
+        """What a layer reads: token ids and the table whose rows they are, or these rows where they are many,
+        or what there is without a table."""
+        (table,) = self._tensors(which)
+        if table is None or table.shape[1] > MOST_ROWS:
+            return self._embedded(which, tokens), None
+        return self._tokens(which, tokens), table if self.models is not None else table[0]
 
     def logits(self, outputs: Tensor) -> Tensor:
         """Outputs of the decoder (..., O) -> logits (..., V)."""
@@ -170,7 +182,8 @@ class Seq2Seq(Parameters):
                 raise ValueError("Seq2Seq: source is a PackedSequence, which goes without lengths and models")
             source, lengths = pad_packed_sequence(source, batch_first=self.batch_first)
             lengths = lengths.to(source.device)
-        y, ends = self.encoder(self._embedded("source_embedding", source), lengths=lengths)
+        x, table = self._read("source_embedding", source)
+        y, ends = self.encoder(x, lengths=lengths, embedding=table)
         axis = len(self.lead) + (0 if self.batch_first else 1)
         ends = ends if isinstance(ends, tuple) else (ends,)
         memory = None
@@ -198,16 +211,17 @@ class Seq2Seq(Parameters):
             return_weights: return the weights of attention, (T,B,N,S), as well.
         """
         start = self.encode(source, source_lengths)
-        x = self._embedded("embedding", target)
+        x, table = self._read("embedding", target)
         if isinstance(self.decoder, AttentionDecoder):
             given = x, start.memory, start.states, target_lengths
-            outputs, _, *more = self.decoder(*given, return_weights=return_weights)  # pyright: ignore[reportArgumentType]
+            how: dict[str, Any] = {"return_weights": return_weights, "embedding": table}
+            outputs, _, *more = self.decoder(*given, **how)  # pyright: ignore[reportArgumentType]
             return (self.logits(outputs), *more) if return_weights else self.logits(outputs)
         if return_weights:
             raise ValueError("Seq2Seq: return_weights is True, but the decoder does not attend")
         states = start.states
         hx: Any = states[0] if states is not None and len(states) == 1 else states
-        outputs, _ = self.decoder(x, hx, lengths=target_lengths)
+        outputs, _ = self.decoder(x, hx, lengths=target_lengths, embedding=table)
         return self.logits(outputs)
 
     # ---- single steps, for one model (`StepModel`)

@@ -89,7 +89,8 @@ class Integrator(mk.Seq2Seq):
         """The logits (N,V) of the words to predict."""
         start = self.encode(batch.problem, batch.lengths)
         assert start.memory is not None
-        y, *_ = self.decoder(self._embedded("embedding", batch.before), start.memory, start.states)
+        x, table = self._read("embedding", batch.before)
+        y, *_ = self.decoder(x, start.memory, start.states, embedding=table)
         return self.logits(y.flatten(0, 1)[batch.places])
 
 
