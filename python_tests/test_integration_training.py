@@ -200,8 +200,8 @@ def test_exact_match_with_the_words_given_is_that_of_greedy_decoding(data):
         run.advance()
     model = run.learner.model
     sums = evaluate(model, parts.train, len(parts.train), CPU)
-    source, lengths = batches.problems(parts.train, np.arange(len(parts.train)))
-    found = answers.decode(model, source, lengths, 1, 20, legal=False)
+    asked = [problem for problem, _ in batches.problems(parts.train, np.arange(len(parts.train)))]
+    found = answers.decode(model, *answers.encoded(asked), 1, 20, legal=False)
     file = parts.train.files[0]
     right = sum(one[0].words == file.answers[k] for k, one in enumerate(found))
     assert 0 < sums.right_answers == right < len(parts.train)
@@ -237,12 +237,12 @@ def test_the_state_of_a_sentence_is_that_of_its_words_one_by_one():
 def test_what_is_decoded_by_the_grammar_is_an_expression_within_the_limit(data, beams, most):
     own = config(data)
     part = read(own).train
-    source, lengths = batches.problems(part, np.arange(16))
+    given = answers.encoded([problem for problem, _ in batches.problems(part, np.arange(16))])
     for seed in range(2):
         model = build(KINDS[seed], replace(own, seed=seed))
         with torch.no_grad():
             model.output_bias.normal_(generator=torch.Generator().manual_seed(seed)).mul_(3)
-        for found in answers.decode(model, source, lengths, beams, most, legal=True):
+        for found in answers.decode(model, *given, beams, most, legal=True):
             assert found
             assert len({tuple(one.words) for one in found}) == len(found)
             for one in found:
@@ -255,9 +255,9 @@ def test_without_the_grammar_invalid_outputs_are_counted(data):
     own = config(data)
     parts = read(own)
     model = build(KINDS[0], own)  # not trained, it writes nonsense
-    rows = np.arange(12)
-    free, _ = answers.solve(model, parts.train, rows, Verifier(), beams=5, most=12, legal=False)
-    legal, judged = answers.solve(model, parts.train, rows, Verifier(), beams=5, most=12, legal=True)
+    asked = batches.problems(parts.train, np.arange(12))
+    free, _ = answers.solve(model, asked, Verifier(), beams=5, most=12, legal=False)
+    legal, judged = answers.solve(model, asked, Verifier(), beams=5, most=12, legal=True)
     assert free.problems == legal.problems == 12
     assert free.invalid > 0
     assert legal.invalid == legal.first_invalid == 0

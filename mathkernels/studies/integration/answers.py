@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from mathkernels.data.symbolic import prefix
+from mathkernels.data.symbolic import corpus, prefix
 from mathkernels.data.symbolic.language import (
     COEFFICIENTS,
     END,
     IDS,
+    PAD,
     PROBLEM,
     START,
     VARIABLES,
@@ -23,12 +23,10 @@ from mathkernels.data.symbolic.language import (
     Tree,
 )
 from mathkernels.data.symbolic.prefix import SyntaxProblem
-from mathkernels.studies.integration.batches import Part, problems
 from mathkernels.studies.integration.model import Integrator
 from mathkernels.studies.integration.verification import Verdict, Verifier
 
 NEVER_IN_ANSWERS = (*PROBLEM, *VARIABLES[1:], *COEFFICIENTS)  # a problem is a function of x
-Progress = Callable[[int, int], None]
 
 
 class Answer(NamedTuple):
@@ -186,25 +184,33 @@ def count(score: Score, judged: Judged, known: list[str] | None = None) -> None:
 
 def solve(
     model: Integrator,
-    part: Part,
-    rows: np.ndarray,
+    problems: Sequence[tuple[Tree, Sequence[str] | None]],
     verifier: Verifier,
     *,
     beams: int,
     most: int,
     legal: bool,
-    progress: Progress = lambda done, of: None,
 ) -> tuple[Score, list[Judged]]:
-    """Let a model solve problems, and judge its answers."""
-    source, lengths = problems(part, rows)
-    found, score = [], Score(beams, legal)
-    for done, (row, answers) in enumerate(
-        zip(rows, decode(model, source, lengths, beams, most, legal), strict=True)
-    ):
-        file, place = part.places[row]
-        corpus = part.files[file]
-        judged = judge(corpus.trees(int(place))[0], answers, verifier)
-        count(score, judged, corpus.answers[int(place)])
+    """Let a model solve problems, and judge its answers.
+
+    Args:
+        model: that answers.
+        problems: each with the words of the known answer, or None.
+        verifier: that judges.
+        beams, most, legal: as in :func:`decode`.
+    """
+    source, lengths = encoded([problem for problem, _ in problems])
+    score, found = Score(beams, legal), []
+    decoded = decode(model, source, lengths, beams, most, legal)
+    for (problem, known), answers in zip(problems, decoded, strict=True):
+        judged = judge(problem, answers, verifier)
+        count(score, judged, None if known is None else [*known])
         found.append(judged)
-        progress(done + 1, len(rows))
     return score, found
+
+
+def encoded(problems: Sequence[Tree]) -> tuple[Tensor, Tensor]:
+    """Ids (S,B) of problems and their lengths (B)."""
+    ids = [torch.tensor([*corpus.encoded(prefix.words(problem))]) for problem in problems]
+    lengths = torch.tensor([len(one) for one in ids])
+    return torch.nn.utils.rnn.pad_sequence(ids, padding_value=IDS[PAD]), lengths

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mathkernels.data.symbolic import corpus
 from mathkernels.data.symbolic.corpus import Corpus
-from mathkernels.data.symbolic.language import IDS, PAD
+from mathkernels.data.symbolic.language import IDS, PAD, Tree
 from mathkernels.studies.integration.config import Config
 from mathkernels.studies.integration.model import Batch
 
@@ -181,7 +180,10 @@ def picked(part: Part, count: int, seed: int) -> np.ndarray:
     return np.sort(source.permutation(len(part))[:count])
 
 
-def problems(part: Part, rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Ids (S,B) of problems and their lengths (B)."""
-    batch = part.batch(rows)
-    return batch.problem, batch.lengths
+def problems(part: Part, rows: np.ndarray) -> list[tuple[Tree, list[str]]]:
+    """The problems of rows, each with the words of its answer."""
+    found = []
+    for file, place in part.places[rows]:
+        own = part.files[file]
+        found.append((own.trees(int(place))[0], own.answers[int(place)]))
+    return found

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mathkernels.data import ranges
-from mathkernels.data.symbolic import infix
+from mathkernels.data.symbolic import infix, prefix
 from mathkernels.experiment import tensor_files
 from mathkernels.experiment.schedule import NEVER
 from mathkernels.experiment.training import Training
@@ -121,31 +121,24 @@ class Plan:
         scores, samples = [], []
         for test, part in self.parts.tests.items():
             rows = batches.picked(part, self.config.test_most, self.config.seed)
+            asked = batches.problems(part, rows)
             every = [(beams, legal) for beams in self.config.beams for legal in (False, True)]
             ways = every if test in self.config.methods else [(max(self.config.beams), True)]
             judged: list[Judged] = []
             for beams, legal in ways:
                 score, judged = answers.solve(
-                    model,
-                    part,
-                    rows,
-                    self.verifier,
-                    beams=beams,
-                    most=self.config.max_length,
-                    legal=legal,
+                    model, asked, self.verifier, beams=beams, most=self.config.max_length, legal=legal
                 )
                 scores.append({"trial": name, "test": test, **score.row()})
-            for row, one in list(zip(rows, judged, strict=True))[:SAMPLED]:
-                samples.append({"trial": name, "test": test, **_sample(part, int(row), one)})
+            for (_, known), one in list(zip(asked, judged, strict=True))[:SAMPLED]:
+                samples.append({"trial": name, "test": test, **_sample(known, one)})
         return scores, samples
 
 
-def _sample(part: batches.Part, row: int, judged: Judged) -> dict[str, str]:
-    file, place = part.places[row]
-    problem, known = part.files[file].trees(int(place))
+def _sample(known: list[str], judged: Judged) -> dict[str, str]:
     best = judged.best
     shown = "" if best is None else " ".join(best.words) if best.tree is None else infix.write(best.tree)
-    own = {"problem": infix.write(problem), "known": infix.write(known)}
+    own = {"problem": infix.write(judged.problem), "known": infix.write(prefix.tree(known))}
     return {**own, "answer": shown, "verdict": judged.verdict.value}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from mathkernels.data.symbolic import infix, prefix
-from mathkernels.data.symbolic.language import END, IDS, START, WORDS
+from mathkernels.data.symbolic.language import END, IDS, START, Tree
 from mathkernels.experiment import configuration, plots, run_files, tensor_files
 from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.studies.integration import answers, figures, plan, published, weights
@@ -171,15 +171,14 @@ def project_problems(models: Mapping[str, Integrator]) -> str:
     lines = [head, ["---"] * len(head)]
     for problem, theirs in published.SAMPLES.items():
         for name, model in models.items():
-            answer = _greedy(model, prefix.words(infix.read(problem)))
+            answer = _greedy(model, infix.read(problem))
             shown = " ".join(answer.words) if answer.tree is None else infix.write(answer.tree)
             lines.append([f"y' = {problem}", name, f"y = {shown}", theirs.get(name, "")])
     return _markdown(lines)
 
 
-def _greedy(model: Integrator, words: Sequence[str], most: int = 40) -> answers.Answer:
-    ids = torch.tensor([IDS[word] for word in words])[:, None]
-    return answers.decode(model, ids, torch.tensor([len(words)]), 1, most, legal=True)[0][0]
+def _greedy(model: Integrator, problem: Tree, most: int = 40) -> answers.Answer:
+    return answers.decode(model, *answers.encoded([problem]), 1, most, legal=True)[0][0]
 
 
 @torch.no_grad()
@@ -189,16 +188,15 @@ def maps(what: Plan, model: Integrator) -> list[tuple[str, list[str], list[str],
     part = what.parts.tests[test]
     rows = picked(part, what.config.test_most, what.config.seed)
     lengths = part.lengths[rows].sum(1)
-    asked = [prefix.words(infix.read(problem)) for problem in published.SAMPLES]
-    for row in rows[np.argsort(lengths, kind="stable")[len(rows) // 4 :]][:MAPS]:
-        source, count = problems(part, np.array([row]))
-        asked.append([WORDS[one] for one in source[: int(count), 0].tolist()])
+    asked = [infix.read(problem) for problem in published.SAMPLES]
+    short = rows[np.argsort(lengths, kind="stable")[len(rows) // 4 :]][:MAPS]
+    asked += [problem for problem, _ in problems(part, short)]
     found = []
-    for words in asked:
-        answer = [*_greedy(model, words).words, END]
-        source = torch.tensor([IDS[word] for word in words])[:, None]
+    for problem in asked:
+        answer = [*_greedy(model, problem).words, END]
+        source, count = answers.encoded([problem])
         target = torch.tensor([IDS[word] for word in [START, *answer[:-1]]])[:, None]
-        _, alpha = model(source, target, torch.tensor([len(words)]), return_weights=True)
-        title = f"y' = {infix.write(prefix.tree(words))}"
-        found.append((title, list(words), answer, alpha[:, 0].mean(1).numpy()))
+        _, alpha = model(source, target, count, return_weights=True)
+        title = f"y' = {infix.write(problem)}"
+        found.append((title, prefix.words(problem), answer, alpha[:, 0].mean(1).numpy()))
     return found

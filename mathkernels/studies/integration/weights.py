@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from mathkernels.data.symbolic import algebra, corpus, infix, prefix
+from mathkernels.data.symbolic import algebra, infix, prefix
 from mathkernels.data.symbolic.algebra import OutsideLanguageError
 from mathkernels.data.symbolic.language import WORDS, Tree
 from mathkernels.data.symbolic.prefix import SyntaxProblem
 from mathkernels.data.symbolic.trees import has_variable
 from mathkernels.experiment import configuration, tensor_files
-from mathkernels.studies.integration.answers import Judged, decode, judge
+from mathkernels.studies.integration.answers import Judged, decode, encoded, judge
 from mathkernels.studies.integration.config import Config
 from mathkernels.studies.integration.model import Integrator, build
+from mathkernels.studies.integration.second_opinion import SecondOpinion
 from mathkernels.studies.integration.verification import Verifier
 
 _KEY = "symbolic"
 MOST_SHOWN = 5  # runners-up
+SECONDS = 2.0  # that sympy has for each answer that balls leave open
 
 
 def name_of(trial: str) -> str:
@@ -71,7 +72,7 @@ class Answerer:
         except ValueError as error:
             raise ValueError(f"weights: '{path}' {error}") from error
         self.model.load_state_dict(tensors)
-        self.engine, self.verifier = algebra.symengine_algebra(), Verifier()
+        self.engine, self.verifier = algebra.symengine_algebra(), Verifier(SecondOpinion(SECONDS))
 
     def problem(self, question: str) -> Tree:
         """The canonical tree of "integrate x*cos(x)", where the first word may be missing.
@@ -120,9 +121,7 @@ class Answerer:
 
     def judged(self, tree: Tree, beams: int) -> Judged:
         """All answers to a problem, judged."""
-        ids = torch.tensor([*corpus.encoded(prefix.words(tree))])[:, None]
-        lengths = torch.tensor([len(ids)])
-        (answers,) = decode(self.model, ids, lengths, beams, self.config.max_length, legal=True)
+        (answers,) = decode(self.model, *encoded([tree]), beams, self.config.max_length, legal=True)
         return judge(tree, answers, self.verifier, every=True)
 
 
