@@ -4,6 +4,7 @@
     python examples/generate_symbolic.py --explain data/bwd/prim_bwd.train 17
     python examples/generate_symbolic.py --check data/bwd/prim_bwd.test
     python examples/generate_symbolic.py --judge "x*cos(x)" "x*sin(x) + cos(x)"
+    python examples/generate_symbolic.py --textbooks --sympy 10
 
 Problems are differentiated (bwd), integrated by sympy (fwd) or by parts (ibp); docs/symbolic.md explains the
 language, the files and the judge. The same command after an interruption draws what is missing.
@@ -12,16 +13,20 @@ language, the files and the judge. The same command after an interruption draws 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
+from mathkernels.data import ranges
 from mathkernels.data.symbolic import corpus, generate, infix
 from mathkernels.data.symbolic.pairs import METHODS, Pairs
 from mathkernels.data.symbolic.prefix import SyntaxProblem
 from mathkernels.data.symbolic.trees import PUBLISHED, Sampler
 from mathkernels.experiment import command_line
 from mathkernels.experiment.terminal import run_script
+from mathkernels.studies.integration import textbooks
 from mathkernels.studies.integration.verification import Counts, Verdict, Verifier
 
 
@@ -33,6 +38,10 @@ def arguments() -> argparse.ArgumentParser:
     what.add_argument("--explain", nargs=2, metavar=("FILE", "LINE"), help="show a pair as equations")
     what.add_argument("--check", metavar="FILE", help="judge every answer of a file")
     what.add_argument("--judge", nargs=2, metavar=("PROBLEM", "ANSWER"), help="judge an answer")
+    what.add_argument(
+        "--textbooks", action="store_true", help="count the problems that come with the package"
+    )
+    parser.add_argument("--sympy", type=float, metavar="SECONDS", help="of --textbooks: let sympy solve each")
     parser.add_argument("--operators", type=int, default=15, help="of the random trees, at most (15)")
     parser.add_argument("--count", type=int, default=40_000, help="pairs that are drawn (40000)")
     parser.add_argument("--held-out", type=int, default=1_000, help="pairs of validation, and of test (1000)")
@@ -83,6 +92,23 @@ def check(path: str) -> None:
     print(f"{counts.right:,} right, {counts.wrong:,} wrong, {counts.undecided:,} undecided of {counts.of:,}")
 
 
+def show_textbooks(seconds: float | None, workers: int | None) -> None:
+    judge, total = Verifier(), Counter[str]()
+    for name, book in textbooks.books().items():
+        counts = Counts()
+        for one in book.problems:
+            counts = counts + judge.check(one.problem, one.answer)
+        left = ", ".join(f"{count} {reason}" for reason, count in book.counts().items() if count)
+        print(f"{name}: {len(book.problems)} problems, {counts.right} known answers right; left out: {left}")
+        if seconds is not None:
+            problems = [one.problem for one in book.problems]
+            solved = Counter(textbooks.sympy_solves(problems, seconds, workers or os.cpu_count() or 1, judge))
+            print(f"  sympy: {', '.join(f'{solved[key]} {key}' for key in textbooks.SOLVED if solved[key])}")
+            total += solved
+    if seconds is not None:
+        print(f"sympy, {seconds:g} s each: {total[Verdict.RIGHT.value]} of {total.total()} right")
+
+
 def side(name: str, text: str) -> corpus.Tree:
     try:
         return infix.read(text)
@@ -98,6 +124,10 @@ def work(args: argparse.Namespace) -> int:
     elif args.judge:
         problem, answer = (side(n, t) for n, t in zip(("problem", "answer"), args.judge, strict=True))
         print(Verifier().check(problem, answer).value)
+    elif args.textbooks:
+        if args.sympy is not None:
+            ranges.positive("--sympy", args.sympy, 3600)
+        show_textbooks(args.sympy, args.workers)
     else:
         write(args)
     return 0

@@ -15,6 +15,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SINGLE = ("CMakeLists.txt", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 FOLDERS = ("cmake", "csrc", "mathkernels")  # of a build; the last without what an editable build puts there
+WHEEL = (  # besides Python: a few of what is easily left out
+    *("py.typed", "_C.pyi", "csrc/flags.txt", "csrc/custom/module.cpp"),
+    *(f"data/symbolic/textbooks/{name}" for name in ("Apostol.m", "Moses.m", "Stewart.m", "LICENSE")),
+)
 BUILT = {".so", ".pyc", ".pyo"}
 
 SMOKE = """
@@ -60,7 +64,7 @@ def check_wheel(path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(path) as archive:
             archive.extractall(folder)
-        for name in ("py.typed", "_C.pyi", "csrc/flags.txt", "csrc/custom/module.cpp"):
+        for name in WHEEL:
             if not (Path(folder) / "mathkernels" / name).exists():
                 raise SystemExit(f"{path.name}: mathkernels/{name} is missing")
         environment = {**os.environ, "PYTHONPATH": folder}
