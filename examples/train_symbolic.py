@@ -37,7 +37,7 @@ from mathkernels.experiment.run_folder import STATUS, RunFolder
 from mathkernels.experiment.schedule import Row
 from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
-from mathkernels.studies.integration import batches, report
+from mathkernels.studies.integration import batches, compare, report
 from mathkernels.studies.integration.command import arguments, ask, chosen, described, make_data
 from mathkernels.studies.integration.config import PLACES
 from mathkernels.studies.integration.plan import Plan, check_finished
@@ -89,6 +89,9 @@ def work(args: argparse.Namespace) -> int:
     """Do what the arguments say and return the exit code."""
     for library in ("matplotlib.figure", "tqdm", "safetensors.torch", "yaml"):
         load(library)
+    if args.compare is not None:
+        print(compare.table(args.compare))
+        return 0
     config = described(args, CONFIGS)
     if args.ask is not None:
         ask(config, args)
@@ -111,7 +114,8 @@ def work(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "")
     args = parser.parse_args(argv)
-    how_on = "" if args.ask is not None or args.no_train else command_line.resumable(args.overwrite)
+    no_training = args.ask is not None or args.no_train or args.compare is not None
+    how_on = "" if no_training else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 
 

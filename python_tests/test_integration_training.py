@@ -365,6 +365,20 @@ def test_a_trained_model_answers_and_says_how_sure(trained, capsys):
     assert capsys.readouterr().out.startswith("trial_2, weights of epoch ")
 
 
+def test_runs_are_compared(trained, tmp_path, capsys):
+    trainer, run = trained
+    capsys.readouterr()
+    assert trainer(tmp_path / "unused", "--compare", str(run), str(run)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 2 * 3 + 1
+    assert lines[2].startswith("| run | trial_1 | bwd | repaired | 0 | 2 (")
+    assert lines[-1].startswith("| published | transformer, beam 10 | bwd |")
+    for folder, message in ((tmp_path / "none", "there is no folder"), (tmp_path, "holds no run")):
+        with pytest.raises(SystemExit):
+            trainer(tmp_path / "unused", "--compare", str(folder))
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("question", "message"),
     [

@@ -45,6 +45,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add("--threads", type=int, help="default: as torch chooses")
     add("--resume", action="store_true", help="continue an interrupted training")
     add("--overwrite", action="store_true", help="drop the run that the folder holds")
+    add("--compare", nargs="+", type=Path, metavar="RUN", help="print a table of runs that have ended")
     add("--tensorboard", type=folder_argument, metavar="DIR", help="write logs, a folder for each trial")
     add("--ask", nargs="+", metavar="PROBLEM", help='solve with the weights in --out: "integrate x*cos(x)"')
     return parser

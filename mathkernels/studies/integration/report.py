@@ -59,18 +59,18 @@ def trials(what: Plan, finished: Sequence[Mapping[str, Any]]) -> str:
         if theirs is not None:
             others = [str(theirs.stopped), f"{theirs.loss:.3f}", f"{theirs.token_accuracy:.3f}"]
         lines.append([*cells, *others])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _right(scores: Sequence[Row], test: str, beams: int, legal: bool) -> str:
     for row in scores:
         if (row["test"], row["beams"], row["legal"]) == (test, beams, int(legal)):
-            return _share(row["right"], row["undecided"], row["problems"])
+            return share(row["right"], row["undecided"], row["problems"])
     return ""
 
 
-def _share(right: int, undecided: int, of: int) -> str:
-    """Under both conventions for what is undecided: wrong, and right."""
+def share(right: int, undecided: int, of: int) -> str:
+    """Return a share under both conventions for what is undecided: wrong, and right."""
     most = f" to {(right + undecided) / of:.3f}" if undecided else ""
     return f"{right / of:.3f}{most}" if of else ""
 
@@ -89,14 +89,14 @@ def decoding(finished: Sequence[Mapping[str, Any]], tests: Sequence[str]) -> str
                 row["trial"],
                 str(row["beams"]),
                 "yes" if row["legal"] else "no",
-                _share(row["right"], row["undecided"], of),
-                _share(row["first_right"], row["first_undecided"], of),
+                share(row["right"], row["undecided"], of),
+                share(row["first_right"], row["first_undecided"], of),
                 f"{row['exact'] / of:.3f}",
                 f"{row['first_invalid']} of {of}",
                 f"{row['invalid']} of {row['outputs']}",
             ]
         )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def crossed(what: Plan, finished: Sequence[Mapping[str, Any]]) -> str:
@@ -111,10 +111,11 @@ def crossed(what: Plan, finished: Sequence[Mapping[str, Any]]) -> str:
     order = ("fwd", "bwd", "ibp")
     cells = [f"{theirs[order.index(test)] / 100:.3f}" for test in tests]
     lines.append(["published (transformer, beam 10)", what.config.method, *cells])
-    return _markdown(lines)
+    return markdown(lines)
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return a table, its head and rule first."""
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
@@ -174,7 +175,7 @@ def project_problems(models: Mapping[str, Integrator]) -> str:
             answer = _greedy(model, infix.read(problem))
             shown = " ".join(answer.words) if answer.tree is None else infix.write(answer.tree)
             lines.append([f"y' = {problem}", name, f"y = {shown}", theirs.get(name, "")])
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _greedy(model: Integrator, problem: Tree, most: int = 40) -> answers.Answer:
