@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from mathkernels.data import ranges
-from mathkernels.data.symbolic import corpus, generate, infix
+from mathkernels.data.symbolic import corpus, generate, infix, latex
 from mathkernels.data.symbolic.pairs import METHODS, Pairs
 from mathkernels.data.symbolic.prefix import SyntaxProblem
 from mathkernels.data.symbolic.trees import PUBLISHED, Sampler
@@ -79,7 +79,7 @@ def explain(path: str, line: str) -> None:
     if len(found) < int(line):
         raise ValueError(f"--explain: LINE is {line}; '{path}' has {len(found)}")
     print(found.explained(int(line) - 1))
-    print(f"LaTeX:    {infix.latex(found.trees(int(line) - 1)[1])}")
+    print(f"LaTeX:    {latex.write(found.trees(int(line) - 1)[1])}")
 
 
 def check(path: str) -> None:

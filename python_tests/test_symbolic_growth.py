@@ -115,7 +115,9 @@ def test_operators_that_are_nested_too_deep_are_refused(nested):
     else:
         with pytest.raises(TooLargeError, match="nested more than 200 deep"):
             SYMENGINE.expression(tree)
-    assert VERIFIER.check("x", tree) is Verdict.UNDECIDED
+    for broken in (tree, ("abs", tree)):
+        assert VERIFIER.check("x", broken) is Verdict.UNDECIDED
+        assert nested < MOST_NESTED or VERIFIER.check(broken, "x") is Verdict.UNDECIDED
 
 
 def test_a_number_of_a_result_that_is_too_long_to_be_written_is_refused():

@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from mathkernels.data.symbolic import algebra, infix, prefix, probes
+from mathkernels.data.symbolic import algebra, infix, latex, prefix, probes
 from mathkernels.data.symbolic.algebra import OutsideLanguageError
 from mathkernels.data.symbolic.language import ARITY, DIGITS, END, IDS, MINUS, PLUS, WORDS, Grammar
 from mathkernels.data.symbolic.prefix import SyntaxProblem
@@ -146,9 +146,47 @@ def test_an_equation_equals_its_tree():
     assert compared > 450
 
 
-def test_latex_is_that_of_sympy():
-    assert infix.latex(infix.read("x^2*exp(x)/2")) == r"\frac{x^{2} e^{x}}{2}"
-    assert infix.latex(("ln", "x")) == r"\ln{\left(x \right)}"
+@pytest.mark.parametrize(
+    "equation",
+    [
+        *("x^2*exp(x)/2", "-x*ln(x) - 3", "1/(x + 1)", "2*3^x", "(x + 1)^2*sin(x)^2", "-1/x", "-2/3"),
+        *("(x - 1)/(x + 1)", "asin(x)", "abs(x - 1)", "2^(x^2)", "(-2)^x", "x/3 + 1/3", "1/(2*(x + 1)^3)"),
+        *("sin(x)^(-2)", "x^(-1/2)", "sqrt(x)/2", "sign(x)*a1*pi", "exp(-x/2)", "x^x^x", "acosh(2*x/3)"),
+    ],
+)
+def test_latex_is_that_of_sympy(equation):
+    tree, package = infix.read(equation), algebra.sympy_algebra()
+    expected = package.module.latex(package.expression(tree), ln_notation=True)
+    parts = [sorted(text.replace("- ", "-").split()) for text in (latex.write(tree), expected)]
+    assert parts[0] == parts[1]  # factors may have another order
+
+
+@pytest.mark.parametrize(
+    ("tree", "written"),
+    [
+        (infix.read("(x + 1)/2"), r"\frac{x + 1}{2}"),
+        (("sub", "x", ("sub", 1, "x")), r"x - \left(1 - x\right)"),
+        (("mul", 2, ("mul", -3, "x")), "-6 x"),
+        (("pow2", ("exp", "x")), r"\left(e^{x}\right)^{2}"),
+        (("inv", ("add", "x", "E")), r"\frac{1}{x + e}"),
+        (infix.read("9^9^9^9"), "9^{9^{9^{9}}}"),
+    ],
+)
+def test_latex_computes_nothing_but_factors(tree, written):
+    assert latex.write(tree) == written
+
+
+def test_latex_of_the_unknown_function_is_refused():
+    with pytest.raises(OutsideLanguageError, match="'Y' is no number"):
+        latex.write(("add", "x", "Y"))
+
+
+@pytest.mark.parametrize("operator", ["sin", "inv", "pow2", "sqrt", "abs", "exp"])
+def test_what_is_nested_deep_is_written(operator):
+    tree = "x"
+    for _ in range(600):
+        tree = (operator, ("tan", tree))
+    assert infix.write(tree).count("tan") == latex.write(tree).count("tan") == 600
 
 
 # -- the grammar of decoding

@@ -84,7 +84,7 @@ def test_pairs_are_canonical_and_have_no_additive_constant(method, most, count):
             assert tree_of(SYMENGINE.expression(tree)) == tree
             assert prefix.tree(prefix.words(tree)) == tree
             assert probes.is_defined(tree)
-        terms = infix._chain("add", answer)
+        terms = infix.chain("add", answer)
         assert all("x" in prefix.words(term) for term in terms)
 
 

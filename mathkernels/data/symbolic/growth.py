@@ -45,6 +45,17 @@ def size(tree: Tree) -> Size:
         return Size(math.inf, math.inf)
 
 
+def depth(tree: Tree) -> int:
+    """How many operators stand one in another, at most; without recursion."""
+    most, waiting = 0, [(tree, 0)]
+    while waiting:
+        node, above = waiting.pop()
+        if isinstance(node, tuple):
+            waiting.extend((operand, above + 1) for operand in node[1:])
+        most = max(most, above)
+    return most
+
+
 class _TooLarge(Exception):
     pass
 

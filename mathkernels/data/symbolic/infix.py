@@ -1,12 +1,15 @@
-"""Trees as equations: ``2*x*cos(x) - x^2*sin(x)``, and LaTeX."""
+"""Trees as equations: ``2*x*cos(x) - x^2*sin(x)``."""
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Final, NamedTuple
 
 from mathkernels.data.symbolic import algebra
+from mathkernels.data.symbolic.growth import depth
 from mathkernels.data.symbolic.language import COEFFICIENTS, CONSTANTS, UNARY, VARIABLES, Tree
 from mathkernels.data.symbolic.prefix import MOST_DIGITS, SyntaxProblem
 
@@ -222,38 +225,48 @@ def merged(factors: list[Tree]) -> list[Tree]:
 
 
 # how tightly a text holds together
-_SUM, _PRODUCT, _POWER, _ATOM = range(4)
+SUM, PRODUCT, POWER, ATOM = range(4)
 
 
 def write(tree: Tree) -> str:
     """The equation of a tree, with few parentheses; `read` gives an equal expression back."""
-    return _text(tree)[0]
+    return whole(_text, tree)
+
+
+def whole(writer: Callable[[Tree], tuple[str, int]], tree: Tree) -> str:
+    """What a writer makes of a tree, also of one that is nested deeper than Python's recursion goes."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(before + 5 * depth(tree))
+    try:
+        return writer(tree)[0]
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _text(tree: Tree) -> tuple[str, int]:
     if isinstance(tree, int):
-        return str(tree), _ATOM if tree >= 0 else _SUM
+        return str(tree), ATOM if tree >= 0 else SUM
     if isinstance(tree, str):
-        return tree, _ATOM
+        return tree, ATOM
     operator, operands = tree[0], tree[1:]
     if operator in ("add", "sub"):
-        text = _within(operands[0], _SUM)
-        for term in [operands[1]] if operator == "sub" else _chain("add", operands[1]):
-            own = _within(term, _PRODUCT if operator == "sub" else _SUM)
+        text = _within(operands[0], SUM)
+        for term in [operands[1]] if operator == "sub" else chain("add", operands[1]):
+            own = _within(term, PRODUCT if operator == "sub" else SUM)
             if operator == "sub":
                 text += f" - {own}"
             else:
                 text += f" - {own[1:]}" if own.startswith("-") else f" + {own}"
-        return text, _SUM
+        return text, SUM
     if operator in ("mul", "div", "inv"):
         return _product(tree)
     if operator == "pow":
         if (value := rational(operands[1])) is not None and value < 0:
             return _product(tree)
-        return f"{_within(operands[0], _ATOM)}^{_within(operands[1], _ATOM)}", _POWER
+        return f"{_within(operands[0], ATOM)}^{_within(operands[1], ATOM)}", POWER
     if operator in algebra.SHORTHANDS:
-        return f"{_within(operands[0], _ATOM)}^{algebra.SHORTHANDS[operator]}", _POWER
-    return f"{operator}({write(operands[0])})", _ATOM
+        return f"{_within(operands[0], ATOM)}^{algebra.SHORTHANDS[operator]}", POWER
+    return f"{operator}({_text(operands[0])[0]})", ATOM
 
 
 def _within(tree: Tree, least: int) -> str:
@@ -261,7 +274,7 @@ def _within(tree: Tree, least: int) -> str:
     return text if holds >= least else f"({text})"
 
 
-def _chain(operator: str, tree: Tree) -> list[Tree]:
+def chain(operator: str, tree: Tree) -> list[Tree]:
     found = []
     while isinstance(tree, tuple) and tree[0] == operator:
         found.append(tree[1])
@@ -271,6 +284,20 @@ def _chain(operator: str, tree: Tree) -> list[Tree]:
 
 def _product(tree: Tree) -> tuple[str, int]:
     """A fraction: powers below 0 and denominators stand under the line."""
+    value, above, below = factors_of(tree)
+    sign, value = ("-" if value < 0 else ""), abs(value)
+    upper = [str(value.numerator)] if value.numerator != 1 or not above else []
+    upper += [_within(factor, POWER) for factor in above]
+    lower = [str(value.denominator)] if value.denominator != 1 else []
+    lower += [_within(factor, POWER) for factor in below]
+    text = sign + "*".join(upper)
+    if lower:
+        text += f"/({'*'.join(lower)})" if len(lower) > 1 else f"/{lower[0]}"
+    return text, SUM if sign else PRODUCT
+
+
+def factors_of(tree: Tree) -> tuple[Fraction, list[Tree], list[Tree]]:
+    """The rational factor of a product, and the others above and below the line of a fraction."""
     value, above, below = Fraction(1), [], []
     waiting = [(tree, True)]
     while waiting:
@@ -289,23 +316,11 @@ def _product(tree: Tree) -> tuple[str, int]:
             (below if is_above else above).append(base)
         else:
             (above if is_above else below).append(node)
-    sign, value = ("-" if value < 0 else ""), abs(value)
-    upper = [str(value.numerator)] if value.numerator != 1 or not above else []
-    upper += [_within(factor, _POWER) for factor in above]
-    lower = [str(value.denominator)] if value.denominator != 1 else []
-    lower += [_within(factor, _POWER) for factor in below]
-    text = sign + "*".join(upper)
-    if lower:
-        text += f"/({'*'.join(lower)})" if len(lower) > 1 else f"/{lower[0]}"
-    return text, _SUM if sign else _PRODUCT
+    return value, above, below
 
 
 def latex(tree: Tree) -> str:
-    r"""LaTeX of a tree by sympy, such as ``\frac{x}{2}``.
+    """The same as `latex.write`."""
+    from mathkernels.data.symbolic import latex as writer  # which imports this module
 
-    Raises:
-        ImportError: sympy is not installed.
-        OutsideLanguageError: the tree holds the unknown function.
-    """
-    translated = algebra.sympy_algebra()
-    return translated.module.latex(translated.expression(tree), ln_notation=True)
+    return writer.write(tree)

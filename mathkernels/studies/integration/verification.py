@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from mathkernels.data.symbolic import algebra
 from mathkernels.data.symbolic.algebra import OutsideLanguageError, TooLargeError
+from mathkernels.data.symbolic.growth import MOST_NESTED, depth
 from mathkernels.data.symbolic.language import Tree
 from mathkernels.data.symbolic.prefix import words
 from mathkernels.studies.integration.second_opinion import SecondOpinion
@@ -93,6 +94,8 @@ class Verifier:
         Args:
             seed: of the points.
         """
+        if max(depth(problem), depth(answer)) > MOST_NESTED:
+            return Verdict.UNDECIDED
         pieces = bool(BROKEN & {*words(problem), *words(answer)})
         smooth = _without_pieces(answer) if pieces else answer
         found = self._by_balls(problem, answer, smooth, pieces, seed)
