@@ -38,7 +38,7 @@ from mathkernels.experiment.schedule import Row
 from mathkernels.experiment.terminal import run_script
 from mathkernels.experiment.training import Training
 from mathkernels.studies.integration import batches, compare, report
-from mathkernels.studies.integration.command import arguments, ask, chosen, described, make_data
+from mathkernels.studies.integration.command import arguments, ask, chosen, described, make_data, try_others
 from mathkernels.studies.integration.config import PLACES
 from mathkernels.studies.integration.plan import Plan, check_finished
 
@@ -96,6 +96,9 @@ def work(args: argparse.Namespace) -> int:
     if args.ask is not None:
         ask(config, args)
         return 0
+    if args.robustness:
+        try_others(config, args)
+        return 0
     trials = chosen(config, args.trial)
     keep_memory()
     torch.set_num_threads(args.threads or torch.get_num_threads())
@@ -114,7 +117,7 @@ def work(args: argparse.Namespace) -> int:
 def main(argv: list[str] | None = None) -> int:
     parser = arguments(__doc__ or "")
     args = parser.parse_args(argv)
-    no_training = args.ask is not None or args.no_train or args.compare is not None
+    no_training = args.ask or args.no_train or args.compare or args.robustness
     how_on = "" if no_training else command_line.resumable(args.overwrite)
     return command_line.finish(parser, partial(work, args), how_on)
 

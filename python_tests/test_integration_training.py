@@ -27,7 +27,7 @@ from trainer_cases import made, stop_after
 from mathkernels.data.symbolic import corpus, prefix
 from mathkernels.data.symbolic.language import END, IDS, PAD, START, WORDS, Grammar
 from mathkernels.experiment import configuration
-from mathkernels.studies.integration import answers, batches, published
+from mathkernels.studies.integration import answers, batches, published, robustness, textbooks
 from mathkernels.studies.integration.answers import NEVER_IN_ANSWERS, Answer, Judged, Score
 from mathkernels.studies.integration.batches import POOL, Batches, Part, read
 from mathkernels.studies.integration.config import Config, Trial, published_trials
@@ -363,6 +363,33 @@ def test_a_trained_model_answers_and_says_how_sure(trained, capsys):
     assert "warning: no problem of the training holds" in shown
     assert trainer(run, "--ask", "x", "--trial", "2") == 0
     assert capsys.readouterr().out.startswith("trial_2, weights of epoch ")
+
+
+def test_problems_of_other_kinds_are_tried(trained, monkeypatch, capsys):
+    trainer, run = trained
+    books = textbooks.books(["Stewart"])
+    books["Stewart"].problems[:] = books["Stewart"].problems[:5]
+    monkeypatch.setattr(textbooks, "books", lambda: books)
+    monkeypatch.setattr(robustness, "EACH", 3)
+    monkeypatch.setattr(robustness, "FEWEST", 0)
+    plain = robustness.Suite.sums
+    known = [(("pow", "x", -1), ("ln", "x")), ("x", ("mul", ("div", 1, 2), ("pow", "x", 2))), (1, "x")]
+    known += [(("cos", "x"), ("sin", "x")), (("exp", "x"), ("exp", "x"))]
+    monkeypatch.setattr(robustness.Suite, "sums", lambda self, solved, *how: plain(self, known, *how))
+    capsys.readouterr()
+    assert trainer(run, "--robustness") == 0
+    assert "| textbook: Stewart | 5 | " in capsys.readouterr().out
+    with (run / "robustness.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    assert len(rows) == len(robustness.FAMILIES) + 3 + 1
+    assert {row["problems"] for row in rows} == {"3", "5"}
+    assert [row["sympy_right"] != "" for row in rows] == [False] * (len(rows) - 1) + [True]
+    assert 3 <= int(rows[-1]["sympy_right"]) <= 5
+    with (run / "robustness-samples.csv").open() as file:
+        found = [*csv.DictReader(file)]
+    assert {row["verdict"] for row in found} <= {"right", "wrong", "undecided"}
+    tried = sum(int(row["problems"]) - int(row["too_long"]) for row in rows)
+    assert len(found) == tried
 
 
 def test_runs_are_compared(trained, tmp_path, capsys):

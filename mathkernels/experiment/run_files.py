@@ -32,16 +32,9 @@ MATHEMATICS = (
     *("best-interpolate.safetensors", "best-extrapolate.safetensors"),
 )
 SYMBOLIC = (
-    *(
-        "config.yaml",
-        "log-<name>.jsonl",
-        "history.csv",
-        "scores.csv",
-        "samples.csv",
-        "table.md",
-        "curves.png",
-    ),
-    *("attention.png", "<name>.safetensors"),
+    *("config.yaml", "log-<name>.jsonl", "history.csv", "scores.csv", "samples.csv", "table.md"),
+    *("curves.png", "attention.png", "<name>.safetensors"),
+    *("robustness.csv", "robustness-samples.csv", "robustness.md"),
 )
 ARITHMETIC = (
     *(

@@ -10,7 +10,8 @@ from mathkernels.data.symbolic import generate
 from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.parser import Parser, folder_argument
-from mathkernels.experiment.run_folder import one_way
+from mathkernels.experiment.run_folder import RunFolder, one_way
+from mathkernels.studies.integration import robustness
 from mathkernels.studies.integration.config import Config
 from mathkernels.studies.integration.weights import Answerer
 
@@ -45,6 +46,8 @@ def arguments(description: str) -> argparse.ArgumentParser:
     add("--threads", type=int, help="default: as torch chooses")
     add("--resume", action="store_true", help="continue an interrupted training")
     add("--overwrite", action="store_true", help="drop the run that the folder holds")
+    more = "give the weights in --out problems of other kinds: a stress suite, textbooks, sums"
+    add("--robustness", action="store_true", help=more)
     add("--compare", nargs="+", type=Path, metavar="RUN", help="print a table of runs that have ended")
     add("--tensorboard", type=folder_argument, metavar="DIR", help="write logs, a folder for each trial")
     add("--ask", nargs="+", metavar="PROBLEM", help='solve with the weights in --out: "integrate x*cos(x)"')
@@ -110,9 +113,27 @@ def make_data(config: Config, workers: int | None) -> None:
             print(f"{method}: {report}")
 
 
+def answerer_of(config: Config, args: argparse.Namespace) -> Answerer:
+    """Return the trained model that is asked for, and print which it is."""
+    found = Answerer(config.save_path, None if args.trial == [ALL] else _name(args.trial[0]))
+    print(f"{found.trial}, weights of epoch {found.epoch}, validation loss {found.loss:.4f}")
+    return found
+
+
 def ask(config: Config, args: argparse.Namespace) -> None:
     """Answer the problems of the command line."""
-    answerer = Answerer(config.save_path, None if args.trial == [ALL] else _name(args.trial[0]))
-    print(f"{answerer.trial}, weights of epoch {answerer.epoch}, validation loss {answerer.loss:.4f}")
+    answerer = answerer_of(config, args)
     for question in args.ask:
         print(answerer.ask(question, max(config.beams)))
+
+
+def try_others(config: Config, args: argparse.Namespace) -> None:
+    """Give a trained model problems of other kinds, and write what came of it beside the weights."""
+    answerer = answerer_of(config, args)
+    beams = max(answerer.config.beams)
+    rows = robustness.measured(answerer, beams, config.seed)
+    text, folder = robustness.table(rows, beams), RunFolder(config.save_path)
+    folder.write_csv("robustness.csv", robustness.plain(rows), [*robustness.COLUMNS])
+    folder.write_csv("robustness-samples.csv", robustness.samples(rows), [*robustness.SAMPLES])
+    folder.write_text("robustness.md", text + "\n")
+    print(text)

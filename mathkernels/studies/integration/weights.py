@@ -94,9 +94,14 @@ class Answerer:
         others = sorted({*prefix.words(found)} & {"y", "z", "t", *(f"a{k}" for k in range(10))})
         if others:
             raise ValueError(f"--ask: {text!r} holds '{others[0]}'; needs a function of x alone")
-        if (count := len(prefix.words(found))) > self.most:
+        if not self.fits(found):
+            count = len(prefix.words(found))
             raise ValueError(f"--ask: the problem has {count} words; needs at most {self.most}")
         return found
+
+    def fits(self, problem: Tree) -> bool:
+        """Whether a problem has no more words than the longest of the training."""
+        return len(prefix.words(problem)) <= self.most
 
     def ask(self, question: str, beams: int) -> str:
         """The answer as lines of text: equation, LaTeX, verdict, and what else was thought of."""
