@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from mathkernels.data.symbolic import algebra
-from mathkernels.data.symbolic.infix import (
+from mathkernels.data.symbolic.language import COEFFICIENTS, CONSTANTS, VARIABLES, Tree
+from mathkernels.data.symbolic.parts import (
     ATOM,
     POWER,
     PRODUCT,
@@ -15,7 +16,6 @@ from mathkernels.data.symbolic.infix import (
     rational,
     whole,
 )
-from mathkernels.data.symbolic.language import COEFFICIENTS, CONSTANTS, VARIABLES, Tree
 
 _NAMES: Final = frozenset(("ln", "sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth"))
 
