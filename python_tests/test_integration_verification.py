@@ -30,6 +30,9 @@ RIGHT = [
     ("0", "sin(x)^2 + cos(x)^2"),
     ("1/10^4000", "x/10^4000"),
     ("exp(x^2 + x^8)*(2*x + 8*x^7)", "exp(x^2 + x^8)"),
+    ("ln(x^10)/ln(x)", "10*x"),  # for x > 0; elsewhere on other branches
+    ("x + ln(exp(27*x))", "14*x^2"),
+    ("ln(exp(exp(x)*(3 + x)))", "exp(x)*(2 + x)"),
 ]
 WRONG = [
     ("x", "x^2/3"),
@@ -44,6 +47,9 @@ WRONG = [
     ("exp(x^2)", "x"),
     ("x", "1/(x - x)"),
     ("sin(5*cos(x)*20000)", "x + sin(5*cos(x)*20000)"),
+    ("x + tan(cos(1))/x", "x^2/2"),  # sympy's own, with risch=True
+    ("x/(1/2 + x + x^4)", "0"),
+    ("sqrt(-1 - x^2)", "x*sqrt(-1 - x^2)"),  # real nowhere
 ]
 
 
