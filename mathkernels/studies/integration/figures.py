@@ -62,7 +62,8 @@ def attention(maps: Sequence[tuple[str, Sequence[str], Sequence[str], np.ndarray
         figure = load("matplotlib.figure").Figure(figsize=size, layout="constrained")
         axes = figure.subplots(len(maps), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (title, problem, answer, weights) in zip(axes, maps, strict=True):
-            axis.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            axis.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="equal", interpolation="nearest")
+            axis.set_anchor("W")
             axis.set_xticks(range(len(problem)), problem, fontsize=5, rotation=60, ha="right")
             axis.set_yticks(range(len(answer)), answer, fontsize=5)
             axis.set_title(title, fontsize=6, color=INK, loc="left")
