@@ -288,6 +288,9 @@ def test_rows_read_the_sources_that_they_name(isa, seed):
                 attention_of_rows(query, keys, values, mask, score, rows.clone().fill_(wrong), **options)
     with pytest.raises(TypeError, match=r"rows is torch\.int32; needs torch\.int64"):
         attention_of_rows(query, keys, values, mask, score, rows.int(), **options)
+    given = query.requires_grad_(), keys, values, score, mask, rows, *options.values()
+    with pytest.raises(NotImplementedError, match="attention_of_rows: there are no gradients"):
+        torch.ops.mathkernels.attention_of_rows(*given)
 
 
 def test_second_derivatives():

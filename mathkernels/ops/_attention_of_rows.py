@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mathkernels import _C
 from mathkernels.ops._dispatch import Kernels
-from mathkernels.ops._library import define
+from mathkernels.ops._library import define, differentiate
 from mathkernels.ops._memory import maker, scratch
 from mathkernels.ops._sequence_checks import address
 from mathkernels.ops.attention_step import Given, addresses, call_of, check, most, outputs, reference_of
@@ -75,6 +75,13 @@ _attention_of_rows = define(
     f"{_NAME}({_tensors}, int heads, float scale, bool return_weights) -> (Tensor, Tensor)",
     Kernels(_rule, _cpu, _reference, check_values=_check_values),
 )
+
+
+def _refuse(*arguments: Any) -> Any:
+    raise NotImplementedError(f"{_NAME}: there are no gradients; needs torch.no_grad(), or attention_step")
+
+
+differentiate(_attention_of_rows, _refuse, _refuse)
 
 
 def attention_of_rows(
