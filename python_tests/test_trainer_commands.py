@@ -220,7 +220,7 @@ def start(name, tmp_path, *more, ignore=False):
         handler = "lambda *_: print('handled', flush=True)"
         program = f"import signal; signal.signal(signal.SIGINT, {handler}); {program}"
     config = ["--config", str(EXAMPLES.parent / "configs" / "adding.yaml")] if name == "adding" else []
-    own = [*config, *(COMMANDS[name] if name in COMMANDS else OWN[name](tmp_path, 1, 80)), *more]
+    own = [*config, *(COMMANDS[name] if name in COMMANDS else OWN[name](tmp_path, 1, 8)), *more]
     command = [sys.executable, "-c", program, str(EXAMPLES / f"train_{name}.py"), *own]
     environment = {
         **os.environ,
@@ -236,7 +236,7 @@ def test_ctrl_c_while_a_trainer_starts_is_one_line(tmp_path, name):
     """At moments spread over the import of libraries and the making of data."""
     pytest.importorskip("sklearn")
     source, seen = random.Random(name), 0
-    for attempt in range(5):
+    for attempt in range(4):
         process = start(name, tmp_path, *(["--overwrite"] if attempt else []))
         # once Python itself is up
         while process.poll() is None and "libtorch" not in open_files(process.pid):
