@@ -4,6 +4,7 @@ import signal
 
 import pytest
 import torch
+from filelock import FileLock
 
 from mathkernels import backends
 
@@ -44,3 +45,22 @@ def quick_collections():
 def pytest_sessionstart():
     """Let Ctrl-C work in tests that need it, also where a shell has begun them in the background without."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory):
+    """once(name, make) -> a folder that make(folder) has filled, in one of the processes that run tests."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def filled(name, make):
+        folder = root / f"once-{name}"
+        with FileLock(f"{folder}.lock"):
+            if not (folder / "done").exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                (folder / "done").touch()
+        return folder
+
+    return filled

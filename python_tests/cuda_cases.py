@@ -109,9 +109,12 @@ class Emulator:
                 program.position = last
 
 
+LIBRARY = "emulator.so"
+
+
 def build(folder: Path, *flags: str, source: Path = SOURCE) -> Path:
     """Compile the emulator and the CUDA kernels with the C++ compiler into one library in ``folder``."""
-    library = folder / "emulator.so"
+    library = folder / LIBRARY
     arch = ["-march=x86-64-v3"] if "v3" in backends.available() else []
     fixed = ["-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-DMK_EMULATOR", "-DMK_ISA=emulated"]
     files = [str(source / "emulator" / name) for name in ("emulator.cpp", "ensemble.cpp")]

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cuda_cases
@@ -38,8 +37,10 @@ def missing_gpu() -> str:
 
 
 @pytest.fixture(scope="module")
-def emulator(tmp_path_factory):
-    return cuda_cases.Emulator(cuda_cases.build(tmp_path_factory.mktemp("emulator"), "-O2"))
+def emulator(once):
+    return cuda_cases.Emulator(
+        once("emulator", lambda folder: cuda_cases.build(folder, "-O2")) / cuda_cases.LIBRARY
+    )
 
 
 @pytest.fixture(
@@ -168,26 +169,15 @@ def plant(folder, name, text, replacement):
     return folder
 
 
-@pytest.fixture(scope="module")
-def mutants(tmp_path_factory):
-    """Library of each mutant, compiled without optimisation, two at a time."""
-
-    def build(mutant):
-        folder = tmp_path_factory.mktemp("mutant")
-        return cuda_cases.build(folder, "-O0", source=plant(folder / "csrc", *mutant[:3]))
-
-    with ThreadPoolExecutor(2) as pool:
-        return dict(zip(MUTANTS, pool.map(build, MUTANTS.values()), strict=True))
-
-
 @needs_compiler
 @needs_fused
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_a_planted_defect_is_caught(mutants, isa, mutant):
+def test_a_planted_defect_is_caught(tmp_path, isa, mutant):
     isa(FUSED[-1])
     expected = trained_on_cpu("nmu 2")
     programs = cuda_cases.programs("nmu 2")
-    emulator = cuda_cases.Emulator(mutants[mutant])
+    source = plant(tmp_path / "csrc", *MUTANTS[mutant][:3])
+    emulator = cuda_cases.Emulator(cuda_cases.build(tmp_path, "-O0", source=source))
     if complaint := MUTANTS[mutant][-1]:
         with pytest.raises(cuda_cases.EmulatorError, match=complaint):
             emulator.train(programs)

@@ -30,12 +30,15 @@ def call(*arguments):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fuzz") / "found.json"
-    limits = ("--seconds", 15, "--memory", 0.5)
-    done = call("--extra", PLANTED, "--kinds", "planted", "--calls", 8, "--json", path, *limits)
-    assert done.returncode == 1, done.stderr
-    return done.stdout, json.loads(path.read_text())
+def found(once):
+    def make(folder):
+        limits = ("--seconds", 15, "--memory", 0.5, "--json", folder / "found.json")
+        done = call("--extra", PLANTED, "--kinds", "planted", "--calls", 8, *limits)
+        assert done.returncode == 1, done.stderr
+        (folder / "shown").write_text(done.stdout)
+
+    folder = once("fuzz", make)
+    return (folder / "shown").read_text(), json.loads((folder / "found.json").read_text())
 
 
 def test_planted_faults_are_found_each_as_what_it_is(found):

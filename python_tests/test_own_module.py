@@ -56,8 +56,9 @@ def built(folder, name, text, **options):
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory):
-    return built(tmp_path_factory.mktemp("own"), "quotient", HEADER)
+def library(once):
+    (found,) = once("quotient", lambda folder: built(folder, "quotient", HEADER)).glob("*.so")
+    return found
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,12 @@ from mathkernels.studies.arithmetic.timing import in_words
 from mathkernels.studies.division.published import ANCHORS
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/results.md", "docs/speed.md")
+RESULTS = "docs/results"
+PAGES = (
+    *("README.md", "docs/results.md", "docs/speed.md"),
+    *(f"{RESULTS}/integration/README.md", f"{RESULTS}/deepmath/README.md"),
+)
+INTEGRATION = ROOT / RESULTS / "integration"
 PAPER = ROOT / "docs" / "results" / "paper"
 TWO_LAYERS = ROOT / "docs" / "results" / "two-layers-simple"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
@@ -296,6 +302,32 @@ SHOWN_ATTENTION = (
     "H64 B32 S40 T20 I64",
     "16 models H32 B32 S40 T20 I32",
 )
+
+
+def integration_trials() -> str:
+    """The first table of what the trials of symbolic integration left."""
+    text = read(INTEGRATION / "cpu" / "table.md", "python examples/train_symbolic.py --preset cpu")
+    return next(part for part in text.split("\n\n") if part.startswith("| trial | model |"))
+
+
+def integration_other() -> str:
+    """Its best trial on problems that no generator has drawn."""
+    command = "python examples/train_symbolic.py --preset cpu --robustness"
+    return read(INTEGRATION / "cpu" / "robustness.md", command).strip()
+
+
+def integration_runs() -> str:
+    """Its runs side by side."""
+    return read(INTEGRATION / "compare.md", "python examples/train_symbolic.py --compare RUN ...").strip()
+
+
+def steps_of(name: str) -> str:
+    """Training steps of a study beside torch's, and where they were timed."""
+    path = BENCHMARKS / f"{name}.json"
+    table = read(path.with_suffix(".md"), f"python benchmarks/report_{name}.py").strip()
+    return f"{table}\n\n{machine(json.loads(read(path, f'python benchmarks/report_{name}.py')))}"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "figure-3": figure_3,
     "paper": paper,
@@ -308,6 +340,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "sequences-short": sequences_short,
     "attention": attention,
     "attention-short": attention_short,
+    "integration-trials": integration_trials,
+    "integration-other": integration_other,
+    "integration-runs": integration_runs,
+    "symbolic-steps": partial(steps_of, "symbolic"),
+    "deepmath-steps": partial(steps_of, "deepmath"),
 }
 
 
