@@ -5,6 +5,7 @@ Beside it, on the textbook problems, what sympy solves in the time that is given
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -62,7 +63,7 @@ def measured(answerer: Answerer, beams: int, seed: int, sympy: bool = True) -> l
         problems = [one.problem for one in book.problems]
         row = _row(f"textbook: {name}", answerer, problems, beams)
         if sympy:
-            verdicts = Counter(textbooks.sympy_solves(problems, SECONDS))
+            verdicts = Counter(textbooks.sympy_solves(problems, SECONDS, os.cpu_count() or 1))
             row |= {"sympy_right": verdicts["right"], "sympy_undecided": verdicts["undecided"]}
         rows.append(row)
     return rows
