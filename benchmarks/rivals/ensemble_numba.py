@@ -1,4 +1,4 @@
-"""Whole training runs in Numba, as an expert writes them: the strongest rival.
+"""Whole training runs in Numba, as an expert writes them: the fastest rival that is measured.
 
 What makes it fast: one parallel call trains all iterations, a block of models on each thread. Everything is
 float32, and every loop over samples or models is one that LLVM vectorises with 512 bits. Random numbers are
