@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PAGES = {page: (ROOT / page).read_text() for page in ("README.md", "docs/results.md", "docs/speed.md")}
+NAMES = ("README.md", "docs/results.md", "docs/speed.md")
+STUDIES = tuple(f"docs/results/{study}/README.md" for study in ("integration", "deepmath"))
+PAGES = {page: (ROOT / page).read_text() for page in (*NAMES, *STUDIES)}
 TEXT = PAGES["README.md"]
 EXAMPLES = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", TEXT, re.DOTALL)
 
@@ -27,8 +29,8 @@ def script(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(module, "FIGURE", tmp_path / "figure-3")
     monkeypatch.setattr(module, "BENCHMARKS", tmp_path)
-    (tmp_path / "docs").mkdir()
     for page, text in PAGES.items():
+        (tmp_path / page).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / page).write_text(text)
     (tmp_path / "figure-3").mkdir()
     return module
