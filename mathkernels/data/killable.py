@@ -33,6 +33,7 @@ def _serve(
         connection.send_bytes(b"")
         while True:
             argument = connection.recv()
+            connection.send_bytes(b"")  # so that the owner knows a process that had ended before
             used = int(time.process_time() + seconds + SPARE)
             resource.setrlimit(resource.RLIMIT_CPU, (used, resource.getrlimit(resource.RLIMIT_CPU)[1]))
             connection.send_bytes(_result_of(function, argument))
@@ -99,15 +100,27 @@ class Killable:
 
     def begin(self, argument: Any) -> Connection:
         """Begin a call; there is something to `finish` when the connection is ready or time is over."""
-        if self._calls >= CALLS or (self._process is not None and not self._process.is_alive()):
+        if self._calls >= CALLS:
             self.close()
-        if self._process is None:
+        if self._process is None or not self._has(argument):
+            self.close()  # it had ended since the last call
             self._start()
+            if not self._has(argument):
+                raise self._ended()
         assert self._connection is not None
-        self._connection.send(argument)
         self._calls += 1
         self._deadline = time.monotonic() + self.seconds
         return self._connection
+
+    def _has(self, argument: Any) -> bool:
+        """Send an argument; whether the process lives and has it."""
+        assert self._connection is not None
+        try:
+            self._connection.send(argument)
+            self._connection.recv_bytes()
+        except (EOFError, ConnectionError):
+            return False
+        return True
 
     @property
     def overdue(self) -> bool:
