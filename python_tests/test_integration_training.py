@@ -153,6 +153,24 @@ def test_pairs_of_all_methods_train_together_the_most_frequent_first(tmp_path):
         assert words == parts.train.files[file].problems[int(place)]
 
 
+def test_problems_that_train_neither_validate_nor_test(tmp_path):
+    """Other generators may have drawn them; the same problem with another answer counts as well."""
+    for seed, method in enumerate(("bwd", "fwd")):
+        symbolic_cases.write(tmp_path, method, seed)
+    train = (tmp_path / "bwd" / "prim_bwd.train").read_text().splitlines()
+    for split, count in (("valid", 3), ("test", 5)):
+        path = tmp_path / "fwd" / f"prim_fwd.{split}"
+        own = path.read_text().splitlines()
+        path.write_text("\n".join([*train[:count], *own, f"{train[9].partition(chr(9))[0]}\tx"]) + "\n")
+    alone = read(config(tmp_path))
+    problems = alone.train.problems()
+    assert alone.seen["fwd"] >= 6
+    assert alone.seen["bwd"] == alone.seen["valid"] == 0
+    for part in (alone.valid, *alone.tests.values()):
+        assert not part.problems() & problems
+    assert len(alone.tests["fwd"]) + alone.seen["fwd"] == symbolic_cases.SIZES["test"] + 6
+
+
 def test_bad_lines_are_named_or_counted(tmp_path):
     symbolic_cases.write(tmp_path)
     path = tmp_path / "bwd" / "prim_bwd.train"

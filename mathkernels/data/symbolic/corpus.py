@@ -37,8 +37,12 @@ class Sentences:
         return np.diff(self.ends, prepend=0)
 
     def __getitem__(self, number: int) -> list[str]:
+        return [WORDS[one] for one in self.bytes_of(number)]
+
+    def bytes_of(self, number: int) -> bytes:
+        """The ids of a sentence."""
         begin = self.ends[number - 1] if number > 0 else 0
-        return [WORDS[one] for one in self.ids[begin : self.ends[number]]]
+        return self.ids[begin : self.ends[number]].tobytes()
 
     def padded(
         self, rows: np.ndarray, start: bool = False, end: bool = False

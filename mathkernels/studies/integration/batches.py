@@ -39,6 +39,15 @@ class Part:
             found[own] = np.stack([file.problems.lengths[at], file.answers.lengths[at]], 1)
         return found
 
+    def problems(self) -> frozenset[bytes]:
+        """The ids of all problems."""
+        return frozenset(self.files[file].problems.bytes_of(place) for file, place in self.places)
+
+    def without(self, known: frozenset[bytes]) -> Part:
+        """The pairs whose problems are not among these."""
+        new = [self.files[file].problems.bytes_of(place) not in known for file, place in self.places]
+        return Part(self.files, self.places[np.array(new, bool)])
+
     def batch(self, rows: np.ndarray, padding: bool = False) -> Batch:
         """The pairs of these rows (B).
 
@@ -69,12 +78,21 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """What trains, and what validates and tests: the latter by method."""
+    """What trains, and what validates and tests.
+
+    Args:
+        train, valid: pairs.
+        tests: by method.
+        bad: how many lines were left out.
+        seen: by "valid" and by method how many pairs were left out of it because their problem trains:
+            another method may have drawn it.
+    """
 
     train: Part
     valid: Part
     tests: dict[str, Part]
-    bad: int  # lines that were left out
+    bad: int
+    seen: dict[str, int]
 
 
 def read(config: Config) -> Parts:
@@ -91,11 +109,16 @@ def read(config: Config) -> Parts:
     if len(train) < config.batch_size:
         what = f"got {len(train)} pairs that train; needs at least a batch of {config.batch_size}"
         raise ValueError(f"data: {what}")
-    valid = _joined([held[method, "valid"] for method in config.methods], None)
+    others = {"valid": _joined([held[method, "valid"] for method in config.methods], None)}
+    others |= {method: _joined([_read(config, method, "test")], None) for method in tested}
+    known = train.problems()
+    kept = {name: part.without(known) for name, part in others.items()}
+    seen = {name: len(part) - len(kept[name]) for name, part in others.items()}
+    valid = kept.pop("valid")
     if not len(valid):
-        raise ValueError("data: got no pairs of validation; needs some")
-    tests = {method: _joined([_read(config, method, "test")], None) for method in tested}
-    return Parts(train, valid, tests, sum(len(one.bad) for one in held.values()))
+        raise ValueError("data: got no pairs of validation whose problems do not train; needs some")
+    bad = sum(len(one.bad) for one in held.values())
+    return Parts(train, valid, {name: part for name, part in kept.items() if len(part)}, bad, seen)
 
 
 def _file(config: Config, method: str, split: str) -> Path:

@@ -76,9 +76,12 @@ class Plan:
         """What is trained on what, for before the training."""
         tests = ", ".join(f"{len(part):,} {name}" for name, part in self.parts.tests.items())
         bad = f", {self.parts.bad:,} bad lines left out" if self.parts.bad else ""
+        seen = [f"{count:,} {name}" for name, count in self.parts.seen.items() if count]
         lines = [
             f"{len(self.parts.train):,} pairs train, {len(self.parts.valid):,} validate, test: {tests}{bad}"
         ]
+        if seen:
+            lines.append(f"left out because their problems train: {', '.join(seen)}")
         for name in self.trials:
             trial = self.config.model_params[name]
             count = parameters(build(trial, self.config))
