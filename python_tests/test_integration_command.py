@@ -101,8 +101,12 @@ def test_a_trained_model_answers_and_says_how_sure(trained, capsys):
     assert shown.count("verdict: ") == 2
     assert shown.count("LaTeX: ") == 2
     assert "warning: no problem of the training holds" in shown
-    assert trainer(run, "--ask", "x", "--trial", "2") == 0
-    assert capsys.readouterr().out.startswith("trial_2, weights of epoch ")
+    with (run / "history.csv").open() as file:
+        best = min(csv.DictReader(file), key=lambda row: float(row["val_loss"]))
+    assert shown.startswith(f"{best['trial']}, weights of epoch {best['epoch']}, ")
+    for trial in "123":
+        assert trainer(run, "--ask", "x", "--trial", trial) == 0
+        assert capsys.readouterr().out.startswith(f"trial_{trial}, weights of epoch ")
 
 
 def test_problems_of_other_kinds_are_tried(trained, monkeypatch, capsys):

@@ -26,7 +26,7 @@ from mathkernels.studies.integration import answers, batches, published
 from mathkernels.studies.integration.answers import NEVER_IN_ANSWERS, Answer, Judged, Score
 from mathkernels.studies.integration.batches import POOL, Batches, Part, read
 from mathkernels.studies.integration.config import Config, Trial, published_trials
-from mathkernels.studies.integration.evaluation import evaluate
+from mathkernels.studies.integration.evaluation import Sums, evaluate
 from mathkernels.studies.integration.model import Stock, build, parameters
 from mathkernels.studies.integration.training import Learner, training
 from mathkernels.studies.integration.verification import Verdict, Verifier
@@ -202,6 +202,21 @@ def test_losses_are_means_over_words_or_over_everything_times_the_share_of_words
             assert len(batch.targets) == every.before.numel()
             right = functional.cross_entropy(scores, batch.targets) * words.sum() / len(words)
         torch.testing.assert_close(loss, right)
+
+
+def test_padding_that_is_predicted_is_not_counted(data):
+    part = read(config(data)).train
+    plain, padded = part.batch(np.arange(60)), part.batch(np.arange(60), padding=True)
+    words = padded.targets != IDS[PAD]
+    scores = torch.randn(len(padded.targets), len(WORDS))
+    scores[torch.arange(len(scores)), padded.targets] += 4.5 * words  # padding is mostly wrong
+    found = []
+    for batch, own in ((padded, scores), (plain, scores[words])):
+        found.append(Sums())
+        found[-1].add(own, batch, functional.cross_entropy(own, batch.targets, reduction="none"))
+    assert found[0].losses == pytest.approx(found[1].losses)
+    assert replace(found[0], losses=0.0) == replace(found[1], losses=0.0)
+    assert 0 < found[0].right_answers < 60
 
 
 def test_exact_match_with_the_words_given_is_that_of_greedy_decoding(data):

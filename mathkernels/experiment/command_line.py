@@ -12,9 +12,9 @@ from pathlib import Path
 
 from mathkernels.data import ranges
 from mathkernels.experiment.optional import load
-from mathkernels.experiment.run_folder import writable
+from mathkernels.experiment.run_folder import one_way, writable
 
-MOST_MODELS, MOST_THREADS = 100_000, 4096
+MOST_MODELS, MOST_THREADS, MOST_WORKERS = 100_000, 4096, 256
 INTERRUPTED = 130  # exit code
 
 
@@ -40,6 +40,20 @@ def device(given: str, stock: bool, ours: str) -> None:
         torch.empty(0, device=kind)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"--device: got {given}, which torch cannot use here ({error})") from error
+
+
+def trains(args: argparse.Namespace, ours: str) -> None:
+    """Refuse numbers of threads and processes, ways to begin and devices that cannot be.
+
+    Args:
+        args: of a trainer on generated data: threads, workers, resume, overwrite, device and stock.
+        ours: see :func:`device`.
+    """
+    for option, most in (("threads", MOST_THREADS), ("workers", MOST_WORKERS)):
+        if (given := getattr(args, option)) is not None:
+            count(f"--{option}", given, most)
+    one_way(args.resume, args.overwrite)
+    device(args.device, args.stock, ours)
 
 
 def prepare_logs(root: Path, names: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from mathkernels.data.symbolic import generate
 from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.parser import Parser, folder_argument
-from mathkernels.experiment.run_folder import RunFolder, one_way
+from mathkernels.experiment.run_folder import RunFolder
 from mathkernels.studies.integration import robustness
 from mathkernels.studies.integration.config import Config
 from mathkernels.studies.integration.weights import Answerer
@@ -64,12 +64,7 @@ def described(args: argparse.Namespace, configs: Path) -> Config:
     Raises:
         ValueError: the file or an argument does not fit; the message names it.
     """
-    if args.threads is not None:
-        command_line.count("--threads", args.threads, command_line.MOST_THREADS)
-    if args.workers is not None:
-        command_line.count("--workers", args.workers, 256)
-    one_way(args.resume, args.overwrite)
-    command_line.device(args.device, args.stock, "our layers have")
+    command_line.trains(args, "our layers have")
     over = [*args.set]
     for key, value in (("method", args.method), ("data_path", args.data), ("save_path", args.out)):
         over += [] if value is None else [f"{key}={configuration.quoted(str(value))}"]

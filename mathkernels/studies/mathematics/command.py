@@ -11,7 +11,6 @@ from mathkernels.experiment import command_line, configuration
 from mathkernels.experiment.distributed import Processes
 from mathkernels.experiment.optional import load
 from mathkernels.experiment.parser import Parser, folder_argument
-from mathkernels.experiment.run_folder import one_way
 from mathkernels.studies.mathematics import weights
 from mathkernels.studies.mathematics.config import Config
 
@@ -58,12 +57,7 @@ def described(args: argparse.Namespace, configs: Path) -> Config:
     Raises:
         ValueError: the file or an argument does not fit; the message names it.
     """
-    if args.threads is not None:
-        command_line.count("--threads", args.threads, command_line.MOST_THREADS)
-    if args.workers is not None:
-        command_line.count("--workers", args.workers, 256)
-    one_way(args.resume, args.overwrite)
-    command_line.device(args.device, args.stock, "our LSTM has")
+    command_line.trains(args, "our LSTM has")
     over = [*args.set]
     for key, value in (("model", args.model), ("data_path", args.data), ("save_path", args.out)):
         over += [] if value is None else [f"{key}={configuration.quoted(str(value))}"]
