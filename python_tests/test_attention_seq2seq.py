@@ -91,6 +91,21 @@ def test_beams_of_a_model_are_independent_of_their_batch_and_scored_right(decode
     equal(tuple(one), tuple(model.greedy(source, lengths, **SEARCH)))
 
 
+@every_kind
+@pytest.mark.parametrize("with_lengths", [True, False])
+def test_sentences_that_are_encoded_in_parts_are_decoded_as_alone(decoder, with_lengths, monkeypatch):
+    torch.manual_seed(0)
+    model = seq2seq(decoder)
+    source, lengths = sentences(11)
+    lengths = lengths if with_lengths else None
+    options = {**SEARCH, "beams": 3, "n_best": 2, "alpha": 0.5}
+    whole = model.greedy(source, lengths, **SEARCH), model.beam_search(source, lengths, **options)
+    monkeypatch.setattr(nn.seq2seq, "ENCODED_TOGETHER", 4)
+    parts = model.greedy(source, lengths, **SEARCH), model.beam_search(source, lengths, **options)
+    for one, other in zip(whole, parts, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
 def test_coverage_and_packed_sources():
     torch.manual_seed(0)
     model = seq2seq()

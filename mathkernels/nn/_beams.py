@@ -57,19 +57,21 @@ class Finished:
         """Outputs (n,m) with tokens (n,m,t) up to the end symbol; those of score -inf are none."""
         there = scores > -torch.inf
         self.count += there.sum(1)
-        if not there.any():
+        rows = there.any(1).nonzero()[:, 0]  # few sentences have outputs that end now
+        if not len(rows):
             return
         k, t = self.scores.shape[1], tokens.shape[2]
-        filled = self.tokens.new_full((*tokens.shape[:2], self.tokens.shape[2]), self.end)
-        filled[:, :, :t] = tokens
-        both = torch.cat([self.scores, scores], 1)
-        self.scores, order = both.sort(dim=1, descending=True, stable=True)
-        self.scores, order = self.scores[:, :k], order[:, :k]
-        lengths = torch.where(there, t, 0)
-        self.log_probs = torch.cat([self.log_probs, log_probs], 1).gather(1, order)
-        self.lengths = torch.cat([self.lengths, lengths], 1).gather(1, order)
+        filled = self.tokens.new_full((len(rows), tokens.shape[1], self.tokens.shape[2]), self.end)
+        filled[:, :, :t] = tokens[rows]
+        both = torch.cat([self.scores[rows], scores[rows]], 1)
+        best, order = both.sort(dim=1, descending=True, stable=True)
+        order = order[:, :k]
+        self.scores[rows] = best[:, :k]
+        lengths = torch.where(there[rows], t, 0)
+        self.log_probs[rows] = torch.cat([self.log_probs[rows], log_probs[rows]], 1).gather(1, order)
+        self.lengths[rows] = torch.cat([self.lengths[rows], lengths], 1).gather(1, order)
         places = order[..., None].expand(-1, -1, filled.shape[2])
-        self.tokens = torch.cat([self.tokens, filled], 1).gather(1, places)
+        self.tokens[rows] = torch.cat([self.tokens[rows], filled], 1).gather(1, places)
 
     def keep(self, rows: Tensor) -> None:
         for name in ("scores", "log_probs", "lengths", "tokens", "count"):
@@ -120,7 +122,10 @@ def search_block(model: StepModel, state: Any, sentences: Tensor, rules: Rules) 
         finished.add(final, values[:, :k], extended[:, :k])
 
         goes_on = there & ~ends
-        slots = goes_on.to(torch.int8).sort(dim=1, descending=True, stable=True).indices[:, :k]
+        places = torch.arange(values.shape[1], 0, -1, device=device)  # largest first
+        slots = (
+            (goes_on * places).topk(min(k, len(places)), dim=1).indices
+        )  # of zeros any: they count for nothing
         live = values.masked_fill(~goes_on, -torch.inf).gather(1, slots)
         slots = torch.where(
             live > -torch.inf, slots, slots[:, :1]

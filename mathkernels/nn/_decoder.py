@@ -19,9 +19,11 @@ from mathkernels.nn.attention import Memory
 class AttentionDecoder(DecoderSteps):
     """Subclasses set ``gates`` and ``cell_states`` and call their ops."""
 
-    def prepare(self, memory: Any, mask: Tensor | None = None, lengths: Any = None) -> Memory:
+    def prepare(
+        self, memory: Any, mask: Tensor | None = None, lengths: Any = None, *, lay_out: bool = True
+    ) -> Memory:
         """Keys, values and mask of a source for many calls; see `Attention.prepare`."""
-        return self.attention.prepare(memory, mask, lengths)
+        return self.attention.prepare(memory, mask, lengths, lay_out=lay_out)
 
     def forward(
         self,

@@ -125,5 +125,7 @@ def top(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     found, index = values.topk(min(count + 1, values.shape[1]), dim=1)
     apart = (found[:, 1:] < found[:, :-1]) | (found[:, 1:] == -torch.inf)
     if not apart.all():  # topk leaves the order of equal numbers open
-        found, index = values.sort(dim=1, descending=True, stable=True)
+        rows = (~apart).any(1).nonzero()[:, 0]
+        best, order = values[rows].sort(dim=1, descending=True, stable=True)
+        found[rows], index[rows] = best[:, : found.shape[1]], order[:, : found.shape[1]]
     return found[:, :count], index[:, :count]

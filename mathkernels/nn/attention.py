@@ -18,6 +18,7 @@ from mathkernels.nn._sequence_shapes import text
 from mathkernels.nn._tensors import LOW, check_tensor, own, widen
 from mathkernels.ops import attention_step
 from mathkernels.ops._attention_of_rows import attention_of_rows
+from mathkernels.ops._memory import empty
 
 SCORES = ("dot", "scaled_dot", "general", "additive")
 
@@ -42,6 +43,28 @@ class Memory(NamedTuple):
     def select(self, rows: Tensor) -> Memory:
         """Some of its rows, (R,) indices; nothing is copied."""
         return self._replace(rows=rows if self.rows is None else self.rows[rows])
+
+    def room(self, rows: int) -> Memory:
+        """For so many rows, to be written: otherwise as this one."""
+        mask = None if self.mask is None else self.mask.new_empty(len(self.mask), rows, self.mask.shape[2])
+        keys, values = (self._room(tensor, rows) for tensor in (self.keys, self.values))
+        return Memory(keys, keys if self.values is self.keys else values, mask)
+
+    @staticmethod
+    def _room(tensor: Tensor, rows: int) -> Tensor:
+        shape = len(tensor), rows, *tensor.shape[2:]
+        if tensor.device.type != "cpu":
+            return tensor.new_empty(shape)
+        return empty(shape, tensor.dtype)  # a fresh one of this size costs as much as what it is made for
+
+    def write(self, first: int, part: Memory) -> None:
+        """Put the rows of another one in the place of those from ``first`` on."""
+        rows = slice(first, first + part.keys.shape[1])
+        self.keys[:, rows] = part.keys
+        if self.values is not self.keys:
+            self.values[:, rows] = part.values
+        if self.mask is not None and part.mask is not None:
+            self.mask[:, rows] = part.mask
 
     def places(self) -> Tensor:
         """Where attention may look in each of its rows, (E,R,S)."""
@@ -236,7 +259,13 @@ class Attention(Parameters):
         return attention_step(*given, **options, return_weights=True)
 
     def prepare(
-        self, memory: Any, mask: Tensor | None = None, lengths: Any = None, *, batched: bool = True
+        self,
+        memory: Any,
+        mask: Tensor | None = None,
+        lengths: Any = None,
+        *,
+        batched: bool = True,
+        lay_out: bool = True,
     ) -> Memory:
         """Keys, values and mask of a source, for many calls; see the class for its shapes.
 
@@ -246,6 +275,7 @@ class Attention(Parameters):
                 the least finite number of a type.
             lengths: (B,), the places before which may be attended to.
             batched: whether there is an axis of the batch.
+            lay_out: whether keys and values become dense, as many calls should find them.
         """
         name = type(self).__name__
         if isinstance(memory, Memory):
@@ -280,6 +310,8 @@ class Attention(Parameters):
         if allowed is not None:
             allowed = allowed.to(memory.device)
             memory = torch.where(allowed[..., None], memory, 0)  # what is masked reaches no weight's gradient
+        if not lay_out and all(self._tensors(name)[0] is None for name in ("k_proj_weight", "v_proj_weight")):
+            return Memory(memory, memory, allowed)
         rows = memory.reshape(E, B * S, M)
         keys, values = (
             self.project("k_proj_weight", 1, rows, bfloat16),

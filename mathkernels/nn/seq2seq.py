@@ -21,6 +21,7 @@ from mathkernels.nn.attention import Memory
 from mathkernels.nn.decoding import MOST_TOGETHER, beam_search, greedy
 
 MOST_ROWS = 256  # of an embedding that are multiplied by the input weights once, instead of every token
+ENCODED_TOGETHER = 128  # sentences, of those that are decoded together
 MOST_BYTES = 1 << 28  # of what the encoder makes of the sentences that are decoded together
 
 
@@ -177,6 +178,9 @@ class Seq2Seq(Parameters):
             source: token ids or real numbers, with an axis of the batch; or a PackedSequence.
             lengths: (B,), or (E,B) with ``models``: how much there is of each row.
         """
+        return self._encode(source, lengths, lay_out=True)
+
+    def _encode(self, source: Any, lengths: Any, lay_out: bool) -> Start:
         if isinstance(source, PackedSequence):
             if lengths is not None or self.models is not None:
                 raise ValueError("Seq2Seq: source is a PackedSequence, which goes without lengths and models")
@@ -191,7 +195,7 @@ class Seq2Seq(Parameters):
             if self.merge == "sum" and self.encoder.bidirectional:
                 forward, backward = y.chunk(2, -1)
                 y = forward + backward
-            memory = self.decoder.prepare(y, None, lengths)
+            memory = self.decoder.prepare(y, None, lengths, lay_out=lay_out)
         return Start(self.bridge(ends), memory, y.shape[axis])
 
     def forward(
@@ -316,10 +320,29 @@ class Seq2Seq(Parameters):
             if lengths is not None:
                 most = lengths[rows]
                 some = some[:, : max(int(most.max()), 1)] if len(rows) else some
-            start = self.encode(some if self.batch_first else some.transpose(0, 1), most)
-            parts.append(decode(self, start, block=block, numbers_of=rows, **options))
+            parts.append(decode(self, self._begin(some, most), block=block, numbers_of=rows, **options))
         back = order.argsort()
         return Decoded(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
+
+    def _begin(self, rows_first: Tensor, lengths: Tensor | None) -> Start:
+        """`encode`, of few sentences at a time: their outputs stay in the cache until the decoder has them."""
+        count, axis = len(rows_first), 0 if self.batch_first else 1
+        if count <= ENCODED_TOGETHER:
+            return self.encode(rows_first.movedim(0, axis), lengths)
+        memory: Memory | None = None
+        states = []
+        for first in range(0, count, ENCODED_TOGETHER):
+            rows = slice(first, first + ENCODED_TOGETHER)
+            some = rows_first[rows].movedim(0, axis)
+            part = self._encode(some, None if lengths is None else lengths[rows], lay_out=False)
+            if part.memory is not None:
+                memory = part.memory.room(count) if memory is None else memory
+                memory.write(first, part.memory)
+            states.append(part.states)
+        together = None
+        if states[0] is not None:
+            together = tuple(torch.cat(same, -2) for same in zip(*states, strict=True))
+        return Start(together, memory, count)
 
     def extra_repr(self) -> str:
         source = (
