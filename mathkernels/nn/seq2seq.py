@@ -325,7 +325,7 @@ class Seq2Seq(Parameters):
         return Decoded(*(torch.cat(part)[back] for part in zip(*parts, strict=True)))
 
     def _begin(self, rows_first: Tensor, lengths: Tensor | None) -> Start:
-        """`encode`, of few sentences at a time: their outputs stay in the cache until the decoder has them."""
+        """`encode`, of few sentences at a time: outputs stay in the cache until the decoder has them."""
         count, axis = len(rows_first), 0 if self.batch_first else 1
         if count <= ENCODED_TOGETHER:
             return self.encode(rows_first.movedim(0, axis), lengths)
