@@ -34,7 +34,8 @@ PAGES = (
     *("README.md", "docs/results.md", "docs/speed.md"),
     *(f"{RESULTS}/integration/README.md", f"{RESULTS}/deepmath/README.md"),
 )
-INTEGRATION = ROOT / RESULTS / "integration"
+INTEGRATION, DEEPMATH = ROOT / RESULTS / "integration", ROOT / RESULTS / "deepmath"
+SYMBOLIC = "python examples/train_symbolic.py --preset cpu"
 PAPER = ROOT / "docs" / "results" / "paper"
 TWO_LAYERS = ROOT / "docs" / "results" / "two-layers-simple"
 FIGURE, BENCHMARKS = ROOT / "docs" / "results" / "figure-3", ROOT / "benchmarks" / "results"
@@ -190,11 +191,6 @@ def layers() -> str:
     return f"{table(rows)}\n\nOne thread. {machine(result)}"
 
 
-def layers_short() -> str:
-    """Return the rows of 225 models."""
-    return only(layers(), "| 225 models ")
-
-
 def sequences_short() -> str:
     """Return some cases that differ most, of the same run."""
     rows = only(sequences(), *(f"| {case} |" for case in SHOWN_SEQUENCES)).partition("\n\n")[0]
@@ -219,11 +215,6 @@ def attention() -> str:
         rows.append([case, pair(one["ms"], "{:.3g}") + " ms", shares, *against])
     lead = f"Pairs: forward alone / forward and backward; ratios are rivals' times over ours. {most} threads."
     return f"{table(rows)}\n\n{lead} {machine(result)}"
-
-
-def attention_short() -> str:
-    """Return some cases of the same run."""
-    return only(attention(), *(f"| {case} |" for case in SHOWN_ATTENTION))
 
 
 def only(content: str, *beginnings: str) -> str:
@@ -306,19 +297,27 @@ SHOWN_ATTENTION = (
 
 def integration_trials() -> str:
     """The first table of what the trials of symbolic integration left."""
-    text = read(INTEGRATION / "cpu" / "table.md", "python examples/train_symbolic.py --preset cpu")
+    text = read(INTEGRATION / "cpu" / "table.md", SYMBOLIC)
     return next(part for part in text.split("\n\n") if part.startswith("| trial | model |"))
 
 
-def integration_other() -> str:
-    """Its best trial on problems that no generator has drawn."""
-    command = "python examples/train_symbolic.py --preset cpu --robustness"
-    return read(INTEGRATION / "cpu" / "robustness.md", command).strip()
+def whole(path: Path, remedy: str) -> str:
+    """A table that stands in a file of its own."""
+    return read(path, remedy).strip()
 
 
-def integration_runs() -> str:
-    """Its runs side by side."""
-    return read(INTEGRATION / "compare.md", "python examples/train_symbolic.py --compare RUN ...").strip()
+def deepmath_epochs() -> str:
+    """Exact match of both models of Deep Math after each epoch."""
+    remedy = "python examples/train_deepmath.py --preset cpu --model {}"
+    models, sets = ("simple", "attentional"), ("valid", "interpolate", "extrapolate")
+    rows = [["epoch", *(f"{model}: {name}" for model in models for name in sets)]]
+    epochs: dict[int, list[str]] = {}
+    for model in models:
+        text = read(DEEPMATH / f"cpu-{model}" / "curves.csv", remedy.format(model))
+        for row in csv.DictReader(text.splitlines()):
+            cells = epochs.setdefault(int(row["epoch"]), [])
+            cells += [f"{float(row[f'{name}_exact_match']):.3f}" for name in sets]
+    return table(rows + [[str(epoch), *cells] for epoch, cells in epochs.items()])
 
 
 def steps_of(name: str) -> str:
@@ -335,14 +334,15 @@ PARTS: dict[str, Callable[[], str]] = {
     "ensemble": ensemble,
     "modules": modules,
     "layers": layers,
-    "layers-short": layers_short,
+    "layers-short": lambda: only(layers(), "| 225 models "),
     "sequences": sequences,
     "sequences-short": sequences_short,
     "attention": attention,
-    "attention-short": attention_short,
+    "attention-short": lambda: only(attention(), *(f"| {case} |" for case in SHOWN_ATTENTION)),
     "integration-trials": integration_trials,
-    "integration-other": integration_other,
-    "integration-runs": integration_runs,
+    "integration-other": partial(whole, INTEGRATION / "cpu" / "robustness.md", f"{SYMBOLIC} --robustness"),
+    "integration-runs": partial(whole, INTEGRATION / "compare.md", f"{SYMBOLIC} --compare RUN ..."),
+    "deepmath-epochs": deepmath_epochs,
     "symbolic-steps": partial(steps_of, "symbolic"),
     "deepmath-steps": partial(steps_of, "deepmath"),
 }
