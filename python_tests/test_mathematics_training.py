@@ -196,6 +196,23 @@ def test_a_model_learns_and_the_best_weights_of_both_sets_are_kept(data, tmp_pat
         assert row["interpolate_exact_match"] == pytest.approx(np.mean([row[name] for name in names]))
 
 
+@pytest.mark.parametrize("model", ["attentional", "simple", "seq2seq"])
+@pytest.mark.parametrize("stock", [False, True])
+def test_in_bfloat16_losses_follow_those_in_float32(data, model, stock):
+    """Rounding is seen in the first loss, and three steps later losses are still within a hundredth."""
+    losses = {}
+    for bfloat16 in (False, True):
+        learner = plan(config(data, model=model, bfloat16=bfloat16), stock=stock).learner(CPU)
+        losses[bfloat16] = []
+        for step in range(4):
+            before = learner.sums.clone()
+            learner.step(step)
+            grown = learner.sums - before
+            losses[bfloat16].append(float(grown[0] / grown[1]))
+    assert losses[True][0] != losses[False][0]
+    np.testing.assert_allclose(losses[True], losses[False], rtol=0.01)
+
+
 def test_two_processes_train_as_one_and_a_killed_training_goes_on_to_the_same_bits(data, tmp_path):
     script = [sys.executable, str(ROOT / "python_tests" / "deepmath_worker.py"), str(data), str(tmp_path)]
     done = subprocess.run(script, capture_output=True, text=True, timeout=300)

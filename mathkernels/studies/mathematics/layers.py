@@ -1,4 +1,7 @@
-"""LSTMs along token ids through a table of embeddings, with our kernels or torch's, and attention."""
+"""LSTMs along token ids through a table of embeddings, linear layers, with our kernels or torch's; attention.
+
+Under torch.autocast our kernels round the factors of products to bfloat16, and sums and states stay float32.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,31 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from mathkernels import nn as mk
 from mathkernels import ops
+from mathkernels.nn._linear import linear
 
 States = tuple[Tensor, Tensor]  # h and c, (D,B,H) each
+
+
+class Dense(nn.Linear):
+    """A linear layer by this library's product, or, ``stock``, torch's."""
+
+    def __init__(self, inputs: int, outputs: int, stock: bool) -> None:
+        super().__init__(inputs, outputs)
+        self.stock = stock
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.stock:
+            return super().forward(input)
+        rows = input.to(self.weight.dtype).reshape(1, -1, self.in_features)
+        bfloat16 = rounds(input)
+        with torch.autocast(input.device.type, enabled=False):
+            found = linear(rows, self.weight[None], self.bias[None], bfloat16)
+        return found.reshape(*input.shape[:-1], self.out_features)
+
+
+def rounds(tensor: Tensor) -> bool:
+    """Whether torch.autocast is in force where the tensor is."""
+    return torch.is_autocast_enabled(tensor.device.type)
 
 
 class TokenLSTM(nn.Module):
@@ -60,6 +86,18 @@ class TokenLSTM(nn.Module):
     def _fused(
         self, ids: Tensor, table: Tensor | None, states: States | None, lengths: Tensor | None
     ) -> tuple[Tensor, States]:
+        bfloat16 = rounds(ids)
+        with torch.autocast(ids.device.type, enabled=False):
+            return self._call(ids, table, states, lengths, bfloat16)
+
+    def _call(
+        self,
+        ids: Tensor,
+        table: Tensor | None,
+        states: States | None,
+        lengths: Tensor | None,
+        bfloat16: bool,
+    ) -> tuple[Tensor, States]:
         suffixes = ("_l0", "_l0_reverse")[: self.directions]
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         own = {kind: torch.stack([getattr(self.lstm, kind + one) for one in suffixes]) for kind in kinds}
@@ -68,7 +106,7 @@ class TokenLSTM(nn.Module):
         h0, c0 = (None, None) if states is None else (states[0][None], states[1][None])
         ended = None if lengths is None else lengths[None]
         given: list[Any] = [ids[None], *weights, h0, c0, ended]
-        y, hn, cn = ops.lstm(*given)
+        y, hn, cn = ops.lstm(*given, bfloat16=bfloat16)
         return y[0], (hn[0], cn[0])
 
     def _stock(

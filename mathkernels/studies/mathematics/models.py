@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mathkernels.initial import keras
-from mathkernels.studies.mathematics.layers import States, TokenLSTM, attend
+from mathkernels.studies.mathematics.layers import Dense, States, TokenLSTM, attend
 
 EMBEDDING_BOUND = 0.05  # of Keras' first values
 
@@ -42,7 +42,7 @@ class Model(nn.Module):
     """What all models share: the last layer, and greedy decoding by single steps."""
 
     decoder: TokenLSTM
-    output: nn.Linear
+    output: Dense
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the scores (N,V) of the characters to predict."""
@@ -93,11 +93,11 @@ class Simple(Model):
     def __init__(self, characters: int, hidden: int, stock: bool = False) -> None:
         super().__init__()
         self.decoder = TokenLSTM(characters, hidden, stock)
-        self.output = nn.Linear(hidden, characters)
+        self.output = Dense(hidden, characters, stock)
 
     def forward(self, batch: Batch) -> Tensor:
         y, _ = self.decoder(batch.question, None)
-        return self.output(y.flatten(0, 1)[batch.places])
+        return self.output(y.flatten(0, 1).index_select(0, batch.places))
 
     def begin(self, batch: Batch) -> tuple[States, Callable[[Tensor], Tensor]]:
         _, states = self.decoder(batch.question, None, None, batch.lengths)
@@ -118,12 +118,12 @@ class Seq2Seq(Model):
         super().__init__()
         self.encoder = TokenLSTM(characters, hidden, stock)
         self.decoder = TokenLSTM(answers, hidden, stock)
-        self.output = nn.Linear(hidden, answers)
+        self.output = Dense(hidden, answers, stock)
 
     def forward(self, batch: Batch) -> Tensor:
         _, states = self.encoder(batch.question, None, None, batch.lengths)
         y, _ = self.decoder(batch.answer, None, states)
-        return self.output(y.flatten(0, 1)[batch.places])
+        return self.output(y.flatten(0, 1).index_select(0, batch.places))
 
     def begin(self, batch: Batch) -> tuple[States, Callable[[Tensor], Tensor]]:
         _, states = self.encoder(batch.question, None, None, batch.lengths)
@@ -165,10 +165,10 @@ class Attentional(Model):
         self.question_table = nn.Parameter(torch.zeros(characters + 1, embedding))
         self.answer_table = nn.Parameter(torch.zeros(answers + 1, embedding))
         self.encoder = TokenLSTM(embedding, encoder, stock, bidirectional=True)
-        self.bridge = nn.Linear(2 * encoder, hidden)
+        self.bridge = Dense(2 * encoder, hidden, stock)
         self.decoder = TokenLSTM(embedding, hidden, stock)
-        self.attentional = nn.Linear(2 * hidden, hidden)
-        self.output = nn.Linear(hidden, answers)
+        self.attentional = Dense(2 * hidden, hidden, stock)
+        self.output = Dense(hidden, answers, stock)
 
     def table(self) -> Tensor:
         return self.answer_table
@@ -191,10 +191,11 @@ class Attentional(Model):
         y, _ = self.decoder(batch.answer, self.answer_table, states)
         # steps before the first character to predict need no context
         first = self.thinking(batch)
-        context, _ = attend(y[first:], keys, mask)
-        rows, places = y.shape[1], batch.places
-        own = context.flatten(0, 1)[places - first * rows]
-        return self.output(self._hidden(own, y.flatten(0, 1)[places]))
+        y = y[first:]
+        context, _ = attend(y, keys, mask)
+        places = batch.places - first * y.shape[1]
+        asked = [rows.flatten(0, 1).index_select(0, places) for rows in (context, y)]
+        return self.output(self._hidden(*asked))
 
     @staticmethod
     def thinking(batch: Batch) -> int:
