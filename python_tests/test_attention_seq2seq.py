@@ -178,6 +178,35 @@ def test_models_train_side_by_side(decoder):
             refused(source, lengths, **SEARCH)
 
 
+def test_coverage_does_not_depend_on_the_sentences_of_a_block():
+    torch.manual_seed(0)
+    model = seq2seq(dtype=torch.float64)
+    source, lengths = torch.randint(0, 9, (40, 60)), torch.randint(1, 41, (60,))
+    options = {**SEARCH, "beams": 1, "coverage": 1.0}
+    whole = model.beam_search(source, lengths, **options)
+    for block in (1, 3):
+        equal(tuple(model.beam_search(source, lengths, block=block, **options)), tuple(whole))
+
+
+@pytest.mark.parametrize("way", ["greedy", "beam_search"])
+def test_decoding_names_what_is_wrong(way):
+    model, source = seq2seq(), sentences(3)[0]
+    options = {**SEARCH, **({"beams": 2} if way == "beam_search" else {})}
+    for given, changed, error, message in [
+        ((source[:, 0],), {}, ValueError, r"source has shape \(10,\); needs \(S, B\)"),
+        ((source, 3), {}, ValueError, r"lengths has shape \(\); needs \(3,\)"),
+        ((source, [1, 2]), {}, ValueError, r"lengths has shape \(2,\); needs \(3,\)"),
+        ((source, [None] * 3), {}, TypeError, r"lengths is \[None, None, None\]; needs whole numbers"),
+        ((source, [1.5, 2, 3]), {}, TypeError, r"lengths is torch\.float32; needs whole numbers"),
+        ((source, [1, -2, 3]), {}, ValueError, "lengths .*-2"),
+        ((source, [1, 11, 3]), {}, ValueError, "lengths .*11"),
+        ((source,), {"start": V}, ValueError, "start is 7; needs a token id below vocabulary 7"),
+        ((source,), {"end": V}, ValueError, "end is 7; needs a token id below 7"),
+    ]:
+        with pytest.raises(error, match=message):
+            getattr(model, way)(*given, **{**options, **changed})
+
+
 def test_seq2seq_names_what_is_wrong():
     encoder, decoder = nn.LSTM(5, 4), nn.AttentionLSTM(3, 6, 4, key_size=2)
     for parts, options, error, message in [

@@ -2,68 +2,23 @@
 
 import itertools
 import math
-from typing import NamedTuple
 
 import pytest
 import torch
+from beam_cases import END, START, Toy, V, one, plain_search, rescored
 
-from mathkernels.nn.decoding import StepOutput, beam_search, greedy
+from mathkernels.nn._beams import covered
+from mathkernels.nn.decoding import beam_search, greedy
 
-START, END, V, L = 0, 1, 4, 4
+L = 4
 ALPHAS = [-0.7, 0.0, 0.6, 1.0]
-FORBID_START = {"allowed": lambda tokens, sentences: torch.arange(V).expand(len(tokens), V) != START}
 
 
-class State(NamedTuple):
-    h: torch.Tensor  # (R,H)
-    source: torch.Tensor  # (n,H): what the rows of a sentence share
+def forbid(tokens, sentences):
+    return torch.arange(V).expand(len(tokens), V) != START
 
 
-class Toy:
-    """A small recurrent net with a source of its own for each sentence; it counts the rows of every step."""
-
-    def __init__(self, vocabulary=V, seed=0, sharp=2.5, end_bias=0.0):
-        g = torch.Generator().manual_seed(seed)
-        draw = lambda *shape: torch.randn(*shape, generator=g, dtype=torch.float64)  # noqa: E731
-        self.inner, self.embedding, self.out = draw(5, 5), draw(vocabulary, 5), sharp * draw(vocabulary, 5)
-        self.bias = torch.zeros(vocabulary, dtype=torch.float64)
-        self.bias[END] = end_bias
-        self.rows = []
-
-    def start(self, n, seed=1):
-        g = torch.Generator().manual_seed(seed)
-        return State(
-            torch.zeros(n, 5, dtype=torch.float64), torch.randn(n, 5, generator=g, dtype=torch.float64)
-        )
-
-    def sentences(self, state):
-        return len(state.h)
-
-    def select(self, state, rows, sentences):
-        return State(state.h[rows], state.source if sentences is None else state.source[sentences])
-
-    def step(self, tokens, state, return_weights):
-        self.rows.append(len(tokens))
-        source = state.source.repeat_interleave(len(tokens) // max(len(state.source), 1), 0)
-        h = torch.tanh((state.h[:, None] * self.inner).sum(-1) + self.embedding[tokens] + source)
-        scores = torch.log_softmax((h[:, None] * self.out).sum(-1) + self.bias, -1)
-        weights = torch.softmax(h[:, :3] * 2, -1) if return_weights else None
-        there = torch.ones(len(state.source), 3, dtype=torch.bool) if return_weights else None
-        return StepOutput(scores, State(h, state.source), weights, there)
-
-
-def rescored(model, state, tokens, coverage=False):
-    """The log-probability of a sequence, and its coverage, of a state of one sentence."""
-    total, last, seen = 0.0, START, 0
-    for token in tokens:
-        out = model.step(torch.tensor([last]), state, coverage)
-        total, state, last = total + out.scores[0, token].item(), out.state, token
-        seen = seen + out.weights[0] if coverage else seen
-    return (total, seen.clamp(max=1).log().sum().item()) if coverage else total
-
-
-def one(state, index):
-    return State(state.h[index : index + 1], state.source[index : index + 1])
+FORBID_START = {"allowed": forbid}
 
 
 def exhaustive(model, state, alpha, least=1, coverage=0.0):
@@ -113,30 +68,13 @@ def test_the_bound_ends_a_search_only_when_nothing_can_change(alpha, end_bias):
         model = Toy(seed=seed, end_bias=end_bias)
         state = model.start(5, seed)
         bounded = search(model, state, 3, alpha=alpha, n_best=3, patience=math.inf, max_length=7)
-        without = unbounded(model, state, 3, alpha, 7)
-        assert [[t for _, t in s] for s in outputs(bounded)] == [[t for _, t in s[:3]] for s in without]
-
-
-def unbounded(model, state, k, alpha, most):
-    """The same search for one sentence at a time without a bound, in plain Python."""
-    results = []
-    for index in range(len(state.h)):
-        beams, ended = [(0.0, [], one(state, index))], []
-        for t in range(most):
-            candidates = []
-            for b, (score, tokens, inner) in enumerate(beams):
-                out = model.step(torch.tensor([tokens[-1] if tokens else START]), inner, False)
-                for token in range(V):
-                    if token != START and (token == END or t + 1 < most):
-                        candidates.append((score + out.scores[0, token].item(), b, token, tokens, out.state))
-            candidates.sort(key=lambda c: (-c[0], c[1], c[2]))
-            candidates = candidates[: 2 * k]
-            ended += [
-                (s / (t + 1) ** alpha, [*ts, END]) for s, _, token, ts, _ in candidates[:k] if token == END
-            ]
-            beams = [(s, [*ts, token], inner) for s, _, token, ts, inner in candidates if token != END][:k]
-        results.append(sorted(ended, key=lambda pair: -pair[0]))
-    return results
+        without = [
+            plain_search(
+                model, one(state, row), 3, start=START, end=END, max_length=7, alpha=alpha, allowed=forbid
+            )
+            for row in range(5)
+        ]
+        assert [[t for _, t in s] for s in outputs(bounded)] == [[t for _, _, t in s[:3]] for s in without]
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -361,3 +299,59 @@ def test_no_sentences():
     model = Toy()
     assert search(model, model.start(0)).tokens.shape == (0, 1, L)
     assert greedy(model, model.start(0), start=START, end=END, max_length=L).tokens.shape == (0, 1, L)
+
+
+@pytest.mark.parametrize("decode", ["greedy", "beams"])
+def test_what_is_no_output_holds_end_symbols_and_no_probability(decode):
+    """The one token that min_length leaves has no probability, and the end comes after it."""
+    model = Toy(2, never=(0,))
+    options = {"start": 0, "end": 1, "max_length": L, "min_length": 2}
+    if decode == "beams":
+        found = beam_search(model, model.start(3), beams=3, n_best=3, **options)
+    else:
+        found = greedy(model, model.start(3), **options)
+    assert (found.lengths == 0).all()
+    assert (found.tokens == 1).all()
+    assert (found.scores == -math.inf).all()
+    assert (found.log_probs == -math.inf).all()
+
+
+def test_coverage_has_the_same_bits_however_far_the_source_is_padded():
+    for S in (1, 2, 3, 7, 8, 20):
+        weights = torch.rand(5, S, dtype=torch.float64)
+        for more in (1, 5, 40):
+            padded = torch.nn.functional.pad(weights, (0, more))
+            there = torch.arange(S + more).expand(5, -1) < S
+            alone = covered(weights, torch.ones(5, S, dtype=torch.bool))
+            assert torch.equal(covered(padded, there), alone)
+            torch.testing.assert_close(alone, weights.log().sum(1))
+
+
+def test_no_sentences_have_no_coverage():
+    model = Toy()
+    assert search(model, model.start(0), coverage=0.5).tokens.shape == (0, 1, L)
+
+
+def test_powers_of_the_length_stay_within_floats():
+    model = Toy()
+    state = model.start(2)
+    for alpha in (1e300, 10**400, -500, math.inf, True, "x", None):
+        with pytest.raises(ValueError, match=r"alpha is .*; needs a finite number"):
+            search(model, state, alpha=alpha)
+    assert search(model, state, alpha=20).scores.isfinite().all()
+
+
+@pytest.mark.parametrize("decode", [search, lambda m, s, **o: greedy(m, s, start=START, max_length=L, **o)])
+def test_an_end_beyond_the_vocabulary_is_named(decode):
+    model = Toy()
+    with pytest.raises(ValueError, match="end is 4; needs a token id below 4"):
+        decode(model, model.start(2), end=4)
+    with pytest.raises(TypeError, match="allowed is int; needs a function"):
+        decode(model, model.start(2), end=1, allowed=3)
+    with pytest.raises(TypeError, match=r"torch\.bool on meta; needs a tensor of torch\.bool with values"):
+        decode(
+            model,
+            model.start(2),
+            end=1,
+            allowed=lambda t, s: torch.ones(len(t), V, dtype=torch.bool, device="meta"),
+        )

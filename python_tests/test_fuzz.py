@@ -17,11 +17,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 import fuzz  # noqa: E402
 import planted_calls  # noqa: E402
-from fuzzing import loader_files, ops  # noqa: E402
-from fuzzing.calls import FAILURES, OUTCOMES  # noqa: E402
+from fuzzing import decoding, loader_files, ops  # noqa: E402
+from fuzzing.calls import FAILURES, OUTCOMES, Draw, judge  # noqa: E402
 from reliable import page  # noqa: E402
 
 from mathkernels.experiment import tensor_files  # noqa: E402
+from mathkernels.nn.decoding import Decoded  # noqa: E402
 
 
 def call(*arguments):
@@ -106,6 +107,48 @@ def test_no_epoch_of_a_checkpoint_is_beyond_the_last(tmp_path, table, column, nu
     tensor_files.write(file.path, tensors, {"state": json.dumps(state)})
     with pytest.raises(ValueError, match=rf"checkpoint.*finished\[0\].*{column}: got {number}"):
         file.read(file.path)
+
+
+def _spoilt(found, how):
+    """What beam search or greedy decoding gave, with one promise broken."""
+    tokens, lengths, scores, log_probs = (part.clone() for part in found)
+    if how == "score":
+        scores += 0.1
+    elif how == "order":
+        scores = scores.flip(1)
+    elif how == "end":
+        tokens[..., 0] = tokens[..., -1]
+    elif how == "length":
+        lengths.clamp_(max=1)
+    elif how == "twice":
+        tokens, lengths = tokens[:, :1].expand_as(tokens), lengths[:, :1].expand_as(lengths)
+    elif how == "neighbours":
+        scores += 1e-13 * len(scores)
+    elif how == "probability":
+        log_probs *= 1.1
+    return Decoded(tokens, lengths, scores, log_probs)
+
+
+def _outcomes(count=40):
+    calls = [decoding.right(Draw("decoding", seed)) for seed in range(count)]
+    return [judge(call) for call in calls]
+
+
+@pytest.mark.parametrize("how", ["score", "order", "end", "length", "twice", "neighbours", "probability"])
+def test_a_broken_promise_of_decoding_is_found(how, monkeypatch):
+    whole = decoding.beam_search
+    monkeypatch.setattr(decoding, "beam_search", lambda *a, **o: _spoilt(whole(*a, **o), how))
+    assert "difference" in [outcome for outcome, _ in _outcomes()]
+
+
+def test_a_search_that_is_not_the_plain_one_is_found(monkeypatch):
+    whole = decoding.beam_search
+
+    def narrow(*given, beams, n_best, **options):
+        return whole(*given, beams=max(beams // 2, n_best), n_best=n_best, **options)
+
+    monkeypatch.setattr(decoding, "beam_search", narrow)
+    assert any("plain" in reason for _, reason in _outcomes(120))
 
 
 @pytest.fixture(scope="module")

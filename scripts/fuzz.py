@@ -37,15 +37,16 @@ SHARES = {
     "description": ("descriptions", 15),
     "fit": ("descriptions", 1),
     "loader": ("loaders", 10),
+    "decoding": ("decoding", 6),
 }
 
 
 def kinds_of(extra: Path | None) -> worker.Kinds:
     """All kinds of calls, imported in workers only, and those of a file of the caller's own."""
-    from fuzzing import constructors, descriptions, fits, loaders, modules, ops
+    from fuzzing import constructors, decoding, descriptions, fits, loaders, modules, ops
 
     found: worker.Kinds = {}
-    for module in (ops, modules, constructors, descriptions, fits, loaders):
+    for module in (ops, modules, constructors, decoding, descriptions, fits, loaders):
         found |= module.KINDS
     if extra:
         found |= load(extra).KINDS

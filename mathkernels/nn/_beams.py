@@ -37,9 +37,18 @@ class Rules:
 
 
 def covered(weights: Tensor, source: Tensor) -> Tensor:
-    """sum_s log min(1, sum_t alpha_ts) over what there is of the source: weights (...,S), source (...,S)."""
-    tiny = torch.finfo(weights.dtype).tiny
-    return torch.where(source, weights.clamp(tiny, 1).log(), 0).sum(-1)
+    """sum_s log min(1, sum_t alpha_ts) over what there is of the source: weights (...,S), source (...,S).
+
+    Halves are added until one number is left, so that the bits do not depend on how far the source is padded.
+    """
+    tiny, S = torch.finfo(weights.dtype).tiny, weights.shape[-1]
+    logs = torch.where(source, weights.clamp(tiny, 1).log(), 0)
+    half = 1 << max(S - 1, 1).bit_length()
+    logs = torch.nn.functional.pad(logs, (0, half - S))
+    while half > 1:
+        half //= 2
+        logs = logs[..., :half] + logs[..., half:]
+    return logs[..., 0]
 
 
 class Finished:
@@ -105,9 +114,10 @@ def search_block(model: StepModel, state: Any, sentences: Tensor, rules: Rules) 
                 raise ValueError("model: its steps return no weights of attention, which coverage needs")
             now = out.weights.reshape(n, w, out.weights.shape[1])
             coverage = now if coverage is None else coverage + now
-            places = out.source.reshape(n, -1, now.shape[2])
+            places = out.source.reshape(n, max(len(out.source) // max(n, 1), 1), now.shape[2])
             gathered = covered(coverage, places)
         V, alive = scores.shape[1], live > -torch.inf
+        limits.check_end(V)
         numbers = sentences[inside].repeat_interleave(w)
         check_scores(scores.reshape(n, w * V).amax(1), sentences[inside])
         scores = limits.restrict(scores, tokens.reshape(n * w, step), numbers, alive.reshape(-1))
@@ -150,7 +160,8 @@ def search_block(model: StepModel, state: Any, sentences: Tensor, rules: Rules) 
         state = model.select(out.state, rows, left)
         last = tokens[:, :, -1].reshape(-1)
         if coverage is not None:
-            coverage = coverage.reshape(n * w, -1)[rows].reshape(*parents.shape, -1)
+            S = coverage.shape[2]
+            coverage = coverage.reshape(n * w, S)[rows].reshape(*parents.shape, S)
     assert results is not None
     return results
 

@@ -69,6 +69,10 @@ class Limits(NamedTuple):
     max_length: int
     allowed: Allowed | None
 
+    def check_end(self, vocabulary: int) -> None:
+        if self.end >= vocabulary:
+            raise ValueError(f"end is {self.end}; needs a token id below {vocabulary}, those of the model")
+
     def restrict(self, scores: Tensor, tokens: Tensor, sentences: Tensor, alive: Tensor) -> Tensor:
         """scores (R,V), and -inf where a token may not follow tokens (R,t); alive (R,): rows that count.
 
@@ -80,9 +84,9 @@ class Limits(NamedTuple):
         mask = None
         if self.allowed is not None:
             mask = self.allowed(tokens, sentences)
-            if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
-                what = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
-                raise TypeError(f"allowed: it returned {what}; needs a tensor of torch.bool")
+            if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.is_meta:
+                what = f"{mask.dtype} on {mask.device}" if isinstance(mask, Tensor) else type(mask).__name__
+                raise TypeError(f"allowed: it returned {what}; needs a tensor of torch.bool with values")
             if mask.shape != scores.shape:
                 raise ValueError(
                     f"allowed: the mask has shape {tuple(mask.shape)}; needs (rows, vocabulary)"

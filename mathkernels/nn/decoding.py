@@ -110,8 +110,6 @@ def beam_search(
     beams, n_best = check_size(name, "beams", beams), check_size(name, "n_best", n_best)
     if n_best > beams:
         raise ValueError(f"{name}: n_best is {n_best}; needs at most beams {beams}")
-    if not isinstance(alpha, numbers.Real) or not math.isfinite(alpha):
-        raise ValueError(f"{name}: alpha is {alpha!r}; needs a finite number")
     least = n_best / beams
     if not isinstance(patience, numbers.Real) or not patience >= least:
         raise ValueError(
@@ -119,7 +117,9 @@ def beam_search(
         )
     coverage = check_number(name, "coverage", coverage)
     limits = _limits(name, start, end, min_length, max_length, allowed)
-    rules = Rules(beams, float(alpha), n_best, float(patience), coverage, start, limits)
+    rules = Rules(
+        beams, _alpha(name, alpha, limits.max_length), n_best, float(patience), coverage, start, limits
+    )
 
     def one(state: Any, sentences: Tensor) -> Decoded:
         return search_block(model, state, sentences, rules)
@@ -134,7 +134,24 @@ def _limits(name: str, start: Any, end: Any, least: Any, most: Any, allowed: All
     least, most = check_size(name, "min_length", least), check_size(name, "max_length", most)
     if least > most:
         raise ValueError(f"{name}: min_length is {least}; needs at most max_length {most}")
+    if allowed is not None and not callable(allowed):
+        raise TypeError(f"{name}: allowed is {type(allowed).__name__}; needs a function or None")
     return Limits(int(end), least, most, allowed)
+
+
+def _alpha(name: str, alpha: Any, most: int) -> float:
+    """A power of the length whose values float32 holds."""
+    try:
+        alpha = float(alpha) if isinstance(alpha, numbers.Real) and not isinstance(alpha, bool) else math.nan
+        fits = math.isfinite(alpha) and 2.0**-64 <= float(most) ** alpha <= 2.0**64
+    except OverflowError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"{name}: alpha is {alpha!r}; needs a finite number with max_length {most} ** alpha from 2 ** -64"
+            " to 2 ** 64"
+        )
+    return alpha
 
 
 def _in_blocks(
@@ -176,6 +193,7 @@ def _greedy_block(model: StepModel, state: Any, sentences: Tensor, start: int, l
             ends = torch.full((n, 1, limits.max_length), limits.end, device=device)
             none = scores.new_full((n, 1), -torch.inf)
             results = Decoded(ends, torch.zeros(n, 1, dtype=torch.int64, device=device), none, none.clone())
+        limits.check_end(scores.shape[1])
         check_scores(scores.amax(1), sentences[inside])
         alive = torch.ones_like(inside, dtype=torch.bool)
         scores = limits.restrict(scores, tokens, sentences[inside], alive)
@@ -186,8 +204,9 @@ def _greedy_block(model: StepModel, state: Any, sentences: Tensor, start: int, l
         if done.any():
             gone, left = done.nonzero()[:, 0], (~done).nonzero()[:, 0]
             at = inside[gone]
-            results.tokens[at, 0, : step + 1] = tokens[gone]
-            results.lengths[at, 0] = torch.where(total[gone] > -torch.inf, step + 1, 0)
+            there = total[gone] > -torch.inf
+            results.tokens[at, 0, : step + 1] = torch.where(there[:, None], tokens[gone], limits.end)
+            results.lengths[at, 0] = torch.where(there, step + 1, 0)
             results.scores[at, 0] = results.log_probs[at, 0] = total[gone]
             if not len(left):
                 break

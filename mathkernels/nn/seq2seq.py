@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from mathkernels.nn._layer import check_choice, check_size
 from mathkernels.nn._linear import linear
 from mathkernels.nn._parameters import Parameters
 from mathkernels.nn._sequence import SequenceLayer, widening
+from mathkernels.nn._sequence_shapes import check_lengths, text
 from mathkernels.nn._steps import Decoded, StepOutput
 from mathkernels.nn._tensors import LOW, check_tensor, own
 from mathkernels.nn.attention import Memory
@@ -305,6 +307,16 @@ class Seq2Seq(Parameters):
         if isinstance(source, PackedSequence):
             source, lengths = pad_packed_sequence(source, batch_first=self.batch_first)
         source = check_tensor("Seq2Seq", "source", source)
+        if source.dim() < 2:
+            right = text(("B", "S") if self.batch_first else ("S", "B"))
+            raise ValueError(
+                f"Seq2Seq: source has shape {text(source.shape)}; needs {right}, or columns more"
+            )
+        start = options.get("start")
+        if isinstance(start, numbers.Integral) and start >= self.vocabulary:
+            raise ValueError(
+                f"Seq2Seq: start is {start}; needs a token id below vocabulary {self.vocabulary}"
+            )
         rows_first = source if self.batch_first else source.transpose(0, 1)
         count = rows_first.shape[0]
         if block is None:
@@ -312,7 +324,7 @@ class Seq2Seq(Parameters):
             each = rows_first[:1].shape[1] * columns * self._tensors("output_weight")[0].element_size()  # pyright: ignore[reportOptionalMemberAccess]
             block = min(max(MOST_BYTES // max(each, 1), 1), MOST_TOGETHER)
         if lengths is not None:
-            lengths = torch.as_tensor(lengths)
+            lengths = check_lengths("Seq2Seq", lengths, rows_first.transpose(0, 1)[None], True, None)[0]
         order = torch.arange(count) if lengths is None else lengths.argsort(stable=True)
         parts = []
         for rows in order.split(block) if count else [order]:

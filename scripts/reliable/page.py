@@ -16,6 +16,7 @@ KINDS = {
     "constructor": "modules, constructors",
     "description": "descriptions and data",
     "fit": "tiny trainings",
+    "decoding": "greedy decoding and beam search",
     "loader": "files, states, command lines",
 }
 _INTRODUCTION = """# Reliability
