@@ -141,9 +141,10 @@ def _limits(name: str, start: Any, end: Any, least: Any, most: Any, allowed: All
 
 def _alpha(name: str, alpha: Any, most: int) -> float:
     """A power of the length whose values float32 holds."""
+    power = math.nan
     try:
-        alpha = float(alpha) if isinstance(alpha, numbers.Real) and not isinstance(alpha, bool) else math.nan
-        fits = math.isfinite(alpha) and 2.0**-64 <= float(most) ** alpha <= 2.0**64
+        power = float(alpha) if isinstance(alpha, numbers.Real) and not isinstance(alpha, bool) else math.nan
+        fits = math.isfinite(power) and 2.0**-64 <= float(most) ** power <= 2.0**64
     except OverflowError:
         fits = False
     if not fits:
@@ -151,7 +152,7 @@ def _alpha(name: str, alpha: Any, most: int) -> float:
             f"{name}: alpha is {alpha!r}; needs a finite number with max_length {most} ** alpha from 2 ** -64"
             " to 2 ** 64"
         )
-    return alpha
+    return power
 
 
 def _in_blocks(

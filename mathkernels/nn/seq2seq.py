@@ -313,7 +313,7 @@ class Seq2Seq(Parameters):
                 f"Seq2Seq: source has shape {text(source.shape)}; needs {right}, or columns more"
             )
         start = options.get("start")
-        if isinstance(start, numbers.Integral) and start >= self.vocabulary:
+        if isinstance(start, numbers.Integral) and int(start) >= self.vocabulary:
             raise ValueError(
                 f"Seq2Seq: start is {start}; needs a token id below vocabulary {self.vocabulary}"
             )
