@@ -1,43 +1,74 @@
 // Lets g++ compile the kernels of csrc/cuda unmodified and run them on the CPU, for tests.
 //
-// A lane is a fiber with a stack of its own, a warp 32 of them.  A lane runs until it meets a shuffle; the shuffle
-// takes place when all lanes of its mask have arrived, and a warp whose lanes wait for ever is an error.  Warps run one
-// after another in an order that the caller picks, and the lanes within a warp too: a result that depends on the order
-// is a race. Stacks start filled with NaN, so that reading a local variable that was never written shows.
+// A lane is a fiber with a stack of its own, a warp 32 of them.  Each warp runs until all of its lanes wait, then the
+// next one does, in an order that the caller picks; the lanes within a warp likewise: a result that depends on the
+// order is a race.  A shuffle takes place when all lanes of its mask have arrived, a barrier when all of its threads
+// have.  A kernel that waits for ever is an error that names what it waits for and the lanes.  Stacks and shared memory
+// start filled with NaN, so that reading what was never written shows.
 //
-// Not here, because no kernel uses them yet: shared memory, block and grid barriers, votes, atomics.
+// Stricter than a GPU: all lanes of a warp arrive at a barrier from the same line, a thread that has ended counts as
+// missing, and the lanes of a shuffle come from the same line.
+//
+// By theme: warp.h shuffles and votes, barriers.h barriers of blocks, clusters and grids and flags in memory,
+// atomics.h, half.h numbers of 16 bits, matrix.h products of matrices by a warp (wmma).
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
 #define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline __attribute__((always_inline))
+#define __restrict__
 #define __grid_constant__
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
+#define __align__(bytes) __attribute__((aligned(bytes)))
+// The emulator keeps one image of a module's thread-local variables per block, and changes it with the block that runs.
+#define __shared__ static thread_local
 
 struct Dim {
-  unsigned x;
+  unsigned x = 0, y = 0, z = 0;
 };
-inline Dim threadIdx, blockIdx, blockDim;
+inline Dim threadIdx, blockIdx, blockDim, gridDim;
 
 namespace mk::emulator {
 
-// Meets the lanes of `mask` and returns the bits that lane `source` brought; `kind` must be the same for all of them.
-uint64_t exchange(unsigned mask, int kind, int source, uint64_t bits);
+// Where in a kernel something is called; the default argument of what kernels call.
+struct Site {
+  const char* file;
+  int line;
+  static Site here(const char* file = __builtin_FILE(), int line = __builtin_LINE()) { return {file, line}; }
+};
+
+struct Launch {
+  int blocks, block_threads;
+  unsigned order = 0;        // 0 ascending, 1 descending, any other a permutation
+  size_t shared_bytes = 0;   // of dynamic shared memory
+  int cluster = 0;           // blocks of a cluster, 0 for a launch without
+  bool cooperative = false;  // all blocks are there at once
+  void (*kernel)(void*) = nullptr;
+  void* argument = nullptr;
+};
+
+// Runs kernel(argument) in every thread of the grid.  Returns nullptr, or what went wrong.
+const char* run(const Launch& launch);
+
+inline const char* launch(int blocks, int block_threads, unsigned order, void (*kernel)(void*), void* argument) {
+  return run({blocks, block_threads, order, 0, 0, false, kernel, argument});
+}
+
+// Ends the launch with an error, from within a kernel.
+[[noreturn]] void fail(Site site, const char* what);
 
 int current_lane();
 
-// Runs kernel() in every thread of the grid.  Order 0 is ascending, 1 descending, any other a permutation.  Returns
-// nullptr, or what went wrong.
-const char* launch(int blocks, int block_threads, unsigned order, void (*kernel)(void*), void* argument);
+// The dynamic shared memory of the running block, aligned to 128 bytes.
+void* dynamic_shared();
 
 }  // namespace mk::emulator
 
-template <class T>
-inline T __shfl_xor_sync(unsigned mask, T value, int offset) {
-  static_assert(sizeof(T) <= sizeof(uint64_t), "a shuffle moves at most 64 bits");
-  uint64_t bits = 0;
-  std::memcpy(&bits, &value, sizeof value);
-  bits = mk::emulator::exchange(mask, offset, mk::emulator::current_lane() ^ offset, bits);
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
+#include "emulator/atomics.h"
+#include "emulator/barriers.h"
+#include "emulator/warp.h"
